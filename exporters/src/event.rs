@@ -1,0 +1,338 @@
+//! What leaves the agent: one event, the process it is about, and what surrounds that process.
+//!
+//! Everything here is immutable once built and shared by reference count, so that every way out sees the same
+//! facts and none copies them.
+
+use std::{sync::Arc, time::Duration};
+
+use bitflags::bitflags;
+
+use crate::identity::{ExecId, Trace};
+
+/// A moment, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(pub u64);
+
+/// One thing that happened.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// When it happened, by the kernel's clock.
+    pub time: Timestamp,
+    /// When the agent read it.
+    pub observed: Timestamp,
+    /// Who did it.
+    pub process: Arc<Process>,
+    /// The execution that started `process`, where it is known.
+    pub parent: Option<Arc<Process>>,
+    /// What it was.
+    pub kind: Kind,
+}
+
+/// What happened.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// The process began to execute an image.
+    Exec(Exec),
+    /// The process (its last thread) ended.
+    Exit(Exit),
+}
+
+/// An execution began.
+#[derive(Clone, Debug, Default)]
+pub struct Exec {
+    /// The execution that this one replaced, where the same process had executed an image before: it ended now.
+    pub replaced: Option<Replaced>,
+}
+
+/// An execution that ended because another took over its process.
+#[derive(Clone, Debug)]
+pub struct Replaced {
+    /// The execution that ended.
+    pub process: Arc<Process>,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Exit {
+    /// Exit status, 0 to 255; 0 where a signal ended the process.
+    pub code: u8,
+    /// Number of the signal that ended the process; 0 for none.
+    pub signal: u8,
+    /// The kernel wrote a core dump.
+    pub core_dumped: bool,
+    /// CPU time of all its threads in user mode.
+    pub user_time: Duration,
+    /// CPU time of all its threads in the kernel.
+    pub system_time: Duration,
+}
+
+/// The names that metrics and filters use for the kinds of event; Tetragon's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EventType {
+    /// A process began to execute an image.
+    ProcessExec,
+    /// A process ended.
+    ProcessExit,
+}
+
+/// One execution of an image by a process; or a process that was forked and executes its parent's image.
+#[derive(Clone, Debug)]
+pub struct Process {
+    /// This execution.
+    pub exec_id: ExecId,
+    /// The execution that started it; none for the kernel's own first processes.
+    pub parent_exec_id: Option<ExecId>,
+    /// Trace, span and parent span.
+    pub trace: Trace,
+    /// When the execution began: the exec, or the start of a process that was seen later or only forked.
+    pub start: Timestamp,
+    /// Process id of the parent when this execution began; 0 where there is none.
+    pub parent_pid: u32,
+    /// Id of the thread that called exec, which may not have been the leader.
+    pub tid: u32,
+    /// Process id in the process's own PID namespace.
+    pub vpid: u32,
+    /// Process id of the session leader.
+    pub session: u32,
+    /// Process id of the process group's leader.
+    pub group: u32,
+    /// Login uid (audit); `u32::MAX` where unset.
+    pub auid: u32,
+    /// What the execution is and how it was seen.
+    pub flags: ProcessFlags,
+    /// Ids by which the kernel judges what the process may do.
+    pub credentials: Credentials,
+    /// Inode of each namespace.
+    pub namespaces: Namespaces,
+    /// The cgroup it was in.
+    pub cgroup: Arc<Cgroup>,
+    /// What it executes.
+    pub image: Arc<Image>,
+}
+
+bitflags! {
+    /// What an execution is and how it was seen. JSON uses Tetragon's names for those that Tetragon has.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct ProcessFlags: u32 {
+        /// Seen at its exec.
+        const EXECVE = 1 << 0;
+        /// Was there before the agent; read from /proc.
+        const PROCFS = 1 << 1;
+        /// Forked and not (yet) executed anything of its own.
+        const CLONE = 1 << 2;
+        /// More arguments, or longer ones, than the limits allow.
+        const TRUNC_ARGS = 1 << 3;
+        /// The arguments could not be read.
+        const ERROR_ARGS = 1 << 4;
+        /// The environment could not be read.
+        const ERROR_ENVS = 1 << 5;
+        /// The path of the binary is longer or deeper than the limits allow; its beginning is missing.
+        const TRUNC_FILENAME = 1 << 6;
+        /// The path of the working directory is cut likewise.
+        const TRUNC_CWD = 1 << 7;
+        /// The working directory is the root.
+        const ROOT_CWD = 1 << 8;
+        /// A thread of the kernel.
+        const KERNEL_THREAD = 1 << 9;
+        /// Has a controlling terminal.
+        const TTY = 1 << 10;
+        /// Its start was missed: all that is known is what a later record told.
+        const MISS = 1 << 11;
+        /// Some text was not UTF-8 and is shown with `\xNN` for the bytes that were not.
+        const ESCAPED_TEXT = 1 << 12;
+    }
+}
+
+/// User, group and capability sets of a task (`struct cred`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Credentials {
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
+    /// Effective user id.
+    pub euid: u32,
+    /// Effective group id.
+    pub egid: u32,
+    /// Saved user id.
+    pub suid: u32,
+    /// Saved group id.
+    pub sgid: u32,
+    /// User id for file access.
+    pub fsuid: u32,
+    /// Group id for file access.
+    pub fsgid: u32,
+    /// `SECBIT_*` flags.
+    pub securebits: u32,
+    /// Permitted capabilities, one bit each.
+    pub permitted: u64,
+    /// Effective capabilities.
+    pub effective: u64,
+    /// Inheritable capabilities.
+    pub inheritable: u64,
+}
+
+/// Inode number of each namespace a process is in; 0 where the kernel has none of that kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[expect(missing_docs, reason = "the names are the kernel's own, see namespaces(7)")]
+pub struct Namespaces {
+    pub uts: u32,
+    pub ipc: u32,
+    pub mnt: u32,
+    pub pid: u32,
+    pub pid_for_children: u32,
+    pub net: u32,
+    pub time: u32,
+    pub time_for_children: u32,
+    pub cgroup: u32,
+    pub user: u32,
+}
+
+/// A cgroup, shared by all processes in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Cgroup {
+    /// Inode of its directory.
+    pub id: u64,
+    /// Path from the root of its hierarchy, without a leading slash; empty for the root.
+    pub path: String,
+    /// The container that it belongs to.
+    pub container: Option<Arc<Container>>,
+}
+
+/// A container, as far as the name of its cgroup tells.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Container {
+    /// The runtime's id, 64 hexadecimal digits as a rule.
+    pub id: String,
+    /// The runtime that names cgroups this way, where the name tells: `containerd`, `cri-o`, `docker`, `podman`.
+    pub runtime: Option<&'static str>,
+}
+
+/// What a process executes. Shared by the processes that were forked from it.
+///
+/// Texts are held end to end in one allocation; a host has tens of thousands of these.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    text: Box<str>,
+    ends: [u32; 3],
+    /// Facts about the file, where the exec was seen.
+    pub file: Option<FileFacts>,
+}
+
+/// What a file that was executed looked like to the kernel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FileFacts {
+    /// Inode number.
+    pub inode: u64,
+    /// Number of names it has; 0 for a file that was unlinked or never had a name (memfd).
+    pub links: u32,
+    /// File type and permissions (`i_mode`).
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Privileges that the exec gained by the file.
+    pub gained: Gains,
+}
+
+bitflags! {
+    /// Privileges that an exec gained by its file.
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Gains: u8 {
+        /// The effective user became the file's owner.
+        const SETUID = 1 << 0;
+        /// The effective group became the file's group.
+        const SETGID = 1 << 1;
+        /// Capabilities came from the file.
+        const FILE_CAPS = 1 << 2;
+    }
+}
+
+// === impl Event ===
+
+impl Event {
+    /// The name that metrics and filters use for what happened.
+    pub fn event_type(&self) -> EventType {
+        match self.kind {
+            Kind::Exec(_) => EventType::ProcessExec,
+            Kind::Exit(_) => EventType::ProcessExit,
+        }
+    }
+}
+
+// === impl EventType ===
+
+impl EventType {
+    /// Tetragon's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ProcessExec => "PROCESS_EXEC",
+            Self::ProcessExit => "PROCESS_EXIT",
+        }
+    }
+}
+
+// === impl Process ===
+
+impl Process {
+    /// Process id in the initial PID namespace.
+    pub fn pid(&self) -> u32 {
+        self.exec_id.pid
+    }
+
+    /// The container that the process runs in.
+    pub fn container(&self) -> Option<&Arc<Container>> {
+        self.cgroup.container.as_ref()
+    }
+}
+
+// === impl Image ===
+
+impl Image {
+    /// An image of `binary`, run in `cwd`, with `args` (each argument followed by a NUL, the first being `argv[0]`).
+    ///
+    /// `script` is the path of the script where `binary` is its interpreter, else empty.
+    pub fn new(binary: &str, script: &str, cwd: &str, args: &str, file: Option<FileFacts>) -> Self {
+        let mut text = String::with_capacity(binary.len() + script.len() + cwd.len() + args.len());
+        let mut ends = [0; 3];
+        for (end, part) in ends.iter_mut().zip([binary, script, cwd]) {
+            text.push_str(part);
+            *end = text.len() as u32;
+        }
+        text.push_str(args);
+        Self { text: text.into_boxed_str(), ends, file }
+    }
+
+    fn part(&self, index: usize) -> &str {
+        let start = index.checked_sub(1).map_or(0, |before| self.ends[before] as usize);
+        let end = self.ends.get(index).map_or(self.text.len(), |end| *end as usize);
+        &self.text[start..end]
+    }
+
+    /// Full path of the file that runs, as the kernel resolved it; of the interpreter, for a script.
+    pub fn binary(&self) -> &str {
+        self.part(0)
+    }
+
+    /// Last component of [`Self::binary`].
+    pub fn name(&self) -> &str {
+        let binary = self.binary();
+        binary.rsplit('/').next().unwrap_or(binary)
+    }
+
+    /// Path of the script as it was given to exec; none where a binary was executed.
+    pub fn script(&self) -> Option<&str> {
+        Some(self.part(1)).filter(|script| !script.is_empty())
+    }
+
+    /// Full path of the working directory; empty where it is not known.
+    pub fn cwd(&self) -> &str {
+        self.part(2)
+    }
+
+    /// The arguments, `argv[0]` first.
+    pub fn args(&self) -> impl Iterator<Item = &str> {
+        self.part(3).split_terminator('\0')
+    }
+}

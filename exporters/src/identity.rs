@@ -1,0 +1,118 @@
+//! The names of executions and traces: pure functions of what the kernel says.
+//!
+//! Any two agents on a node, or one agent twice, make the same ids for the same process.
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
+
+/// One execution of an image, on one node.
+///
+/// `ktime` is the process's start on the kernel's boot clock in nanoseconds, plus one for each exec that replaced
+/// an image which had itself been executed (exec over exec). The kernel counts those execs, so the number does not
+/// depend on when, or whether, anybody watched.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ExecId {
+    /// Start of the process on the boot clock in nanoseconds, plus the number of images it has left behind.
+    pub ktime: u64,
+    /// Process id (tgid) in the initial PID namespace.
+    pub pid: u32,
+}
+
+/// An OTLP trace id. Never zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+/// An OTLP span id. Never zero.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SpanId(pub [u8; 8]);
+
+/// A span somewhere, in this agent's traces or in an application's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SpanRef {
+    /// The trace that the span belongs to.
+    pub trace: TraceId,
+    /// The span.
+    pub span: SpanId,
+}
+
+/// Where an execution stands among traces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Trace {
+    /// The trace that this execution's span and log records belong to.
+    pub id: TraceId,
+    /// This execution's own span.
+    pub span: SpanId,
+    /// The span above; none on a trace's root.
+    pub parent: Option<SpanId>,
+    /// A span of another trace that this one came from.
+    pub link: Option<SpanRef>,
+}
+
+// === impl ExecId ===
+
+impl ExecId {
+    /// Writes the text that the ids are made from, `<node>:<ktime>:<pid>`, over what `out` held.
+    fn plain(self, node: &str, out: &mut String) {
+        use std::fmt::Write as _;
+        out.clear();
+        // Writing to a String can't fail.
+        let _ = write!(out, "{node}:{}:{}", self.ktime, self.pid);
+    }
+
+    /// Appends the exported form: base64 of `<node>:<ktime>:<pid>`, as Tetragon builds it.
+    pub fn encode(self, node: &str, out: &mut String) {
+        let mut plain = String::with_capacity(node.len() + 32);
+        self.plain(node, &mut plain);
+        STANDARD.encode_string(&plain, out);
+    }
+
+    /// The exported form as a string of its own.
+    pub fn to_base64(self, node: &str) -> String {
+        let mut out = String::new();
+        self.encode(node, &mut out);
+        out
+    }
+
+    /// The id of this execution's span: 8 bytes of a hash of the exported exec id.
+    pub fn span_id(self, node: &str) -> SpanId {
+        let hash = xxh3_64(self.to_base64(node).as_bytes());
+        SpanId(hash.max(1).to_be_bytes())
+    }
+
+    /// The id of the trace that this execution is the root of: 16 bytes of a hash of the exported exec id.
+    pub fn trace_id(self, node: &str) -> TraceId {
+        let hash = xxh3_128(self.to_base64(node).as_bytes());
+        TraceId(hash.max(1).to_be_bytes())
+    }
+}
+
+// === impl TraceId, SpanId ===
+
+/// Writes bytes as lower-case hexadecimal digits, two a byte.
+fn hex(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl std::fmt::Display for TraceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl std::fmt::Display for SpanId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl std::fmt::Debug for TraceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        hex(&self.0, f)
+    }
+}
+
+impl std::fmt::Debug for SpanId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        hex(&self.0, f)
+    }
+}

@@ -1,0 +1,5 @@
+//! What the agent counts, for Prometheus.
+
+pub mod loss;
+
+pub use loss::{Loss, LossCounter};

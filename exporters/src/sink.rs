@@ -1,0 +1,101 @@
+//! The queue between the router and one way out: bounded, and never in the router's way.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+use crate::{event::Event, metrics::LossCounter};
+
+/// Events that were read together. Every way out gets the same chunk.
+pub type Chunk = Arc<[Event]>;
+
+/// The router's end of a queue.
+#[derive(Debug)]
+pub struct QueueSender {
+    chunks: mpsc::UnboundedSender<Chunk>,
+    depth: Depth,
+    capacity: usize,
+    lost: LossCounter,
+}
+
+/// A way out's end of a queue.
+#[derive(Debug)]
+pub struct QueueReceiver {
+    chunks: mpsc::UnboundedReceiver<Chunk>,
+    depth: Depth,
+}
+
+/// How many events a queue holds now.
+#[derive(Clone, Debug, Default)]
+pub struct Depth(Arc<AtomicUsize>);
+
+/// Makes a queue that holds at most `capacity` events; `lost` counts those that found it full.
+pub fn queue(capacity: usize, lost: LossCounter) -> (QueueSender, QueueReceiver) {
+    let (sender, receiver) = mpsc::unbounded_channel();
+    let depth = Depth::default();
+    (
+        QueueSender { chunks: sender, depth: depth.clone(), capacity, lost },
+        QueueReceiver { chunks: receiver, depth },
+    )
+}
+
+// === impl QueueSender ===
+
+impl QueueSender {
+    /// Queues a chunk. Never waits: a chunk that has no room, or whose way out is gone, is lost and counted.
+    pub fn send(&self, chunk: &Chunk) {
+        // The router is the only sender, so that nobody else can take the room between the look and the leap.
+        let room = self.capacity.saturating_sub(self.depth.get());
+        let sent = chunk.len() <= room && {
+            self.depth.0.fetch_add(chunk.len(), Ordering::Relaxed);
+            self.chunks.send(Arc::clone(chunk)).is_ok()
+        };
+        if !sent {
+            chunk.iter().for_each(|event| self.lost.lose(event.event_type()));
+        }
+    }
+
+    /// How many events wait.
+    pub fn depth(&self) -> Depth {
+        self.depth.clone()
+    }
+}
+
+// === impl QueueReceiver ===
+
+impl QueueReceiver {
+    /// The next chunk; none when the router is gone and everything was taken.
+    pub async fn recv(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.recv().await?;
+        Some(self.taken(chunk))
+    }
+
+    /// The next chunk, for a way out that runs on a thread of its own.
+    pub fn blocking_recv(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.blocking_recv()?;
+        Some(self.taken(chunk))
+    }
+
+    /// The next chunk if there is one now.
+    pub fn try_recv(&mut self) -> Option<Chunk> {
+        let chunk = self.chunks.try_recv().ok()?;
+        Some(self.taken(chunk))
+    }
+
+    fn taken(&self, chunk: Chunk) -> Chunk {
+        self.depth.0.fetch_sub(chunk.len(), Ordering::Relaxed);
+        chunk
+    }
+}
+
+// === impl Depth ===
+
+impl Depth {
+    /// The number of events.
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,1 @@
+//! Trigon's end-to-end tests and their harness.

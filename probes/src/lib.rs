@@ -1,1 +1,11 @@
-//! Trigon's kernel side: eBPF programs, their loader and the decoding of what they report.
+//! Trigon's kernel side: the eBPF programs, their loader and the decoding of what they report.
+//!
+//! Knows nothing of policies' files or of exports. The only crate with `unsafe`, each block with its reason.
+
+mod error;
+pub mod lifecycle;
+pub mod record;
+pub mod ring;
+pub mod tasks;
+
+pub use error::ProbeError;

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* What differs between kernels: one reader for each, so that nothing else has to know. */
+#ifndef TRIGON_DRIFT_H
+#define TRIGON_DRIFT_H
+
+#include <bpf/bpf_core_read.h>
+
+#include "kernel.h"
+
+/* 6.15, commit 633488947ef6 "kernfs: Use RCU to access kernfs_node::parent": renamed to __parent. */
+struct kernfs_node___6_15 {
+	struct kernfs_node *__parent;
+} __attribute__((preserve_access_index));
+
+static __always_inline struct kernfs_node *kernfs_parent(struct kernfs_node *node)
+{
+	struct kernfs_node___6_15 *newer = (void *)node;
+
+	if (bpf_core_field_exists(newer->__parent))
+		return BPF_CORE_READ(newer, __parent);
+	return BPF_CORE_READ(node, parent);
+}
+
+/* CONFIG_TIME_NS and CONFIG_AUDIT are choices of whoever built the kernel. */
+static __always_inline __u32 task_loginuid(struct task_struct *task)
+{
+	if (bpf_core_field_exists(task->loginuid))
+		return BPF_CORE_READ(task, loginuid.val);
+	return (__u32)-1;
+}
+
+#endif

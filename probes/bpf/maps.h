@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Maps that programs share, and the one way into the ring buffer. */
+#ifndef TRIGON_MAPS_H
+#define TRIGON_MAPS_H
+
+#include <bpf/bpf_helpers.h>
+
+#include "kernel.h"
+#include "record.h"
+
+/* How user space waits for records; it alone writes this. */
+struct control {
+	__u32 polling; /* it looks by itself every millisecond: waking it would only cost */
+	__u32 reserved;
+};
+
+/* Its size is the loader's to set. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__uint(max_entries, 1 << 24);
+} records SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct control);
+} control SEC(".maps");
+
+/* Records that found the ring buffer full, by record type. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, RECORD_TYPES);
+	__type(key, __u32);
+	__type(value, __u64);
+} lost SEC(".maps");
+
+static __always_inline void submit(void *record, __u64 length)
+{
+	__u32 key = 0;
+	struct control *wait = bpf_map_lookup_elem(&control, &key);
+	__u64 flags = wait && wait->polling ? BPF_RB_NO_WAKEUP : 0;
+
+	if (bpf_ringbuf_output(&records, record, length, flags) == 0)
+		return;
+	key = ((struct record_header *)record)->type;
+	__u64 *count = bpf_map_lookup_elem(&lost, &key);
+	if (count)
+		*count += 1;
+}
+
+#endif

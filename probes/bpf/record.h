@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * The wire format between the programs and the agent. probes/src/record.rs mirrors it; a test compares both.
+ * Every struct is free of implicit padding and as long as a multiple of eight bytes.
+ * All times are nanoseconds of the boot clock.
+ */
+#ifndef TRIGON_RECORD_H
+#define TRIGON_RECORD_H
+
+enum record_type {
+	RECORD_EXEC = 1,
+	RECORD_EXIT = 2,
+	RECORD_FORK = 3,
+	RECORD_TASK = 4, /* a process that was there before the programs; from the task iterator only */
+	RECORD_TYPES = 5,
+};
+
+/* What a record could not hold, or could not read. */
+enum record_flags {
+	RECORD_TRUNC_ARGS = 1 << 0,
+	RECORD_ERROR_ARGS = 1 << 1,
+	RECORD_ERROR_ENVS = 1 << 2,
+	RECORD_TRUNC_BINARY = 1 << 3,
+	RECORD_TRUNC_CWD = 1 << 4,
+	RECORD_TRUNC_CGROUP = 1 << 5,
+	RECORD_DELETED = 1 << 6, /* the binary has no name in the file system any more, or never had one */
+};
+
+enum task_flags {
+	TASK_KERNEL_THREAD = 1 << 0,
+	TASK_TTY = 1 << 1,
+	TASK_EXITED = 1 << 2,
+};
+
+struct record_header {
+	__u16 type;
+	__u16 flags;
+	__u32 length; /* of the whole record, text included */
+	__u64 time;
+};
+
+/* One execution: ktime is the process's start plus its image number, so that each image has its own. */
+struct exec_key {
+	__u64 ktime;
+	__u32 pid;
+	__u32 image; /* how many executed images this process has left behind */
+};
+
+struct task_credentials {
+	__u32 uid, gid, suid, sgid, euid, egid, fsuid, fsgid;
+	__u32 securebits;
+	__u32 auid;
+	__u64 inheritable, permitted, effective, ambient;
+};
+
+struct task_namespaces {
+	__u32 uts, ipc, mnt, pid, pid_for_children, net, time, time_for_children, cgroup, user;
+};
+
+struct task_facts {
+	struct exec_key key;
+	struct exec_key parent; /* the execution that forked this process */
+	__u32 parent_pid;       /* of the parent that the process has now */
+	__u32 tid;
+	__u32 vpid;
+	__u32 session;
+	__u32 group;
+	__u32 flags;
+	struct task_credentials credentials;
+	struct task_namespaces namespaces;
+	__u64 cgroup_id;
+	char comm[16];
+};
+
+/* Text after the record: `cgroup_length` bytes of path. */
+struct fork_record {
+	struct record_header header;
+	struct task_facts task;
+	__u32 cgroup_length; /* 0 where the cgroup is the parent's */
+	__u32 reserved;
+};
+
+/*
+ * Text after the record, in this order. Paths are component by component, each ended by NUL, the last component
+ * first: the kernel's lists lead from the leaf to the root, and user space turns them more cheaply.
+ */
+struct exec_record {
+	struct record_header header;
+	struct task_facts task;
+	__u64 inode;
+	__u32 links;
+	__u32 mode;
+	__u32 file_uid;
+	__u32 file_gid;
+	__u32 binary_length;
+	__u32 cwd_length;
+	__u32 cgroup_length;
+	__u32 script_length;      /* as given to exec; 0 where no interpreter stepped in */
+	__u32 traceparent_length;
+	__u32 args_length;        /* each argument ended by NUL */
+};
+
+struct exit_record {
+	struct record_header header;
+	struct exec_key key;
+	struct exec_key parent;
+	__u32 tid;
+	__u32 code; /* as wait(2) reports it */
+	__u64 user_time;
+	__u64 system_time;
+	__u64 run_time; /* what the scheduler measured; the two above are sampled by the tick on most kernels */
+	__u64 cgroup_id;
+	__u32 uid;
+	__u32 reserved;
+	char comm[16];
+};
+
+#endif

@@ -1,0 +1,74 @@
+//! What can go wrong between the agent and the kernel, and what to do about it.
+
+use std::io;
+
+use aya::{BtfError, EbpfError, maps::MapError, programs::ProgramError};
+
+/// A probe could not be loaded, attached or read.
+#[derive(Debug, thiserror::Error)]
+pub enum ProbeError {
+    /// Not privileged.
+    #[error(
+        "the kernel refuses to load eBPF programs: {0}. Run as root, or with CAP_BPF, CAP_PERFMON and CAP_SYS_RESOURCE"
+    )]
+    NotPermitted(io::Error),
+    /// No BTF.
+    #[error(
+        "cannot read the kernel's type information (/sys/kernel/btf/vmlinux): {0}. \
+         A kernel built with CONFIG_DEBUG_INFO_BTF=y is needed; distributions' kernels since 2021 are"
+    )]
+    NoBtf(BtfError),
+    /// Too old.
+    #[error("kernel {release} is too old: {needs} or newer is needed, for {reason}")]
+    TooOld {
+        /// The running kernel.
+        release: String,
+        /// The oldest that would do.
+        needs: &'static str,
+        /// What it lacks.
+        reason: &'static str,
+    },
+    /// An object could not be loaded.
+    #[error("cannot load the eBPF object `{object}`: {source}")]
+    Object {
+        /// Name of the object's source.
+        object: &'static str,
+        /// What aya said.
+        source: EbpfError,
+    },
+    /// A program could not be loaded or attached in any way that was tried.
+    #[error("cannot attach to {hook}: {tried}")]
+    Attach {
+        /// Name of the kernel's hook.
+        hook: &'static str,
+        /// Each program that was tried and why it failed.
+        tried: String,
+    },
+    /// A program could not be used.
+    #[error("cannot use the eBPF program `{program}`: {source}")]
+    Program {
+        /// Name of the program.
+        program: &'static str,
+        /// What aya said.
+        source: ProgramError,
+    },
+    /// A map could not be used.
+    #[error("cannot use the eBPF map `{map}`: {source}")]
+    Map {
+        /// Name of the map.
+        map: &'static str,
+        /// What aya said.
+        source: MapError,
+    },
+    /// The embedded object lacks something that the code expects: a build that went wrong.
+    #[error("the embedded eBPF object has no `{0}`; build Trigon anew")]
+    Missing(&'static str),
+    /// A system call failed.
+    #[error("cannot {what}: {source}")]
+    Io {
+        /// What was being done.
+        what: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}

@@ -1,0 +1,281 @@
+//! Exec, exit and fork: loading the programs, attaching them, and what they say of themselves.
+
+use std::{fs, os::fd::AsRawFd as _, sync::Arc};
+
+use aya::{
+    Btf, Ebpf, EbpfError, EbpfLoader,
+    maps::{Array, MapData, PerCpuArray, RingBuf},
+    programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint},
+};
+use tracing::debug;
+
+use crate::{ProbeError, record::RecordType, ring::Ring};
+
+/// The bytes are read as 64-bit words: an array of bytes alone could lie anywhere.
+static LIFECYCLE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lifecycle.o"));
+
+/// The hooks, and what each hook's programs are called without `_btf` and `_raw`.
+const HOOKS: [(&str, &str, &str, RecordType); 3] = [
+    // Forks first: whatever starts from here on has its fork's record before its exec's.
+    ("sched_process_fork", "fork_btf", "fork_raw", RecordType::Fork),
+    ("sched_process_exec", "exec_btf", "exec_raw", RecordType::Exec),
+    ("sched_process_exit", "exit_btf", "exit_raw", RecordType::Exit),
+];
+
+/// How to load the lifecycle programs.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Size of the ring buffer in bytes; the kernel takes powers of two of at least a page.
+    pub ring_bytes: u32,
+    /// Bytes of arguments that an exec's record carries, 16 384 at most.
+    pub args_bytes: u32,
+    /// Look for TRACEPARENT in the environment of each exec.
+    pub join_env: bool,
+    /// Which programs to use.
+    pub mechanism: Mechanism,
+}
+
+/// Ways to attach to a tracepoint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mechanism {
+    /// The best that the kernel loads.
+    #[default]
+    Best,
+    /// Tracepoints with BTF types only.
+    BtfTracepoint,
+    /// Raw tracepoints only.
+    RawTracepoint,
+}
+
+/// The attached programs. They are detached when this is dropped.
+pub struct Lifecycle {
+    // Keeps programs and links alive.
+    _ebpf: Ebpf,
+    attached: Vec<Attached>,
+    lost: Arc<Lost>,
+}
+
+/// A hook that has a program.
+#[derive(Debug)]
+pub struct Attached {
+    /// Name of the kernel's tracepoint.
+    pub hook: &'static str,
+    /// How: `tp_btf` or `raw_tp`.
+    pub mechanism: &'static str,
+}
+
+/// What the kernel lost, counted there.
+pub struct Lost {
+    ring_full: PerCpuArray<MapData, u64>,
+    programs: Vec<(RecordType, ProgramFd)>,
+}
+
+/// Why the kernel lost a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LostReason {
+    /// The ring buffer had no room.
+    RingFull,
+    /// The program was already running on that CPU.
+    Recursion,
+}
+
+// === impl Lifecycle ===
+
+impl Lifecycle {
+    /// Loads and attaches the programs; records come from the ring from then on.
+    ///
+    /// # Errors
+    /// Fails where the kernel has no BTF, or refuses a program of every mechanism that `options` allows.
+    pub fn attach(options: &Options, kernel: &Kernel) -> Result<(Self, Ring), ProbeError> {
+        let mut ebpf = EbpfLoader::new()
+            .btf(Some(&kernel.btf))
+            .map_max_entries("records", options.ring_bytes)
+            .override_global("args_bytes", &options.args_bytes, true)
+            .override_global("join_env", &u8::from(options.join_env), true)
+            .load(LIFECYCLE)
+            .map_err(|source| object_error("lifecycle", source))?;
+        let records = ebpf.take_map("records").ok_or(ProbeError::Missing("records"))?;
+        let records = RingBuf::try_from(records).map_err(|source| ProbeError::Map { map: "records", source })?;
+        let control = ebpf.take_map("control").ok_or(ProbeError::Missing("control"))?;
+        let control = Array::try_from(control).map_err(|source| ProbeError::Map { map: "control", source })?;
+        let ring_full = ebpf.take_map("lost").ok_or(ProbeError::Missing("lost"))?;
+        let ring_full = PerCpuArray::try_from(ring_full).map_err(|source| ProbeError::Map { map: "lost", source })?;
+        let ring = Ring::new(records, control)?;
+
+        let mut attached = Vec::new();
+        let mut programs = Vec::new();
+        for (hook, btf_program, raw_program, kind) in HOOKS {
+            let (mechanism, program) =
+                attach_hook(&mut ebpf, hook, btf_program, raw_program, options.mechanism, kernel)?;
+            attached.push(Attached { hook, mechanism });
+            programs.push((kind, program));
+        }
+        Ok((Self { _ebpf: ebpf, attached, lost: Arc::new(Lost { ring_full, programs }) }, ring))
+    }
+
+    /// Which hooks have programs, and how.
+    pub fn attached(&self) -> &[Attached] {
+        &self.attached
+    }
+
+    /// The kernel's own counts of what it lost.
+    pub fn lost(&self) -> Arc<Lost> {
+        Arc::clone(&self.lost)
+    }
+}
+
+fn attach_hook(
+    ebpf: &mut Ebpf,
+    hook: &'static str,
+    btf_program: &'static str,
+    raw_program: &'static str,
+    mechanism: Mechanism,
+    kernel: &Kernel,
+) -> Result<(&'static str, ProgramFd), ProbeError> {
+    let mut tried = Vec::new();
+    if mechanism != Mechanism::RawTracepoint {
+        match attach_btf(ebpf, btf_program, hook, kernel) {
+            Ok(program) => return Ok(("tp_btf", program)),
+            Err(error) => tried.push((btf_program, error)),
+        }
+    }
+    if mechanism != Mechanism::BtfTracepoint {
+        match attach_raw(ebpf, raw_program, hook) {
+            Ok(program) => return Ok(("raw_tp", program)),
+            Err(error) => tried.push((raw_program, error)),
+        }
+    }
+    if let Some((_, ProgramError::LoadError { io_error, .. })) = tried.first()
+        && io_error.kind() == std::io::ErrorKind::PermissionDenied
+    {
+        return Err(ProbeError::NotPermitted(std::io::Error::from(io_error.kind())));
+    }
+    let tried: Vec<_> = tried.iter().map(|(program, error)| format!("{program}: {error}")).collect();
+    Err(ProbeError::Attach { hook, tried: tried.join("; ") })
+}
+
+fn attach_btf(
+    ebpf: &mut Ebpf,
+    name: &'static str,
+    hook: &'static str,
+    kernel: &Kernel,
+) -> Result<ProgramFd, ProgramError> {
+    let program: &mut BtfTracePoint = typed(ebpf, name)?;
+    program.load(hook, &kernel.btf)?;
+    program.attach()?;
+    debug!(hook, mechanism = "tp_btf", "attached");
+    program.fd()?.try_clone().map_err(Into::into)
+}
+
+fn attach_raw(ebpf: &mut Ebpf, name: &'static str, hook: &'static str) -> Result<ProgramFd, ProgramError> {
+    let program: &mut RawTracePoint = typed(ebpf, name)?;
+    program.load()?;
+    program.attach(hook)?;
+    debug!(hook, mechanism = "raw_tp", "attached");
+    program.fd()?.try_clone().map_err(Into::into)
+}
+
+pub(crate) fn typed<'a, T>(ebpf: &'a mut Ebpf, name: &str) -> Result<&'a mut T, ProgramError>
+where
+    &'a mut T: TryFrom<&'a mut Program, Error = ProgramError>,
+{
+    ebpf.program_mut(name).ok_or(ProgramError::UnexpectedProgramType)?.try_into()
+}
+
+pub(crate) fn object_error(object: &'static str, source: EbpfError) -> ProbeError {
+    let mut cause: Option<&dyn std::error::Error> = Some(&source);
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<std::io::Error>()
+            && io.kind() == std::io::ErrorKind::PermissionDenied
+        {
+            return ProbeError::NotPermitted(std::io::Error::from(io.kind()));
+        }
+        cause = error.source();
+    }
+    ProbeError::Object { object, source }
+}
+
+/// What is known of the running kernel; read once, shared by all objects.
+#[derive(Debug)]
+pub struct Kernel {
+    pub(crate) btf: Btf,
+}
+
+// === impl Kernel ===
+
+impl Kernel {
+    /// Reads what the loaders need to know of the running kernel.
+    ///
+    /// # Errors
+    /// Fails where the kernel is too old or has no BTF.
+    pub fn read() -> Result<Self, ProbeError> {
+        let release = rustix::system::uname().release().to_string_lossy().into_owned();
+        if version(&release).is_some_and(|version| version < OLDEST) {
+            let reason = "bpf_loop and the ring buffer";
+            return Err(ProbeError::TooOld { release, needs: "5.17", reason });
+        }
+        let btf = Btf::from_sys_fs().map_err(ProbeError::NoBtf)?;
+        Ok(Self { btf })
+    }
+}
+
+/// bpf_loop came with 5.17; the ring buffer and BTF tracepoints are older.
+const OLDEST: (u32, u32) = (5, 17);
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(str::parse);
+    Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
+}
+
+// === impl Lost ===
+
+impl Lost {
+    /// Each record type's losses so far, by reason.
+    ///
+    /// # Errors
+    /// Fails where the kernel's map can't be read.
+    pub fn read(&self) -> Result<Vec<(RecordType, LostReason, u64)>, ProbeError> {
+        let mut rows = Vec::with_capacity(2 * self.programs.len());
+        for (index, kind) in RecordType::IN_RING.into_iter().enumerate() {
+            let counts = self
+                .ring_full
+                .get(&(index as u32 + 1), 0)
+                .map_err(|source| ProbeError::Map { map: "lost", source })?;
+            rows.push((kind, LostReason::RingFull, counts.iter().sum()));
+        }
+        rows.extend(self.programs.iter().map(|(kind, program)| (*kind, LostReason::Recursion, misses(program))));
+        Ok(rows)
+    }
+}
+
+/// How often the kernel did not run a program since it ran on that CPU already. Kernels since 5.12 tell.
+fn misses(program: &ProgramFd) -> u64 {
+    let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsFd::as_fd(program).as_raw_fd());
+    let info = fs::read_to_string(path).unwrap_or_default();
+    let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
+    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
+}
+
+// === impl LostReason ===
+
+impl LostReason {
+    /// The name in metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::Recursion => "recursion",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version;
+
+    #[test]
+    fn versions() {
+        assert_eq!(version("6.1.0-32-cloud-amd64"), Some((6, 1)));
+        assert_eq!(version("6.18.44-fc-v669"), Some((6, 18)));
+        assert_eq!(version("nonsense"), None);
+    }
+}

@@ -1,0 +1,301 @@
+//! The records that the programs write: the mirror of `bpf/record.h`, and decoding that is total.
+//!
+//! Whatever the bytes are, decoding ends with a record or an error, and never reads past them.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+#[cfg(test)]
+mod tests;
+
+/// What a record could not hold or could not read: `enum record_flags`.
+pub mod flags {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const TRUNC_ARGS: u16 = 1 << 0;
+    pub const ERROR_ARGS: u16 = 1 << 1;
+    pub const ERROR_ENVS: u16 = 1 << 2;
+    pub const TRUNC_BINARY: u16 = 1 << 3;
+    pub const TRUNC_CWD: u16 = 1 << 4;
+    pub const TRUNC_CGROUP: u16 = 1 << 5;
+    pub const DELETED: u16 = 1 << 6;
+}
+
+/// What a task is: `enum task_flags`.
+pub mod task_flags {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const KERNEL_THREAD: u32 = 1 << 0;
+    pub const TTY: u32 = 1 << 1;
+    pub const EXITED: u32 = 1 << 2;
+}
+
+/// Defines structs that mirror those of `bpf/record.h`, and for the layout test what their fields are called.
+macro_rules! mirror {
+    ($($(#[$meta:meta])* $c_name:literal $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* })*) => {
+        $(
+            $(#[$meta])*
+            // IntoBytes is derived for what it refuses: a struct with padding that nobody wrote down.
+            #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
+            #[repr(C)]
+            #[expect(missing_docs, reason = "the fields are those of bpf/record.h, which explains them")]
+            pub struct $name { $($(#[$field_meta])* pub $field: $ty,)* }
+        )*
+
+        /// C name, size, and each field's name, offset and size.
+        #[cfg(test)]
+        const LAYOUTS: &[(&str, usize, &[(&str, usize, usize)])] = &[
+            $(($c_name, size_of::<$name>(), &[
+                $((stringify!($field), std::mem::offset_of!($name, $field), {
+                    const fn size<T>(_: fn(&$name) -> &T) -> usize { size_of::<T>() }
+                    size(|value| &value.$field)
+                }),)*
+            ]),)*
+        ];
+    };
+}
+
+mirror! {
+    /// What every record begins with.
+    "record_header" Header { kind: u16, flags: u16, length: u32, time: u64, }
+
+    /// One execution of an image by a process.
+    #[derive(PartialEq, Eq, Hash)]
+    "exec_key" ExecKey { ktime: u64, pid: u32, image: u32, }
+
+    /// Ids and capability sets.
+    "task_credentials" TaskCredentials {
+        uid: u32, gid: u32, suid: u32, sgid: u32, euid: u32, egid: u32, fsuid: u32, fsgid: u32,
+        securebits: u32, auid: u32,
+        inheritable: u64, permitted: u64, effective: u64, ambient: u64,
+    }
+
+    /// Inodes of namespaces.
+    "task_namespaces" TaskNamespaces {
+        uts: u32, ipc: u32, mnt: u32, pid: u32, pid_for_children: u32,
+        net: u32, time: u32, time_for_children: u32, cgroup: u32, user: u32,
+    }
+
+    /// What the kernel knows of a process.
+    "task_facts" TaskFacts {
+        key: ExecKey, parent: ExecKey, parent_pid: u32, tid: u32, vpid: u32, session: u32, group: u32, flags: u32,
+        credentials: TaskCredentials, namespaces: TaskNamespaces, cgroup_id: u64, comm: [u8; 16],
+    }
+
+    /// A process was forked, or was there already.
+    "fork_record" ForkRecord { header: Header, task: TaskFacts, cgroup_length: u32, reserved: u32, }
+
+    /// An image began to execute.
+    "exec_record" ExecRecord {
+        header: Header, task: TaskFacts,
+        inode: u64, links: u32, mode: u32, file_uid: u32, file_gid: u32,
+        binary_length: u32, cwd_length: u32, cgroup_length: u32, script_length: u32,
+        traceparent_length: u32, args_length: u32,
+    }
+
+    /// A process ended.
+    "exit_record" ExitRecord {
+        header: Header, key: ExecKey, parent: ExecKey, tid: u32, code: u32,
+        user_time: u64, system_time: u64, run_time: u64, cgroup_id: u64,
+        uid: u32, reserved: u32, comm: [u8; 16],
+    }
+}
+
+/// One record, its text borrowed from where it lies.
+#[derive(Clone, Copy, Debug)]
+pub enum Record<'a> {
+    /// An image began to execute.
+    Exec(Exec<'a>),
+    /// A process ended.
+    Exit(ExitRecord),
+    /// A process was forked.
+    Fork(Fork<'a>),
+    /// A process was there already.
+    Task(Fork<'a>),
+}
+
+/// A fork or a process that was there already, with its text.
+#[derive(Clone, Copy, Debug)]
+pub struct Fork<'a> {
+    /// The part of fixed size.
+    pub fixed: ForkRecord,
+    /// The cgroup's path; empty where it is the parent's.
+    pub cgroup: LeafFirst<'a>,
+}
+
+/// An exec with its text.
+#[derive(Clone, Copy, Debug)]
+pub struct Exec<'a> {
+    /// The part of fixed size.
+    pub fixed: ExecRecord,
+    /// Path of the file that runs.
+    pub binary: LeafFirst<'a>,
+    /// Path of the working directory.
+    pub cwd: LeafFirst<'a>,
+    /// Path of the cgroup.
+    pub cgroup: LeafFirst<'a>,
+    /// Path of the script as given to exec; empty where a binary was executed.
+    pub script: &'a [u8],
+    /// Value of the environment's TRACEPARENT; empty where there is none.
+    pub traceparent: &'a [u8],
+    /// Arguments, each ended by NUL; the last one may have been cut.
+    pub args: &'a [u8],
+}
+
+/// A path as the kernel's programs write it: each component ended by NUL, the last component first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeafFirst<'a>(pub &'a [u8]);
+
+/// The types of record, for counting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "they are those of `Record`")]
+pub enum RecordType {
+    Exec,
+    Exit,
+    Fork,
+    Task,
+}
+
+/// Bytes that are no record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// Too short for what its type says.
+    #[error("a record of {have} bytes where its type needs {need}")]
+    Short {
+        /// Bytes there are.
+        have: usize,
+        /// Bytes there should be at least.
+        need: usize,
+    },
+    /// The header's length isn't that of the record.
+    #[error("a record of {have} bytes whose header says {says}")]
+    Length {
+        /// Bytes there are.
+        have: usize,
+        /// Bytes by the header.
+        says: usize,
+    },
+    /// Text lengths that add up to more than the record.
+    #[error("a record whose text ends {beyond} bytes beyond it")]
+    Text {
+        /// How far.
+        beyond: usize,
+    },
+    /// Not one of ours.
+    #[error("a record of unknown type {0}")]
+    UnknownType(u16),
+}
+
+/// Takes texts off the end of a record, one after the other.
+struct Texts<'a>(&'a [u8]);
+
+// === impl Record ===
+
+/// Reads one record.
+///
+/// # Errors
+/// Fails where the bytes are no record; nothing beyond them is read.
+pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
+    let (header, _) = split::<Header>(bytes)?;
+    let says = header.length as usize;
+    if says != bytes.len() {
+        return Err(DecodeError::Length { have: bytes.len(), says });
+    }
+    match header.kind {
+        1 => decode_exec(bytes).map(Record::Exec),
+        2 => split(bytes).map(|(record, _)| Record::Exit(record)),
+        3 => decode_fork(bytes).map(Record::Fork),
+        4 => decode_fork(bytes).map(Record::Task),
+        kind => Err(DecodeError::UnknownType(kind)),
+    }
+}
+
+/// Reads the first of several records that lie end to end; returns it and what follows it.
+///
+/// # Errors
+/// As [`decode`]; where the header itself is broken there is no telling where the next one begins.
+pub fn decode_first(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), DecodeError> {
+    let (header, _) = split::<Header>(bytes)?;
+    let says = header.length as usize;
+    let (record, rest) = bytes.split_at_checked(says).ok_or(DecodeError::Length { have: bytes.len(), says })?;
+    Ok((decode(record)?, rest))
+}
+
+fn split<T: FromBytes>(bytes: &[u8]) -> Result<(T, &[u8]), DecodeError> {
+    T::read_from_prefix(bytes).map_err(|_| DecodeError::Short { have: bytes.len(), need: size_of::<T>() })
+}
+
+fn decode_exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
+    let (fixed, text) = split::<ExecRecord>(bytes)?;
+    let mut texts = Texts(text);
+    Ok(Exec {
+        binary: LeafFirst(texts.take(fixed.binary_length)?),
+        cwd: LeafFirst(texts.take(fixed.cwd_length)?),
+        cgroup: LeafFirst(texts.take(fixed.cgroup_length)?),
+        script: texts.take(fixed.script_length)?,
+        traceparent: texts.take(fixed.traceparent_length)?,
+        args: texts.take(fixed.args_length)?,
+        fixed,
+    })
+}
+
+fn decode_fork(bytes: &[u8]) -> Result<Fork<'_>, DecodeError> {
+    let (fixed, text) = split::<ForkRecord>(bytes)?;
+    let cgroup = LeafFirst(Texts(text).take(fixed.cgroup_length)?);
+    Ok(Fork { fixed, cgroup })
+}
+
+impl<'a> Texts<'a> {
+    fn take(&mut self, length: u32) -> Result<&'a [u8], DecodeError> {
+        let length = length as usize;
+        let (text, rest) =
+            self.0.split_at_checked(length).ok_or_else(|| DecodeError::Text { beyond: length - self.0.len() })?;
+        self.0 = rest;
+        Ok(text)
+    }
+}
+
+impl Record<'_> {
+    /// The record's type.
+    pub fn record_type(&self) -> RecordType {
+        match self {
+            Self::Exec(_) => RecordType::Exec,
+            Self::Exit(_) => RecordType::Exit,
+            Self::Fork(_) => RecordType::Fork,
+            Self::Task(_) => RecordType::Task,
+        }
+    }
+}
+
+// === impl RecordType ===
+
+impl RecordType {
+    /// The types that come through the ring buffer, in the order of `enum record_type`.
+    pub const IN_RING: [Self; 3] = [Self::Exec, Self::Exit, Self::Fork];
+
+    /// The name in metrics: Tetragon's for those that become events.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Exec => "PROCESS_EXEC",
+            Self::Exit => "PROCESS_EXIT",
+            Self::Fork => "PROCESS_FORK",
+            Self::Task => "PROCESS_TASK",
+        }
+    }
+}
+
+// === impl LeafFirst ===
+
+impl LeafFirst<'_> {
+    /// Appends the path, root first: `absolute` says whether it begins with a slash.
+    pub fn write(&self, absolute: bool, out: &mut Vec<u8>) {
+        let components = self.0.strip_suffix(b"\0").unwrap_or(self.0);
+        if components.is_empty() {
+            out.extend_from_slice(if absolute { b"/" } else { b"" });
+            return;
+        }
+        for (index, component) in components.rsplit(|byte| *byte == 0).enumerate() {
+            if absolute || index > 0 {
+                out.push(b'/');
+            }
+            out.extend_from_slice(component);
+        }
+    }
+}

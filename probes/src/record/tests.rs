@@ -1,0 +1,109 @@
+use std::{fmt::Write as _, process::Command};
+
+use super::*;
+
+fn exec_bytes(texts: [&[u8]; 6]) -> Vec<u8> {
+    let mut record = ExecRecord::default();
+    record.header.kind = 1;
+    [
+        record.binary_length,
+        record.cwd_length,
+        record.cgroup_length,
+        record.script_length,
+        record.traceparent_length,
+        record.args_length,
+    ] = texts.map(|text| text.len() as u32);
+    let length = size_of::<ExecRecord>() + texts.iter().map(|text| text.len()).sum::<usize>();
+    record.header.length = length as u32;
+    let mut bytes = record.as_bytes().to_vec();
+    texts.iter().for_each(|text| bytes.extend_from_slice(text));
+    bytes
+}
+
+fn path(leaf_first: &[u8], absolute: bool) -> String {
+    let mut out = Vec::new();
+    LeafFirst(leaf_first).write(absolute, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+/// Both sides of the wire agree: the C compiler checks size and offset of every field of every struct.
+#[test]
+fn layout_equals_the_headers() {
+    let mut source = String::from("#include <stddef.h>\n#include <linux/types.h>\n#include \"bpf/record.h\"\n");
+    for (name, size, fields) in LAYOUTS {
+        let listed: usize = fields.iter().map(|(_, _, size)| size).sum();
+        assert_eq!(listed, *size, "{name} has bytes that no field accounts for");
+        writeln!(source, "_Static_assert(sizeof(struct {name}) == {size}, \"{name}\");").unwrap();
+        for (field, offset, size) in *fields {
+            let field = if *field == "kind" { "type" } else { field };
+            writeln!(
+                source,
+                "_Static_assert(offsetof(struct {name}, {field}) == {offset} && \
+                 sizeof(((struct {name} *)0)->{field}) == {size}, \"{name}.{field}\");"
+            )
+            .unwrap();
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("layout.c");
+    std::fs::write(&file, source).unwrap();
+    let check = Command::new("clang")
+        .args(["-target", "bpf", "-fsyntax-only", "-I", env!("CARGO_MANIFEST_DIR")])
+        .arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH))
+        .arg(&file)
+        .output()
+        .unwrap();
+    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+}
+
+#[test]
+fn an_exec_decodes() {
+    let bytes = exec_bytes([b"ls\0bin\0usr\0", b"", b"x.scope\0k.slice\0", b"./run", b"00-ab", b"ls\0-l\0"]);
+    let Ok(Record::Exec(exec)) = decode(&bytes) else { panic!("no exec") };
+    assert_eq!(path(exec.binary.0, true), "/usr/bin/ls");
+    assert_eq!(path(exec.cwd.0, true), "/");
+    assert_eq!(path(exec.cgroup.0, false), "k.slice/x.scope");
+    assert_eq!((exec.script, exec.traceparent, exec.args), (&b"./run"[..], &b"00-ab"[..], &b"ls\0-l\0"[..]));
+}
+
+/// Every prefix of a record, and every record with any one byte changed, ends in a record or an error.
+#[test]
+fn decoding_is_total() {
+    let bytes = exec_bytes([b"ls\0bin\0", b"tmp\0", b"c\0", b"s", b"t", b"ls\0"]);
+    for end in 0..bytes.len() {
+        assert!(decode(&bytes[..end]).is_err());
+    }
+    for at in 0..bytes.len() {
+        for value in [0, 1, 4, 127, 255] {
+            let mut broken = bytes.clone();
+            broken[at] = value;
+            if let Ok(Record::Exec(exec)) = decode(&broken) {
+                assert!(exec.args.len() <= bytes.len());
+            }
+        }
+    }
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    let mut bytes = exec_bytes([b"", b"", b"", b"", b"", b""]);
+    bytes[0] = 99;
+    assert_eq!(decode(&bytes).unwrap_err(), DecodeError::UnknownType(99));
+    assert_eq!(decode(&bytes[..7]).unwrap_err(), DecodeError::Short { have: 7, need: 16 });
+    bytes[4] = 1;
+    assert!(matches!(decode(&bytes).unwrap_err(), DecodeError::Length { .. }));
+    let mut record = ExecRecord::default();
+    record.header = Header { kind: 1, length: size_of::<ExecRecord>() as u32, ..Header::default() };
+    record.args_length = 5;
+    assert_eq!(decode(record.as_bytes()).unwrap_err(), DecodeError::Text { beyond: 5 });
+}
+
+/// A broken record costs itself, not its neighbour.
+#[test]
+fn records_end_to_end() {
+    let one = exec_bytes([b"a\0", b"", b"", b"", b"", b"a\0"]);
+    let mut two = one.clone();
+    two.extend_from_slice(&one);
+    let (_, rest) = decode_first(&two).unwrap();
+    assert!(matches!(decode_first(rest), Ok((Record::Exec(_), []))));
+}

@@ -1,0 +1,122 @@
+//! The ring buffer: reading it, and waiting for it at the least cost.
+//!
+//! Waking a sleeping reader is what costs at high rates. While records come in quickly the reader tells the
+//! programs not to wake it and looks by itself every millisecond; when they come rarely it sleeps until woken.
+
+use std::{
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+    time::Duration,
+};
+
+use aya::{
+    Pod,
+    maps::{Array, MapData, RingBuf},
+};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+
+use crate::ProbeError;
+
+/// How often the reader looks while it isn't woken.
+const POLL_EVERY: Duration = Duration::from_millis(1);
+
+/// As many records in one [`POLL_EVERY`] make it worth while to look by itself.
+const BUSY: usize = 4;
+
+/// How long it sleeps at most: a record that was written while the reader went to sleep waits no longer.
+const SLEEP: Duration = Duration::from_millis(100);
+
+/// The reader's end of the ring buffer that all programs write to.
+pub struct Ring {
+    records: RingBuf<MapData>,
+    control: Array<MapData, Control>,
+    polling: bool,
+    drained: usize,
+    stop: Arc<OwnedFd>,
+}
+
+/// `struct control` of `bpf/maps.h`.
+#[derive(Clone, Copy, Debug, Default)]
+#[repr(C)]
+pub(crate) struct Control {
+    polling: u32,
+    reserved: u32,
+}
+
+/// Ends the wait of a [`Ring`] from another thread.
+#[derive(Clone, Debug)]
+pub struct Stop(Arc<OwnedFd>);
+
+#[expect(unsafe_code, reason = "what aya asks of a map's value")]
+// SAFETY: two u32 without padding: every bit pattern is a value.
+unsafe impl Pod for Control {}
+
+// === impl Ring ===
+
+impl Ring {
+    pub(crate) fn new(records: RingBuf<MapData>, control: Array<MapData, Control>) -> Result<Self, ProbeError> {
+        let stop = eventfd(0, EventfdFlags::CLOEXEC)
+            .map_err(|source| ProbeError::Io { what: "make an eventfd", source: source.into() })?;
+        Ok(Self { records, control, polling: false, drained: 0, stop: Arc::new(stop) })
+    }
+
+    /// A handle that makes [`Self::wait`] return at once, from then on.
+    pub fn stop(&self) -> Stop {
+        Stop(Arc::clone(&self.stop))
+    }
+
+    /// Hands at most `most` records to `each`; returns how many there were.
+    pub fn drain(&mut self, most: usize, mut each: impl FnMut(&[u8])) -> usize {
+        let mut count = 0;
+        while count < most {
+            let Some(record) = self.records.next() else { break };
+            each(&record);
+            count += 1;
+        }
+        self.drained += count;
+        count
+    }
+
+    /// Waits until there may be records; returns false once [`Stop::stop`] was called.
+    ///
+    /// # Errors
+    /// Fails where the kernel refuses to wait or to take the wish about being woken.
+    pub fn wait(&mut self) -> Result<bool, ProbeError> {
+        let busy = std::mem::take(&mut self.drained) >= BUSY;
+        if busy != self.polling {
+            self.set_polling(busy)?;
+            // What was written between the last look and the wish woke nobody.
+            if !busy {
+                return Ok(true);
+            }
+        }
+        let timeout = Timespec::try_from(if busy { POLL_EVERY } else { SLEEP }).ok();
+        #[expect(unsafe_code, reason = "aya's RingBuf offers its descriptor as a number only")]
+        // SAFETY: the descriptor belongs to `self.records`, which outlives this borrow.
+        let records = unsafe { BorrowedFd::borrow_raw(self.records.as_raw_fd()) };
+        let mut both =
+            [PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(records, PollFlags::IN)];
+        let fds = if busy { &mut both[..1] } else { &mut both[..] };
+        match poll(fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[0].revents().is_empty()),
+            Err(source) => Err(ProbeError::Io { what: "wait for the ring buffer", source: source.into() }),
+        }
+    }
+
+    fn set_polling(&mut self, polling: bool) -> Result<(), ProbeError> {
+        let control = Control { polling: u32::from(polling), reserved: 0 };
+        self.control.set(0, control, 0).map_err(|source| ProbeError::Map { map: "control", source })?;
+        self.polling = polling;
+        Ok(())
+    }
+}
+
+// === impl Stop ===
+
+impl Stop {
+    /// Ends the wait.
+    pub fn stop(&self) {
+        // It fails only where the counter would overflow, and then the wait has ended already.
+        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}

@@ -1,1 +1,10 @@
-//! Trigon, an eBPF agent that exports what processes do as OTLP logs, spans and Prometheus metrics.
+//! Trigon's agent: from the kernel's records to what leaves the node. Read [`agent`] first.
+
+#![forbid(unsafe_code)]
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod enrich;
+pub mod router;
+pub mod tracker;

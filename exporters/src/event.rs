@@ -264,6 +264,9 @@ impl Event {
 // === impl EventType ===
 
 impl EventType {
+    /// Every type.
+    pub const ALL: [Self; 2] = [Self::ProcessExec, Self::ProcessExit];
+
     /// Tetragon's name.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -61,9 +61,13 @@ impl ExecId {
 
     /// Appends the exported form: base64 of `<node>:<ktime>:<pid>`, as Tetragon builds it.
     pub fn encode(self, node: &str, out: &mut String) {
-        let mut plain = String::with_capacity(node.len() + 32);
-        self.plain(node, &mut plain);
-        STANDARD.encode_string(&plain, out);
+        self.encode_with(node, &mut String::with_capacity(node.len() + 32), out);
+    }
+
+    /// As [`Self::encode`], with `plain` as working memory, so that a caller who keeps it allocates nothing.
+    pub fn encode_with(self, node: &str, plain: &mut String, out: &mut String) {
+        self.plain(node, plain);
+        STANDARD.encode_string(plain, out);
     }
 
     /// The exported form as a string of its own.
@@ -88,9 +92,16 @@ impl ExecId {
 
 // === impl TraceId, SpanId ===
 
-/// Writes bytes as lower-case hexadecimal digits, two a byte.
+/// Writes up to 16 bytes as lower-case hexadecimal digits, two a byte.
 fn hex(bytes: &[u8], f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let mut text = [0; 32];
+    for (pair, byte) in text.chunks_exact_mut(2).zip(bytes) {
+        pair[0] = DIGITS[usize::from(byte >> 4)];
+        pair[1] = DIGITS[usize::from(byte & 0xf)];
+    }
+    // One write: these texts stand on every line that is exported.
+    f.write_str(str::from_utf8(&text[..2 * bytes.len().min(16)]).unwrap_or_default())
 }
 
 impl std::fmt::Display for TraceId {

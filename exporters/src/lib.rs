@@ -4,7 +4,16 @@
 
 #![forbid(unsafe_code)]
 
+pub mod compact;
 pub mod event;
 pub mod identity;
+pub mod json;
 pub mod metrics;
+pub mod names;
+pub mod node;
+pub mod otlp;
+#[cfg(test)]
+mod samples;
 pub mod sink;
+pub mod stdout;
+mod text;

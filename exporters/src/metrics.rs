@@ -1,5 +1,15 @@
 //! What the agent counts, for Prometheus.
 
+pub mod agent;
+pub mod config;
+pub mod families;
+pub mod http;
 pub mod loss;
+pub mod readiness;
+pub mod scrape;
 
+pub use agent::AgentMetrics;
+pub use config::{Label, MetricsConfig};
+pub use families::EventMetrics;
 pub use loss::{Loss, LossCounter};
+pub use readiness::Readiness;

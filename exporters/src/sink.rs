@@ -85,6 +85,11 @@ impl QueueReceiver {
         Some(self.taken(chunk))
     }
 
+    /// Takes no more: what is sent from now on is lost and counted by the sender. What waits can still be received.
+    pub fn close(&mut self) {
+        self.chunks.close();
+    }
+
     fn taken(&self, chunk: Chunk) -> Chunk {
         self.depth.0.fetch_sub(chunk.len(), Ordering::Relaxed);
         chunk

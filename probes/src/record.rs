@@ -264,6 +264,15 @@ impl Record<'_> {
     }
 }
 
+// === impl ExecKey ===
+
+impl ExecKey {
+    /// When the process started, whatever it has executed since; nanoseconds of the boot clock.
+    pub fn start(self) -> u64 {
+        self.ktime.saturating_sub(u64::from(self.image))
+    }
+}
+
 // === impl RecordType ===
 
 impl RecordType {

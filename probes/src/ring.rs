@@ -5,7 +5,11 @@
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
-    sync::Arc,
+    ptr::null_mut,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -13,7 +17,10 @@ use aya::{
     Pod,
     maps::{Array, MapData, RingBuf},
 };
-use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
+use rustix::{
+    event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll},
+    mm::{MapFlags, ProtFlags, mmap, munmap},
+};
 
 use crate::ProbeError;
 
@@ -33,6 +40,7 @@ pub struct Ring {
     polling: bool,
     drained: usize,
     stop: Arc<OwnedFd>,
+    positions: Positions,
 }
 
 /// `struct control` of `bpf/maps.h`.
@@ -57,7 +65,8 @@ impl Ring {
     pub(crate) fn new(records: RingBuf<MapData>, control: Array<MapData, Control>) -> Result<Self, ProbeError> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|source| ProbeError::Io { what: "make an eventfd", source: source.into() })?;
-        Ok(Self { records, control, polling: false, drained: 0, stop: Arc::new(stop) })
+        let positions = Positions::map(&records)?;
+        Ok(Self { records, control, polling: false, drained: 0, stop: Arc::new(stop), positions })
     }
 
     /// A handle that makes [`Self::wait`] return at once, from then on.
@@ -103,6 +112,11 @@ impl Ring {
         }
     }
 
+    /// Bytes that wait to be read.
+    pub fn used(&self) -> u64 {
+        self.positions.used()
+    }
+
     fn set_polling(&mut self, polling: bool) -> Result<(), ProbeError> {
         let control = Control { polling: u32::from(polling), reserved: 0 };
         self.control.set(0, control, 0).map_err(|source| ProbeError::Map { map: "control", source })?;
@@ -118,5 +132,54 @@ impl Stop {
     pub fn stop(&self) {
         // It fails only where the counter would overflow, and then the wait has ended already.
         let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+    }
+}
+
+/// How far the ring buffer was written and read: the first two pages of its mapping (kernel/bpf/ringbuf.c).
+struct Positions {
+    read: *const AtomicU64,
+    written: *const AtomicU64,
+    page: usize,
+}
+
+#[expect(unsafe_code, reason = "the pages are shared with the kernel, not with any thread's stack or heap")]
+// SAFETY: the mapping is valid on every thread until it is dropped, and it is only read, atomically.
+unsafe impl Send for Positions {}
+
+// === impl Positions ===
+
+impl Positions {
+    #[expect(unsafe_code, reason = "aya keeps the positions to itself")]
+    fn map(records: &RingBuf<MapData>) -> Result<Self, ProbeError> {
+        let page = rustix::param::page_size();
+        // SAFETY: the descriptor is the map's, which outlives this borrow; the kernel lets both pages be mapped for
+        // reading, wherever it likes, and nothing else is mapped there.
+        let map = unsafe {
+            let fd = BorrowedFd::borrow_raw(records.as_raw_fd());
+            mmap(null_mut(), 2 * page, ProtFlags::READ, MapFlags::SHARED, fd, 0)
+        };
+        let map = map.map_err(|source| ProbeError::Io {
+            what: "map the positions of the ring buffer",
+            source: source.into(),
+        })?;
+        let read = map.cast::<AtomicU64>().cast_const();
+        // SAFETY: the second of the two pages that were mapped.
+        let written = unsafe { map.byte_add(page) }.cast::<AtomicU64>().cast_const();
+        Ok(Self { read, written, page })
+    }
+
+    #[expect(unsafe_code, reason = "aya keeps the positions to itself")]
+    fn used(&self) -> u64 {
+        // SAFETY: both point to mapped pages, which begin with a position each.
+        let (written, read) = unsafe { (&*self.written, &*self.read) };
+        written.load(Ordering::Acquire).saturating_sub(read.load(Ordering::Acquire))
+    }
+}
+
+impl Drop for Positions {
+    #[expect(unsafe_code, reason = "what was mapped is to be unmapped")]
+    fn drop(&mut self) {
+        // SAFETY: the two pages that `map` got, which nobody else refers to.
+        let _ = unsafe { munmap(self.read.cast_mut().cast(), 2 * self.page) };
     }
 }

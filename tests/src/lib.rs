@@ -1,1 +1,16 @@
-//! Trigon's end-to-end tests and their harness.
+//! The harness of Trigon's end-to-end tests: a real agent, real receivers, a workload of known shape, real kernels.
+//!
+//! A test binary lists its tests in a [`suite::run`]; each says what it [`suite::Need`]s of the machine.
+
+pub mod agent;
+pub mod expected;
+pub mod exposition;
+pub mod json;
+pub mod otlp;
+pub mod place;
+pub mod prometheus;
+pub mod rotel;
+pub mod suite;
+pub mod vm;
+pub mod wait;
+pub mod workload;

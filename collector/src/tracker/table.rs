@@ -3,7 +3,7 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use rustc_hash::FxHashMap;
-use trigon_exporters::{event::Process, identity::ExecId};
+use trigon_exporters::{event::Process, identity::{ExecId, SpanRef}};
 
 /// How many entries with children are passed over in search of one without.
 const SECOND_CHANCES: usize = 64;
@@ -28,8 +28,8 @@ pub struct Entry {
     pub process: Arc<Process>,
     /// When its trace began: start of the trace's root on the boot clock in nanoseconds.
     pub trace_began: u64,
-    /// The trace context that its environment carried, valid or not: what its children inherit.
-    pub joined: Option<Box<str>>,
+    /// The span that its environment named (TRACEPARENT): what its children inherit.
+    pub joined: Option<SpanRef>,
     state: State,
     children: u32,
 }
@@ -57,7 +57,7 @@ pub struct Evictions {
 
 impl Entry {
     /// A living execution without children.
-    pub fn new(process: Arc<Process>, trace_began: u64, joined: Option<Box<str>>) -> Self {
+    pub fn new(process: Arc<Process>, trace_began: u64, joined: Option<SpanRef>) -> Self {
         Self { process, trace_began, joined, state: State::Living, children: 0 }
     }
 

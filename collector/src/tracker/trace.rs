@@ -27,18 +27,18 @@ pub struct Subject<'a> {
     pub cgroup: &'a Cgroup,
     /// When it began, on the boot clock in nanoseconds.
     pub began: u64,
-    /// The value of TRACEPARENT in its environment; empty for none.
-    pub traceparent: &'a str,
+    /// The span that TRACEPARENT in its environment names.
+    pub joined: Option<SpanRef>,
 }
 
 /// The trace of an execution, and when that trace began on the boot clock in nanoseconds.
 pub fn place(rules: Rules, node: &str, subject: Subject<'_>, parent: Option<&Entry>) -> (Trace, u64) {
     let span = subject.id.span_id(node);
     // What was inherited unchanged has been followed by the first process that carried it.
-    let inherited = parent.and_then(|parent| parent.joined.as_deref()) == Some(subject.traceparent);
-    if rules.join_env
-        && !inherited
-        && let Some(outer) = parse_traceparent(subject.traceparent)
+    let inherited = parent.and_then(|parent| parent.joined);
+    if let Some(outer) = subject.joined
+        && rules.join_env
+        && inherited != Some(outer)
     {
         return (Trace { id: outer.trace, span, parent: Some(outer.span), link: None }, subject.began);
     }
@@ -62,7 +62,8 @@ fn is_root(rules: Rules, subject: Subject<'_>, parent: &Entry) -> bool {
 
 /// Reads a W3C `traceparent` (Trace Context level 1, section 3.2). Anybody can set it: what isn't exactly right is
 /// as if it weren't there.
-pub fn parse_traceparent(value: &str) -> Option<SpanRef> {
+pub fn parse_traceparent(value: &[u8]) -> Option<SpanRef> {
+    let value = std::str::from_utf8(value).ok()?;
     let mut parts = value.split('-');
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     // Version 00 has four parts; later ones may have more, and 255 is forbidden.

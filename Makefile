@@ -1,0 +1,29 @@
+# The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
+
+.PHONY: help run test test-kernels bench check
+
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## Build and run the agent: events here, /metrics on 127.0.0.1:2112 (ARGS='-o json' …)
+	@scripts/setup run
+	@scripts/run $(ARGS)
+
+test: ## Run every test, natively and in Debian's 6.1 and 6.12 kernels
+	@scripts/setup test
+	@scripts/test
+
+test-kernels: ## Run the kernel tests in Debian's kernels only (SUITES='lifecycle …')
+	@scripts/setup test
+	@scripts/test-kernels $(SUITES)
+
+bench: ## Measure against the budgets
+	@scripts/setup run
+	@scripts/bench
+
+check: ## Look at form: formatting, lints, documentation, scripts
+	@scripts/setup check
+	cargo fmt --check
+	cargo clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
+	shellcheck scripts/* .ci/run

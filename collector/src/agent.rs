@@ -1,0 +1,242 @@
+//! The agent: how the stages are put together, how they start, and how they stop.
+//!
+//! ```text
+//! ring buffer ─► reader (decode, track, enrich) ─► router ─┬─► otlp logs  ─► endpoint
+//!   kernel       a thread of its own                       ├─► otlp spans ─► endpoint
+//!                                                          ├─► standard output, a thread of its own
+//!                                                          └─► counters ◄── GET /metrics
+//! ```
+//!
+//! It stops in the same direction: the reader takes what the ring buffer still holds, the queues end, and each way
+//! out sends what it has until `limits.shutdown_timeout` is over.
+
+use std::{sync::Arc, thread};
+
+use prometheus::Registry;
+use tokio::{
+    net::TcpListener,
+    runtime::Runtime,
+    signal::unix::{SignalKind, signal},
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use trigon_exporters::{
+    metrics::{AgentMetrics, EventMetrics, Loss, Readiness, agent::register_queues, http},
+    node::Node,
+    otlp::{self, ExportMetrics, Signal},
+    sink::{self, QueueSender},
+    stdout::{self, Format},
+};
+use trigon_probes::{
+    lifecycle::{Kernel, Lifecycle, Mechanism, Options},
+    ring::Stop,
+};
+
+use crate::{
+    config::Effective,
+    router::Router,
+    tracker::{Tracker, bootstrap, clock::Clock},
+};
+
+mod error;
+mod kernel_loss;
+mod reader;
+
+pub use error::AgentError;
+
+/// What is done for the ways out, so that it can be waited for.
+#[derive(Debug, Default)]
+struct WaysOut {
+    queues: Vec<QueueSender>,
+    depths: Vec<(&'static str, sink::Depth)>,
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+}
+
+/// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence.
+///
+/// # Errors
+/// Says what stopped it, and what to do.
+pub fn run(settings: Effective, format: Option<Format>) -> Result<(), AgentError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("trigon-io")
+        .enable_all()
+        .build()
+        .map_err(|source| AgentError::System { what: "start the runtime", source })?;
+    // First what a person gets wrong most easily, then what takes time.
+    let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
+    let kernel = Kernel::read()?;
+    let agent = Agent::start(&runtime, &settings, format, listener, &kernel)?;
+    runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout))
+}
+
+/// An agent that runs.
+struct Agent {
+    reader: thread::JoinHandle<Result<(), trigon_probes::ProbeError>>,
+    stop: Stop,
+    reader_ended: tokio::sync::oneshot::Receiver<()>,
+    ways_out: Vec<(&'static str, JoinHandle<()>)>,
+    give_up: CancellationToken,
+    readiness: Arc<Readiness>,
+}
+
+// === impl Agent ===
+
+impl Agent {
+    fn start(
+        runtime: &Runtime,
+        settings: &Effective,
+        format: Option<Format>,
+        listener: TcpListener,
+        kernel: &Kernel,
+    ) -> Result<Self, AgentError> {
+        let limits = &settings.config.limits;
+        let registry = Registry::new();
+        let metrics = AgentMetrics::register(&registry, env!("CARGO_PKG_VERSION"))?;
+        let loss = Loss::register(&registry)?;
+        let readiness = Arc::new(Readiness::waiting("attaching to the kernel"));
+        let give_up = CancellationToken::new();
+        serve(runtime, listener, registry.clone(), Arc::clone(&readiness), give_up.clone());
+
+        let options = Options {
+            ring_bytes: limits.ring_buffer_bytes,
+            args_bytes: limits.args_bytes,
+            join_env: settings.config.trace.join_env,
+            mechanism: Mechanism::Best,
+        };
+        // Attached first, read then: what happens meanwhile waits in the ring buffer.
+        let (lifecycle, ring) = Lifecycle::attach(&options, kernel)?;
+        for attached in lifecycle.attached() {
+            info!(hook = attached.hook, mechanism = attached.mechanism, "attached");
+        }
+        let mut tracker = Tracker::new(settings.tracker(), Clock::new());
+        let found = bootstrap::run(&mut tracker, kernel, limits.args_bytes as usize)
+            .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
+        info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
+
+        let host = bootstrap::host_namespaces();
+        let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
+        let mut ways_out = WaysOut::default();
+        ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
+        if let Some(format) = format {
+            let context = stdout::Context { node: settings.node.clone(), host_namespaces: host };
+            ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, &loss)?;
+        }
+        register_queues(&registry, ways_out.depths)?;
+        let router = Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, ways_out.queues);
+
+        metrics.ring_capacity.set(i64::from(limits.ring_buffer_bytes));
+        metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
+        let stop = ring.stop();
+        let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss);
+        let (reader, reader_ended) = reader.spawn()?;
+        readiness.set_ready();
+        Ok(Self { reader, stop, reader_ended, ways_out: ways_out.tasks, give_up, readiness })
+    }
+
+    /// Waits for a signal, or for the reader's end, and stops everything in order.
+    async fn until_stopped(self, patience: std::time::Duration) -> Result<(), AgentError> {
+        let on = |kind| signal(kind).map_err(|source| AgentError::System { what: "listen for signals", source });
+        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+        let mut reader_ended = self.reader_ended;
+        tokio::select! {
+            _ = terminate.recv() => info!("told to stop by SIGTERM"),
+            _ = interrupt.recv() => info!("told to stop by SIGINT"),
+            _ = &mut reader_ended => warn!("the reader ended by itself"),
+        }
+        self.readiness.set_waiting("stopping");
+        self.stop.stop();
+        let drained = async {
+            // It drops the queues, and with that the ways out come to their end.
+            let _ = reader_ended.await;
+            for (name, task) in self.ways_out {
+                if let Err(error) = task.await {
+                    warn!(exporter = name, %error, "a way out ended early");
+                }
+            }
+        };
+        let mut drained = std::pin::pin!(drained);
+        if timeout(patience, &mut drained).await.is_err() {
+            warn!(?patience, "limits.shutdown_timeout is over; what was not sent by now is lost and counted");
+            self.give_up.cancel();
+            // They count what is left, and that takes no time.
+            let _ = timeout(std::time::Duration::from_secs(2), drained).await;
+        }
+        match self.reader.join() {
+            Ok(ended) => Ok(ended?),
+            Err(_) => Err(AgentError::Reader),
+        }
+    }
+}
+
+fn serve(
+    runtime: &Runtime,
+    listener: TcpListener,
+    registry: Registry,
+    readiness: Arc<Readiness>,
+    stop: CancellationToken,
+) {
+    if let Ok(addr) = listener.local_addr() {
+        info!("metrics: http://{addr}/metrics");
+    }
+    runtime.spawn(http::serve(listener, registry, readiness, async move { stop.cancelled().await }));
+}
+
+// === impl WaysOut ===
+
+impl WaysOut {
+    fn add_otlp(
+        &mut self,
+        runtime: &Runtime,
+        settings: &Effective,
+        node: &Arc<Node>,
+        registry: &Registry,
+        loss: &Loss,
+        give_up: &CancellationToken,
+    ) -> Result<(), AgentError> {
+        let metrics = ExportMetrics::register(registry)?;
+        let _inside = runtime.enter();
+        for (signal, settings) in [(Signal::Logs, &settings.logs), (Signal::Spans, &settings.spans)] {
+            let Some(settings) = settings else { continue };
+            let name = signal.exporter();
+            info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");
+            let (sender, receiver) = signal.queue(settings, loss);
+            let task =
+                otlp::start(signal, settings, Arc::clone(node), receiver, loss, &metrics, give_up.clone())?;
+            self.depths.push((name, sender.depth()));
+            self.queues.push(sender);
+            self.tasks.push((name, task));
+        }
+        Ok(())
+    }
+
+    fn add_stdout(
+        &mut self,
+        runtime: &Runtime,
+        format: Format,
+        context: stdout::Context,
+        capacity: usize,
+        loss: &Loss,
+    ) -> Result<(), AgentError> {
+        let out = stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
+        let (sender, receiver) = sink::queue(capacity, loss.counter("queue", "stdout_full"));
+        let lost = stdout::Lost::new(loss);
+        let (done, ended) = tokio::sync::oneshot::channel();
+        thread::Builder::new()
+            .name("trigon-stdout".to_owned())
+            .spawn(move || {
+                stdout::run(receiver, format, context, out, lost);
+                let _ = done.send(());
+            })
+            .map_err(|source| AgentError::System { what: "start a thread", source })?;
+        self.depths.push(("stdout", sender.depth()));
+        self.queues.push(sender);
+        let wait = runtime.spawn(async move {
+            let _ = ended.await;
+        });
+        self.tasks.push(("stdout", wait));
+        Ok(())
+    }
+}

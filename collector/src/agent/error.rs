@@ -1,0 +1,57 @@
+//! What keeps the agent from running, with an exit code for each kind.
+
+use std::process::ExitCode;
+
+use trigon_exporters::{metrics::http::BindError, otlp::ClientError};
+use trigon_probes::ProbeError;
+
+use crate::config::ConfigError;
+
+/// Why the agent doesn't run, or no longer.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The address for metrics is taken.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The kernel doesn't let it.
+    #[error(transparent)]
+    Probe(#[from] ProbeError),
+    /// An OTLP connection can't be prepared.
+    #[error(transparent)]
+    Otlp(#[from] ClientError),
+    /// /proc can't be listed.
+    #[error("cannot list the processes that run already: {0}. Is /proc mounted?")]
+    Bootstrap(Box<procfs::ProcError>),
+    /// The system refused something that it grants as a rule.
+    #[error("cannot {what}: {source}")]
+    System {
+        /// What was being done.
+        what: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Two metrics have the same name: an error of the program.
+    #[error("cannot register a metric: {0}")]
+    Metrics(#[from] prometheus::Error),
+    /// The reader ended by a panic: an error of the program.
+    #[error("the reader ended unexpectedly; please report what was logged before")]
+    Reader,
+}
+
+// === impl AgentError ===
+
+impl AgentError {
+    /// The program's exit code. 2 is what clap uses for a wrong command line.
+    pub fn exit_code(&self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Config(_) => 3,
+            Self::Probe(ProbeError::NotPermitted(_)) => 4,
+            Self::Probe(ProbeError::NoBtf(_) | ProbeError::TooOld { .. } | ProbeError::Attach { .. }) => 5,
+            Self::Bind(_) => 6,
+            _ => 1,
+        })
+    }
+}

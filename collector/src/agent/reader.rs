@@ -1,0 +1,173 @@
+//! The thread that takes records from the ring buffer and makes events of them: decode, track, route.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use prometheus::IntCounter;
+use tokio::sync::oneshot;
+use trigon_exporters::metrics::{AgentMetrics, Loss};
+use trigon_probes::{
+    ProbeError,
+    lifecycle::Lifecycle,
+    record::{DecodeError, RecordType, decode},
+    ring::Ring,
+};
+
+use super::{AgentError, kernel_loss::KernelLoss};
+use crate::{
+    router::{CHUNK, Router},
+    tracker::{Counts, Tracker, table::Evictions},
+};
+
+/// How often numbers that nobody waits for are brought up to date.
+const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// The stages that run on one thread, and what they count.
+pub struct Reader {
+    ring: Ring,
+    lifecycle: Lifecycle,
+    stages: Stages,
+    kernel_loss: KernelLoss,
+    housekept: Instant,
+}
+
+/// Decode, track, route.
+struct Stages {
+    tracker: Tracker,
+    router: Router,
+    metrics: AgentMetrics,
+    received: [IntCounter; RecordType::IN_RING.len()],
+    undecoded: Undecoded,
+    counted: (Counts, Evictions),
+}
+
+/// Records that could not be decoded, by reason.
+struct Undecoded {
+    short: IntCounter,
+    length: IntCounter,
+    text: IntCounter,
+    unknown_type: IntCounter,
+}
+
+// === impl Reader ===
+
+impl Reader {
+    /// The stages, ready to run.
+    pub fn new(
+        ring: Ring,
+        lifecycle: Lifecycle,
+        tracker: Tracker,
+        router: Router,
+        metrics: AgentMetrics,
+        loss: &Loss,
+    ) -> Self {
+        let undecoded = |reason| loss.untyped("decode", reason, "unknown");
+        let stages = Stages {
+            received: RecordType::IN_RING.map(|kind| metrics.received(kind.as_str())),
+            undecoded: Undecoded {
+                short: undecoded("short"),
+                length: undecoded("length"),
+                text: undecoded("text"),
+                unknown_type: undecoded("unknown_type"),
+            },
+            counted: Default::default(),
+            tracker,
+            router,
+            metrics,
+        };
+        let kernel_loss = KernelLoss::new(lifecycle.lost(), loss);
+        Self { ring, lifecycle, stages, kernel_loss, housekept: Instant::now() }
+    }
+
+    /// Starts the thread. The other end of the channel is told when it ends.
+    ///
+    /// # Errors
+    /// Fails where the system has no room for another thread.
+    pub fn spawn(
+        self,
+    ) -> Result<(thread::JoinHandle<Result<(), ProbeError>>, oneshot::Receiver<()>), AgentError> {
+        let (done, ended) = oneshot::channel();
+        let thread = thread::Builder::new()
+            .name("trigon-reader".to_owned())
+            .spawn(move || {
+                let result = self.run();
+                let _ = done.send(());
+                result
+            })
+            .map_err(|source| AgentError::System { what: "start a thread", source })?;
+        Ok((thread, ended))
+    }
+
+    fn run(mut self) -> Result<(), ProbeError> {
+        self.kernel_loss.update();
+        while self.ring.wait()? {
+            self.drain();
+            if self.housekept.elapsed() >= HOUSEKEEPING {
+                self.housekept = Instant::now();
+                self.kernel_loss.update();
+                self.stages.metrics.ring_used.set(i64::try_from(self.ring.used()).unwrap_or(i64::MAX));
+                self.stages.keep_house();
+            }
+        }
+        // Detached first: on a busy machine there would be no end to it.
+        drop(self.lifecycle);
+        while self.stages.take(&mut self.ring) > 0 {}
+        self.kernel_loss.update();
+        self.stages.keep_house();
+        Ok(())
+    }
+
+    fn drain(&mut self) {
+        while self.stages.take(&mut self.ring) == CHUNK {}
+    }
+}
+
+// === impl Stages ===
+
+impl Stages {
+    /// Takes at most a chunk of records through all stages; returns how many there were.
+    fn take(&mut self, ring: &mut Ring) -> usize {
+        let observed = self.tracker.tick();
+        let count = ring.drain(CHUNK, |bytes| match decode(bytes) {
+            Ok(record) => {
+                if let Some(index) = RecordType::IN_RING.iter().position(|kind| *kind == record.record_type()) {
+                    self.received[index].inc();
+                }
+                if let Some(event) = self.tracker.take(record, observed) {
+                    self.router.route(event);
+                }
+            }
+            Err(error) => self.undecoded.count(error),
+        });
+        self.router.flush();
+        count
+    }
+
+    fn keep_house(&mut self) {
+        let (counts, evictions) = (self.tracker.counts(), self.tracker.table().evictions());
+        let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
+        let metrics = &self.metrics;
+        metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
+        metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
+        metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);
+        metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);
+        metrics.evicted("living").inc_by(evictions.living - evicted.living);
+        metrics.table_size.set(i64::try_from(self.tracker.table().len()).unwrap_or(i64::MAX));
+    }
+}
+
+// === impl Undecoded ===
+
+impl Undecoded {
+    fn count(&self, error: DecodeError) {
+        let counter = match error {
+            DecodeError::Short { .. } => &self.short,
+            DecodeError::Length { .. } => &self.length,
+            DecodeError::Text { .. } => &self.text,
+            DecodeError::UnknownType(_) => &self.unknown_type,
+        };
+        counter.inc();
+    }
+}

@@ -1,0 +1,21 @@
+//! The command line.
+
+use clap::{Parser, Subcommand};
+
+pub mod run;
+
+/// See every process on this machine, as OpenTelemetry logs, spans and Prometheus metrics.
+#[derive(Debug, Parser)]
+#[command(name = "trigon", version, about, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: attach to the kernel and export what happens, until it is told to stop.
+    Run(run::Arguments),
+}

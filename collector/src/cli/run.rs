@@ -1,0 +1,61 @@
+//! `trigon run`
+
+use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
+
+use clap::{Args, ValueEnum};
+use trigon_exporters::stdout::Format;
+
+use crate::{
+    agent::{self, AgentError},
+    config::{Config, Overrides},
+};
+
+/// Arguments of `trigon run`.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// The configuration file. Without one, defaults apply.
+    #[arg(long, value_name = "FILE", env = "TRIGON_CONFIG")]
+    config: Option<PathBuf>,
+    /// How events are written to standard output.
+    #[arg(short, long, value_enum, default_value_t = Output::Compact, env = "TRIGON_OUTPUT")]
+    output: Output,
+    /// Where to send log records and spans, such as http://127.0.0.1:4318.
+    #[arg(long, value_name = "URL")]
+    otlp_endpoint: Option<String>,
+    /// Where to serve /metrics, such as 127.0.0.1:2112.
+    #[arg(long, value_name = "ADDRESS", env = "TRIGON_METRICS_ADDR")]
+    metrics_addr: Option<SocketAddr>,
+}
+
+/// How events are written to standard output.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    /// One line for people, in colour on a terminal.
+    Compact,
+    /// One JSON object a line, in Tetragon's shape.
+    Json,
+    /// Not at all.
+    None,
+}
+
+/// Runs the agent until it is told to stop.
+///
+/// # Errors
+/// Says what stopped it, and what to do.
+pub fn run(arguments: Arguments) -> Result<(), AgentError> {
+    let config = match &arguments.config {
+        Some(path) => Config::read(path)?,
+        None => Config::default(),
+    };
+    let overrides = Overrides { otlp_endpoint: arguments.otlp_endpoint, metrics_addr: arguments.metrics_addr };
+    let environment = |name: &str| std::env::var(name).ok();
+    let effective = config.apply(&environment, &overrides)?;
+    let terminal = std::io::stdout().is_terminal();
+    let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let format = match arguments.output {
+        Output::Compact => Some(Format::Compact { color, timestamps: false }),
+        Output::Json => Some(Format::Json),
+        Output::None => None,
+    };
+    agent::run(effective, format)
+}

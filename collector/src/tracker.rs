@@ -1,0 +1,449 @@
+//! From records to events: who did it, who started them, and which trace it belongs to.
+
+use std::{sync::Arc, time::Duration};
+
+use trigon_exporters::{
+    event::{
+        Cgroup, Credentials, Event, Exec, Exit, FileFacts, Gains, Image, Kind, Namespaces, Process, ProcessFlags,
+        Replaced, Timestamp,
+    },
+    identity::ExecId,
+};
+use trigon_probes::record::{self, ExecKey, ExecRecord, ExitRecord, Fork, Record, TaskFacts, flags, task_flags};
+
+use crate::enrich::Cgroups;
+use clock::Clock;
+use table::{Entry, Table};
+use text::{first_args, push_escaped, trim_cut};
+use trace::{Rules, Subject, parse_traceparent};
+
+pub mod bootstrap;
+pub mod clock;
+pub mod table;
+mod text;
+pub mod trace;
+
+#[cfg(test)]
+mod tests;
+
+/// Keeps the process table and makes events of records.
+#[derive(Debug)]
+pub struct Tracker {
+    table: Table,
+    cgroups: Cgroups,
+    clock: Clock,
+    settings: Settings,
+    counts: Counts,
+    scratch: Scratch,
+    /// Until when, on the boot clock, processes were read from /proc.
+    adopted_until: u64,
+}
+
+/// What the tracker is told to do.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Name of the node, part of every exec_id.
+    pub node: String,
+    /// How traces are cut.
+    pub rules: Rules,
+    /// As many arguments are kept.
+    pub max_args: usize,
+    /// As many executions are known at a time.
+    pub capacity: usize,
+    /// How long an execution that ended stays.
+    pub linger: Duration,
+}
+
+/// What the tracker counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Texts that weren't UTF-8.
+    pub escaped_texts: u64,
+    /// Exits that the kernel told twice: two last threads that ended at the same moment.
+    pub duplicate_exits: u64,
+    /// Executions whose start was missed.
+    pub missed_starts: u64,
+}
+
+/// Buffers that are used again for every record.
+#[derive(Debug, Default)]
+struct Scratch {
+    bytes: Vec<u8>,
+    binary: String,
+    cwd: String,
+    script: String,
+    args: String,
+    cgroup: String,
+}
+
+/// What was found out about an execution that is about to enter the table.
+struct Sighting<'a> {
+    task: &'a TaskFacts,
+    /// When the execution began, on the boot clock.
+    began: u64,
+    parent: Option<ExecId>,
+    flags: ProcessFlags,
+    cgroup: Arc<Cgroup>,
+    image: Arc<Image>,
+    joined: Option<trigon_exporters::identity::SpanRef>,
+}
+
+// === impl Tracker ===
+
+impl Tracker {
+    /// A tracker with an empty table.
+    pub fn new(settings: Settings, clock: Clock) -> Self {
+        let linger = u64::try_from(settings.linger.as_nanos()).unwrap_or(u64::MAX);
+        Self {
+            table: Table::new(settings.capacity, linger),
+            cgroups: Cgroups::default(),
+            clock,
+            settings,
+            counts: Counts::default(),
+            scratch: Scratch::default(),
+            adopted_until: 0,
+        }
+    }
+
+    /// The table, for those who ask how it is.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// What was counted so far.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Does what is due with time: follows the clock and forgets what ended long ago. Returns now.
+    pub fn tick(&mut self) -> Timestamp {
+        let now = self.clock.tick();
+        self.table.sweep(now);
+        self.clock.at(now)
+    }
+
+    /// Takes one record in; `observed` is when it was read.
+    pub fn take(&mut self, record: Record<'_>, observed: Timestamp) -> Option<Event> {
+        match record {
+            Record::Exec(exec) => Some(self.exec(exec, observed)),
+            Record::Exit(exit) => self.exit(&exit, observed),
+            Record::Fork(fork) => {
+                self.fork(&fork);
+                None
+            }
+            // They come from the iterator, which `bootstrap` reads.
+            Record::Task(_) => None,
+        }
+    }
+
+    fn exec(&mut self, exec: record::Exec<'_>, observed: Timestamp) -> Event {
+        let fixed = &exec.fixed;
+        let time = self.clock.at(fixed.header.time);
+        let id = id_of(fixed.task.key);
+        let (parent, replaced) = match previous_image(fixed.task.key) {
+            Some(before) => (Some(before), Some(self.replaced(before, fixed))),
+            // Whoever forked it is its parent, even if that one is gone and somebody else has taken over.
+            None => {
+                let forked = self.table.get(id).and_then(|entry| entry.process.parent_exec_id);
+                (forked.or(parent_of(fixed.task.parent)), None)
+            }
+        };
+        let (image, mut flags) = self.image_of(&exec);
+        flags |= ProcessFlags::EXECVE;
+        let cgroup = self.cgroup(fixed.task.cgroup_id, exec.cgroup, None);
+        let joined = parse_traceparent(exec.traceparent).filter(|_| self.settings.rules.join_env);
+        let sighting =
+            Sighting { task: &fixed.task, began: fixed.header.time, parent, flags, cgroup, image, joined };
+        let process = self.insert(sighting);
+        Event { time, observed, parent: self.parent(&process), process, kind: Kind::Exec(Exec { replaced }) }
+    }
+
+    /// Ends the image that an exec took over from.
+    fn replaced(&mut self, before: ExecId, exec: &ExecRecord) -> Replaced {
+        let known = self.table.get(before).map(|entry| Arc::clone(&entry.process));
+        // What was read from /proc when the exec had come already were the texts of the new image.
+        let known = known.filter(|process| {
+            !process.flags.contains(ProcessFlags::PROCFS) || exec.header.time > self.adopted_until
+        });
+        let process = match known {
+            Some(process) => process,
+            None => {
+                let parent = parent_of(exec.task.parent);
+                self.missed(before, parent, exec.task.credentials.uid, exec.task.cgroup_id, &[])
+            }
+        };
+        self.table.end(before, exec.header.time);
+        Replaced { process }
+    }
+
+    fn fork(&mut self, fork: &Fork<'_>) {
+        let task = &fork.fixed.task;
+        let parent = parent_of(task.parent);
+        let parent_entry = parent.and_then(|id| self.table.get(id)).map(|entry| (entry.process.clone(), entry.joined));
+        let (parent_process, joined) = parent_entry.unzip();
+        let image = match &parent_process {
+            Some(parent) => Arc::clone(&parent.image),
+            None => Arc::new(image_of_comm(&task.comm)),
+        };
+        let cgroup = self.cgroup(task.cgroup_id, fork.cgroup, parent_process.as_deref());
+        self.insert(Sighting {
+            task,
+            began: fork.fixed.header.time,
+            parent,
+            flags: ProcessFlags::CLONE,
+            cgroup,
+            image,
+            joined: joined.flatten(),
+        });
+    }
+
+    fn exit(&mut self, exit: &ExitRecord, observed: Timestamp) -> Option<Event> {
+        let id = id_of(exit.key);
+        let process = match self.table.get(id) {
+            Some(entry) if entry.ended() => {
+                self.counts.duplicate_exits += 1;
+                return None;
+            }
+            Some(entry) => Arc::clone(&entry.process),
+            None => {
+                let parent = previous_image(exit.key).or(parent_of(exit.parent));
+                self.missed(id, parent, exit.uid, exit.cgroup_id, &exit.comm)
+            }
+        };
+        self.table.end(id, exit.header.time);
+        let time = self.clock.at(exit.header.time);
+        Some(Event { time, observed, parent: self.parent(&process), process, kind: Kind::Exit(exit_of(exit)) })
+    }
+
+    /// Enters an execution of which only this much is known.
+    fn missed(
+        &mut self,
+        id: ExecId,
+        parent: Option<ExecId>,
+        uid: u32,
+        cgroup_id: u64,
+        comm: &[u8],
+    ) -> Arc<Process> {
+        self.counts.missed_starts += 1;
+        let mut task = TaskFacts::default();
+        task.key = ExecKey { ktime: id.ktime, pid: id.pid, image: 0 };
+        task.tid = id.pid;
+        task.credentials.uid = uid;
+        task.credentials.euid = uid;
+        task.credentials.auid = u32::MAX;
+        task.parent_pid = parent.map_or(0, |parent| parent.pid);
+        let parent_process = parent.and_then(|id| self.table.get(id)).map(|entry| Arc::clone(&entry.process));
+        let cgroup = self.cgroup(cgroup_id, record::LeafFirst::default(), parent_process.as_deref());
+        let image = Arc::new(image_of_comm(comm));
+        let flags = ProcessFlags::MISS;
+        self.insert(Sighting { task: &task, began: id.ktime, parent, flags, cgroup, image, joined: None })
+    }
+
+    fn insert(&mut self, sighting: Sighting<'_>) -> Arc<Process> {
+        let Sighting { task, began, parent, mut flags, cgroup, image, joined } = sighting;
+        let id = id_of(task.key);
+        let subject = Subject { id, leads_session: task.session == id.pid, cgroup: &cgroup, began, joined };
+        let above = parent.and_then(|id| self.table.get(id));
+        let (trace, trace_began) = trace::place(self.settings.rules, &self.settings.node, subject, above);
+        flags.set(ProcessFlags::KERNEL_THREAD, task.flags & task_flags::KERNEL_THREAD != 0);
+        flags.set(ProcessFlags::TTY, task.flags & task_flags::TTY != 0);
+        flags.set(ProcessFlags::ROOT_CWD, image.cwd() == "/");
+        let process = Arc::new(Process {
+            exec_id: id,
+            parent_exec_id: parent,
+            trace,
+            start: self.clock.at(began),
+            parent_pid: if task.key.image > 0 { id.pid } else { parent.map_or(0, |parent| parent.pid) },
+            tid: task.tid,
+            vpid: task.vpid,
+            session: task.session,
+            group: task.group,
+            auid: task.credentials.auid,
+            flags,
+            credentials: credentials_of(task),
+            namespaces: namespaces_of(task),
+            cgroup,
+            image,
+        });
+        self.table.insert(Entry::new(Arc::clone(&process), trace_began, joined), began);
+        process
+    }
+
+    fn parent(&self, process: &Process) -> Option<Arc<Process>> {
+        process.parent_exec_id.and_then(|id| self.table.get(id)).map(|entry| Arc::clone(&entry.process))
+    }
+
+    /// The cgroup of a record; where the record has no path it may be the parent's.
+    fn cgroup(&mut self, id: u64, path: record::LeafFirst<'_>, parent: Option<&Process>) -> Arc<Cgroup> {
+        if let Some(parent) = parent
+            && parent.cgroup.id == id
+            && path.0.is_empty()
+        {
+            return Arc::clone(&parent.cgroup);
+        }
+        let scratch = &mut self.scratch;
+        scratch.bytes.clear();
+        path.write(false, &mut scratch.bytes);
+        fill(&mut scratch.cgroup, &scratch.bytes);
+        self.cgroups.get(id, &scratch.cgroup)
+    }
+
+    fn image_of(&mut self, exec: &record::Exec<'_>) -> (Arc<Image>, ProcessFlags) {
+        let scratch = &mut self.scratch;
+        let mut escaped = false;
+        for (path, out) in [(exec.binary, &mut scratch.binary), (exec.cwd, &mut scratch.cwd)] {
+            scratch.bytes.clear();
+            path.write(true, &mut scratch.bytes);
+            escaped |= fill(out, &scratch.bytes);
+        }
+        scratch.bytes.clear();
+        if !exec.script.is_empty() {
+            // The kernel kept what exec was given: what is relative is so to the working directory.
+            if !exec.script.starts_with(b"/") {
+                exec.cwd.write(true, &mut scratch.bytes);
+                if !scratch.bytes.ends_with(b"/") {
+                    scratch.bytes.push(b'/');
+                }
+            }
+            scratch.bytes.extend_from_slice(exec.script.strip_prefix(b"./").unwrap_or(exec.script));
+        }
+        escaped |= fill(&mut scratch.script, &scratch.bytes);
+
+        let cut = exec.fixed.header.flags & flags::TRUNC_ARGS != 0;
+        let (args, left_out) = first_args(trim_cut(exec.args, cut), self.settings.max_args);
+        escaped |= fill(&mut scratch.args, args);
+        if escaped {
+            self.counts.escaped_texts += 1;
+        }
+
+        let mut found = flags_of(exec.fixed.header.flags);
+        found.set(ProcessFlags::TRUNC_ARGS, cut || left_out);
+        found.set(ProcessFlags::ESCAPED_TEXT, escaped);
+        let file = Some(file_of(&exec.fixed));
+        (Arc::new(Image::new(&scratch.binary, &scratch.script, &scratch.cwd, &scratch.args, file)), found)
+    }
+}
+
+/// Puts text in place of what `out` held; returns whether anything had to be escaped.
+fn fill(out: &mut String, bytes: &[u8]) -> bool {
+    out.clear();
+    push_escaped(bytes, out)
+}
+
+// === from the kernel's facts to the model's ===
+
+fn id_of(key: ExecKey) -> ExecId {
+    ExecId { ktime: key.ktime, pid: key.pid }
+}
+
+/// Process 0 is the kernel itself: nobody's parent.
+fn parent_of(key: ExecKey) -> Option<ExecId> {
+    (key.pid != 0).then(|| id_of(key))
+}
+
+/// The execution that this one replaced in the same process.
+fn previous_image(key: ExecKey) -> Option<ExecId> {
+    (key.image > 0).then(|| ExecId { ktime: key.ktime - 1, pid: key.pid })
+}
+
+fn image_of_comm(comm: &[u8]) -> Image {
+    let mut name = String::new();
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    push_escaped(&comm[..end], &mut name);
+    Image::new(&name, "", "", "", None)
+}
+
+fn flags_of(record: u16) -> ProcessFlags {
+    let pairs = [
+        (flags::ERROR_ARGS, ProcessFlags::ERROR_ARGS),
+        (flags::ERROR_ENVS, ProcessFlags::ERROR_ENVS),
+        (flags::TRUNC_BINARY, ProcessFlags::TRUNC_FILENAME),
+        (flags::TRUNC_CWD, ProcessFlags::TRUNC_CWD),
+    ];
+    pairs.into_iter().filter(|(bit, _)| record & bit != 0).map(|(_, flag)| flag).collect()
+}
+
+fn credentials_of(task: &TaskFacts) -> Credentials {
+    let from = &task.credentials;
+    Credentials {
+        uid: from.uid,
+        gid: from.gid,
+        euid: from.euid,
+        egid: from.egid,
+        suid: from.suid,
+        sgid: from.sgid,
+        fsuid: from.fsuid,
+        fsgid: from.fsgid,
+        securebits: from.securebits,
+        permitted: from.permitted,
+        effective: from.effective,
+        inheritable: from.inheritable,
+    }
+}
+
+fn namespaces_of(task: &TaskFacts) -> Namespaces {
+    let from = &task.namespaces;
+    Namespaces {
+        uts: from.uts,
+        ipc: from.ipc,
+        mnt: from.mnt,
+        pid: from.pid,
+        pid_for_children: from.pid_for_children,
+        net: from.net,
+        time: from.time,
+        time_for_children: from.time_for_children,
+        cgroup: from.cgroup,
+        user: from.user,
+    }
+}
+
+fn file_of(record: &ExecRecord) -> FileFacts {
+    FileFacts {
+        inode: record.inode,
+        links: if record.header.flags & flags::DELETED != 0 { 0 } else { record.links },
+        mode: record.mode,
+        uid: record.file_uid,
+        gid: record.file_gid,
+        gained: gains_of(record),
+    }
+}
+
+/// What an exec gained by its file: credentials(7) and capabilities(7) turned round.
+fn gains_of(record: &ExecRecord) -> Gains {
+    const SET_UID: u32 = 0o4000;
+    const SET_GID: u32 = 0o2000;
+    let who = &record.task.credentials;
+    let mut gained = Gains::empty();
+    gained.set(Gains::SETUID, record.mode & SET_UID != 0 && who.euid == record.file_uid && who.euid != who.uid);
+    gained.set(Gains::SETGID, record.mode & SET_GID != 0 && who.egid == record.file_gid && who.egid != who.gid);
+    // Who isn't root has after an exec only ambient capabilities, but for what the file gave.
+    let root = who.uid == 0 || who.euid == 0;
+    gained.set(Gains::FILE_CAPS, !root && who.permitted & !who.ambient != 0);
+    gained
+}
+
+fn exit_of(record: &ExitRecord) -> Exit {
+    let (user, system) = cpu_time(record);
+    Exit {
+        // As wait(2) packs it: status in the second byte, signal in the lower seven bits, then "core dumped".
+        code: (record.code >> 8) as u8,
+        signal: (record.code & 0x7f) as u8,
+        core_dumped: record.code & 0x80 != 0,
+        user_time: Duration::from_nanos(user),
+        system_time: Duration::from_nanos(system),
+    }
+}
+
+/// What the tick sampled, scaled to what the scheduler measured, as the kernel's cputime_adjust() does for /proc.
+fn cpu_time(record: &ExitRecord) -> (u64, u64) {
+    let (user, system, run) = (record.user_time, record.system_time, record.run_time);
+    if system == 0 {
+        return (run, 0);
+    }
+    if user == 0 {
+        return (0, run);
+    }
+    let system = u128::from(run) * u128::from(system) / (u128::from(user) + u128::from(system));
+    let system = u64::try_from(system).unwrap_or(run);
+    (run - system, system)
+}

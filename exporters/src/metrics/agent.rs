@@ -1,0 +1,171 @@
+//! The agent's own health.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    process_collector::ProcessCollector,
+};
+
+use super::scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped};
+use crate::sink::Depth;
+
+/// What the agent tells of itself. Whoever owns a number sets it.
+#[derive(Clone, Debug)]
+pub struct AgentMetrics {
+    received: IntCounterVec,
+    evicted: IntCounterVec,
+    /// Texts that were not UTF-8, and are exported with escapes.
+    pub escaped_texts: IntCounter,
+    /// Executions whose start was not seen.
+    pub missed_starts: IntCounter,
+    /// Exits that the kernel told twice.
+    pub duplicate_exits: IntCounter,
+    /// Processes that the table holds.
+    pub table_size: IntGauge,
+    /// Processes that the table can hold.
+    pub table_capacity: IntGauge,
+    /// Bytes in the kernel's ring buffer that wait to be read.
+    pub ring_used: IntGauge,
+    /// Bytes that the ring buffer can hold.
+    pub ring_capacity: IntGauge,
+}
+
+const QUEUES: &[ScrapeFamily] = &[ScrapeFamily {
+    name: "trigon_queue_events",
+    help: "Events that wait in the queue of a way out.",
+    kind: ScrapeKind::Gauge,
+    labels: &["exporter"],
+}];
+
+// === impl AgentMetrics ===
+
+impl AgentMetrics {
+    /// Makes the families and registers them, with the start time, which is now, the version in
+    /// `trigon_build_info`, and `process_*` of the agent itself.
+    ///
+    /// # Errors
+    /// Fails where the registry has a family of one of the names.
+    pub fn register(registry: &Registry, version: &str) -> prometheus::Result<Self> {
+        registry.register(Box::new(ProcessCollector::for_self()))?;
+        build_info(registry, version)?;
+        start_time(registry)?;
+        let gauge = |name, help| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            Ok::<_, prometheus::Error>(gauge)
+        };
+        let counters = |name, help, label| {
+            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
+            registry.register(Box::new(counters.clone()))?;
+            Ok::<_, prometheus::Error>(counters)
+        };
+        let counter = |name, help| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            Ok::<_, prometheus::Error>(counter)
+        };
+        Ok(Self {
+            received: counters(
+                "trigon_records_received_total",
+                "Records that were read from the kernel, by their type.",
+                "type",
+            )?,
+            evicted: counters(
+                "trigon_process_table_evictions_total",
+                "Processes that were taken out of the process table before their time, by the reason.",
+                "reason",
+            )?,
+            escaped_texts: counter(
+                "trigon_escaped_texts_total",
+                "Executions whose paths or arguments were not UTF-8 and are exported with escapes.",
+            )?,
+            missed_starts: counter(
+                "trigon_missed_starts_total",
+                "Executions whose start was not seen: their events say little about them.",
+            )?,
+            duplicate_exits: counter(
+                "trigon_duplicate_exits_total",
+                "Exits that the kernel told twice, since two last threads ended at the same moment; one was taken.",
+            )?,
+            table_size: gauge("trigon_process_table_size", "Processes that the process table holds.")?,
+            table_capacity: gauge(
+                "trigon_process_table_capacity",
+                "Processes that the process table can hold.",
+            )?,
+            ring_used: gauge(
+                "trigon_ring_buffer_used_bytes",
+                "Bytes in the kernel's ring buffer that waited when it was last read.",
+            )?,
+            ring_capacity: gauge(
+                "trigon_ring_buffer_capacity_bytes",
+                "Bytes that the kernel's ring buffer can hold.",
+            )?,
+        })
+    }
+
+    /// The counter of received records of one type. Keep it: a look-up costs more than the count.
+    pub fn received(&self, kind: &str) -> IntCounter {
+        self.received.with_label_values(&[kind])
+    }
+
+    /// The counter of processes that the table gave up for `reason`.
+    pub fn evicted(&self, reason: &str) -> IntCounter {
+        self.evicted.with_label_values(&[reason])
+    }
+}
+
+fn build_info(registry: &Registry, version: &str) -> prometheus::Result<()> {
+    let opts = Opts::new("trigon_build_info", "The version of the agent, on a metric that is always 1.");
+    let info = IntGaugeVec::new(opts, &["version", "arch"])?;
+    info.with_label_values(&[version, std::env::consts::ARCH]).set(1);
+    registry.register(Box::new(info))
+}
+
+fn start_time(registry: &Registry) -> prometheus::Result<()> {
+    let start =
+        Gauge::new("trigon_start_time_seconds", "When the agent began, in seconds since the Unix epoch.")?;
+    start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
+    registry.register(Box::new(start))
+}
+
+/// Registers `trigon_queue_events{exporter}`: the depth of each way out's queue at the moment of the scrape.
+///
+/// # Errors
+/// Fails where the registry has a family of that name.
+pub fn register_queues(registry: &Registry, queues: Vec<(&'static str, Depth)>) -> prometheus::Result<()> {
+    let read = move |rows: &mut Rows<'_>| {
+        for (exporter, depth) in &queues {
+            rows.push(QUEUES[0].name, &[exporter], depth.get() as f64);
+        }
+    };
+    register_scraped(registry, QUEUES, read)
+}
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+
+    use super::*;
+
+    #[test]
+    fn the_agent_tells_of_itself() {
+        let registry = Registry::new();
+        let agent = AgentMetrics::register(&registry, "1.2.3").unwrap();
+        agent.received("exec").inc_by(7);
+        agent.evicted("capacity").inc();
+        agent.escaped_texts.inc();
+        agent.table_size.set(5);
+        agent.table_capacity.set(65_536);
+        agent.ring_capacity.set(1 << 20);
+        register_queues(&registry, vec![("otlp", Depth::default()), ("stdout", Depth::default())]).unwrap();
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        // What differs from run to run and from machine to machine.
+        let stable = |line: &&str| {
+            let sample = !line.starts_with('#');
+            !(sample && (line.starts_with("process_") || line.starts_with("trigon_start_time_seconds")))
+        };
+        let text = text.lines().filter(stable).collect::<Vec<_>>().join("\n");
+        insta::assert_snapshot!(text.replace(std::env::consts::ARCH, "ARCH"));
+    }
+}

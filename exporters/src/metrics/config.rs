@@ -1,0 +1,80 @@
+//! `[metrics]` of the configuration.
+
+use std::net::{Ipv4Addr, SocketAddr};
+
+use serde::{Deserialize, Serialize};
+
+/// Where metrics are served and how many series there may be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address and port to serve `/metrics`, `/healthz` and `/readyz` on. There is no authentication: whoever reaches
+    /// the address can read which programs run.
+    pub addr: SocketAddr,
+    /// Labels that events are counted by. One that is left out is empty, which makes fewer series.
+    pub labels: Vec<Label>,
+    /// Series that a family of event counters may have. What would go beyond is counted in a series whose labels
+    /// are `other`, so that sums stay true.
+    pub max_series: usize,
+}
+
+/// A label of the event counters that may be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Label {
+    /// Namespace of the pod.
+    Namespace,
+    /// What the pod belongs to: a deployment, a job.
+    Workload,
+    /// Name of the pod.
+    Pod,
+    /// Path of the binary.
+    Binary,
+}
+
+// === impl MetricsConfig ===
+
+impl Default for MetricsConfig {
+    fn default() -> Self {
+        Self {
+            addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 2112)),
+            labels: vec![Label::Namespace, Label::Workload, Label::Pod, Label::Binary],
+            max_series: 10_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_table_is_the_default() {
+        assert_eq!(toml::from_str::<MetricsConfig>("").unwrap(), MetricsConfig::default());
+    }
+
+    #[test]
+    fn every_key_can_be_set() {
+        let config = r#"
+            addr = "[::]:9100"
+            labels = ["binary"]
+            max_series = 5
+        "#;
+        let expected =
+            MetricsConfig { addr: "[::]:9100".parse().unwrap(), labels: vec![Label::Binary], max_series: 5 };
+        assert_eq!(toml::from_str::<MetricsConfig>(config).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_mistake_is_named_with_what_is_allowed() {
+        let error = |config: &str| toml::from_str::<MetricsConfig>(config).unwrap_err().to_string();
+        assert!(
+            error("adr = 1").contains("unknown field `adr`, expected one of `addr`, `labels`, `max_series`")
+        );
+        assert!(
+            error(r#"labels = ["node"]"#)
+                .contains("unknown variant `node`, expected one of `namespace`, `workload`, `pod`, `binary`")
+        );
+        assert!(error("max_series = -1").contains("-1"));
+    }
+}

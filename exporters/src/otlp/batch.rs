@@ -1,0 +1,238 @@
+//! Batches: records are encoded as they come, and sealed into the body of one request.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use rustc_hash::FxHashMap;
+use tokio::time::Instant;
+
+use super::{
+    Signal,
+    attributes::Scratch,
+    config::BatchConfig,
+    logs,
+    resource::{self, Envelope},
+    spans,
+    wire::Wire,
+};
+use crate::{
+    event::{Container, Event, EventType, Timestamp},
+    metrics::LossCounter,
+    node::Node,
+};
+
+/// The body of a request, ready to be sent, and what is in it.
+#[derive(Debug)]
+pub(super) struct Batch {
+    /// An encoded `ExportLogsServiceRequest` or `ExportTraceServiceRequest`.
+    pub(super) body: Bytes,
+    /// The events that its records are of.
+    pub(super) counts: Counts,
+    /// When the first of them happened.
+    pub(super) oldest: Timestamp,
+}
+
+/// Number of events by type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts([u64; EVENT_TYPES.len()]);
+
+/// The types of event, in the order in which they are counted.
+const EVENT_TYPES: [EventType; 2] = [EventType::ProcessExec, EventType::ProcessExit];
+
+/// Encodes events into the batch that is open, and seals it.
+#[derive(Debug)]
+pub(super) struct Batcher {
+    signal: Signal,
+    node: Arc<Node>,
+    limits: BatchConfig,
+    envelope: Envelope,
+    scratch: Scratch,
+    groups: Vec<Group>,
+    /// Where the group of a container, or of the host, is.
+    index: FxHashMap<Option<Arc<Container>>, usize>,
+    /// Buffers of groups that were sealed.
+    spare: Vec<Wire>,
+    bytes: usize,
+    counts: Counts,
+    oldest: Timestamp,
+    opened: Option<Instant>,
+}
+
+/// Encoded records of one resource.
+#[derive(Debug)]
+struct Group {
+    container: Option<Arc<Container>>,
+    records: Wire,
+}
+
+// === impl Signal ===
+
+impl Signal {
+    /// Whether this signal has a record for this event: there is a log record for each, but only what ended has a
+    /// span.
+    pub(super) fn has_record(self, event: &Event) -> bool {
+        match self {
+            Self::Logs => true,
+            Self::Spans => spans::ended(event).is_some(),
+        }
+    }
+}
+
+// === impl Batcher ===
+
+impl Batcher {
+    /// A batcher with nothing in it.
+    pub(super) fn new(signal: Signal, node: Arc<Node>, limits: BatchConfig) -> Self {
+        Self {
+            signal,
+            envelope: Envelope::new(&node),
+            node,
+            limits,
+            scratch: Scratch::default(),
+            groups: Vec::new(),
+            index: FxHashMap::default(),
+            spare: Vec::new(),
+            bytes: 0,
+            counts: Counts::default(),
+            oldest: Timestamp(u64::MAX),
+            opened: None,
+        }
+    }
+
+    /// Adds the event's record, where the signal has one, and seals the batch where that filled it.
+    pub(super) fn push(&mut self, event: &Event) -> Option<Batch> {
+        if !self.signal.has_record(event) {
+            return None;
+        }
+        let container = match self.signal {
+            Signal::Logs => event.process.container(),
+            Signal::Spans => spans::ended(event).and_then(|(process, _)| process.container()),
+        };
+        let group = self.group(container);
+        let records = &mut self.groups[group].records;
+        let before = records.len();
+        let encode = match self.signal {
+            Signal::Logs => logs::record,
+            Signal::Spans => spans::span,
+        };
+        encode(resource::RECORDS, event, &self.node.name, &mut self.scratch, records);
+        self.bytes += records.len() - before;
+        self.counts.add(event.event_type());
+        self.oldest = self.oldest.min(event.time);
+        self.opened.get_or_insert_with(Instant::now);
+        let full =
+            self.counts.total() >= self.limits.max_records as u64 || self.bytes >= self.limits.max_bytes;
+        if full { self.seal() } else { None }
+    }
+
+    /// When the open batch is to be sealed at the latest; none while it is empty.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.opened.map(|opened| opened + self.limits.max_age)
+    }
+
+    /// Seals the open batch; none where it is empty.
+    pub(super) fn seal(&mut self) -> Option<Batch> {
+        self.opened.take()?;
+        let mut request = Wire::default();
+        request.reserve(self.bytes + self.groups.len() * 16);
+        for Group { container, mut records } in self.groups.drain(..) {
+            self.envelope.group(container.as_deref(), records.as_slice(), &mut request);
+            records.clear();
+            self.spare.push(records);
+        }
+        self.index.clear();
+        // Enough for the groups of one batch; more would keep the memory of a flood that is over.
+        self.spare.truncate(SPARE_BUFFERS);
+        self.bytes = 0;
+        Some(Batch {
+            body: Bytes::from(request.into_bytes()),
+            counts: std::mem::take(&mut self.counts),
+            oldest: std::mem::replace(&mut self.oldest, Timestamp(u64::MAX)),
+        })
+    }
+
+    /// The group of this container's records, which is made where there is none.
+    fn group(&mut self, container: Option<&Arc<Container>>) -> usize {
+        // Events come in runs.
+        if let Some(last) = self.groups.last()
+            && match (&last.container, container) {
+                (Some(last), Some(this)) => Arc::ptr_eq(last, this),
+                (None, None) => true,
+                _ => false,
+            }
+        {
+            return self.groups.len() - 1;
+        }
+        *self.index.entry(container.cloned()).or_insert_with_key(|container| {
+            self.bytes += self.envelope.size();
+            let records = self.spare.pop().unwrap_or_default();
+            self.groups.push(Group { container: container.clone(), records });
+            self.groups.len() - 1
+        })
+    }
+}
+
+/// Buffers that are kept between batches.
+const SPARE_BUFFERS: usize = 32;
+
+// === impl Counts ===
+
+impl Counts {
+    /// Counts one event.
+    pub(super) fn add(&mut self, event: EventType) {
+        let slot = match event {
+            EventType::ProcessExec => 0,
+            EventType::ProcessExit => 1,
+        };
+        self.0[slot] += 1;
+    }
+
+    /// All types together.
+    pub(super) fn total(&self) -> u64 {
+        self.0.iter().sum()
+    }
+
+    /// Splits off `part` of the events, at most all, each type in proportion: an endpoint says how many records it
+    /// rejected, not which. Returns the part and the rest.
+    pub(super) fn split(self, part: u64) -> (Self, Self) {
+        let total = self.total();
+        let part = u128::from(part.min(total));
+        let (mut taken, mut rest) = (self, self);
+        let mut seen = 0;
+        for (taken, rest) in taken.0.iter_mut().zip(&mut rest.0) {
+            // Shares of running sums, so that the roundings add up.
+            let share = |of: u64| (part * u128::from(of) / u128::from(total.max(1))) as u64;
+            let before = share(seen);
+            seen += *taken;
+            *taken = share(seen) - before;
+            *rest -= *taken;
+        }
+        (taken, rest)
+    }
+
+    /// Counts all of them as lost.
+    pub(super) fn lose(&self, lost: &LossCounter) {
+        for (event, count) in EVENT_TYPES.into_iter().zip(self.0) {
+            if count > 0 {
+                lost.lose_many(event, count);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_split_adds_up() {
+        for (exec, exit) in [(0, 0), (1, 0), (0, 1), (3, 4), (1, 1_000), (u64::MAX / 4, 7)] {
+            let counts = Counts([exec, exit]);
+            for part in [0, 1, 2, 3, 7, 500, exec + exit, u64::MAX] {
+                let (taken, rest) = counts.split(part);
+                assert_eq!(taken.total(), part.min(exec + exit));
+                assert_eq!([taken.0[0] + rest.0[0], taken.0[1] + rest.0[1]], counts.0);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! The connection to an endpoint, over either protocol, and what came of a request.
+
+use std::{io, time::Duration};
+
+use bytes::Bytes;
+
+use super::{Signal, config::Protocol, grpc::GrpcClient, http::HttpClient, settings::Settings};
+
+/// What came of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reply {
+    /// The protocol's word for it: an HTTP status, a gRPC code, `connect` or `timeout`.
+    pub(super) code: String,
+    pub(super) outcome: Outcome,
+}
+
+/// What a reply means for the batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// The endpoint has it, less `rejected` records, which must not be sent again.
+    Accepted {
+        /// As the endpoint says; not to be trusted.
+        rejected: u64,
+        /// Why, or a warning.
+        message: String,
+    },
+    /// The same request may succeed later.
+    Retry {
+        /// How long the endpoint asks to wait.
+        after: Option<Duration>,
+        /// What went wrong.
+        why: String,
+    },
+    /// The same request will never succeed.
+    Permanent {
+        /// What went wrong.
+        reason: String,
+    },
+}
+
+/// A connection that is made when it is needed, and made again when it was lost.
+#[derive(Debug)]
+pub(super) enum Client {
+    Grpc(GrpcClient),
+    Http(HttpClient),
+}
+
+/// A connection could not be prepared.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot prepare the OTLP connection to {endpoint}: {reason}")]
+pub struct ClientError {
+    /// The endpoint's URL.
+    pub endpoint: String,
+    /// What is wrong, such as that the system's certificates can't be read.
+    pub reason: String,
+}
+
+/// Bytes of a reply that are read: room for a message about every record of a batch, and no more.
+pub(super) const MAX_REPLY: usize = 1 << 20;
+
+/// Characters of a message from an endpoint that are kept.
+const MAX_MESSAGE: usize = 300;
+
+/// What requests say they come from.
+pub(super) const USER_AGENT: &str = concat!("Trigon/", env!("CARGO_PKG_VERSION"));
+
+// === impl Client ===
+
+impl Client {
+    /// Prepares a connection and doesn't make it yet.
+    pub(super) fn new(signal: Signal, settings: &Settings) -> Result<Self, ClientError> {
+        let client = match settings.protocol {
+            Protocol::Grpc => GrpcClient::new(signal, settings).map(Self::Grpc),
+            Protocol::HttpProtobuf => HttpClient::new(settings).map(Self::Http),
+        };
+        client.map_err(|reason| ClientError { endpoint: settings.endpoint.to_string(), reason })
+    }
+
+    /// What is sent for a batch's body, made once however often it is sent.
+    pub(super) fn prepare(&self, body: &Bytes) -> io::Result<Bytes> {
+        match self {
+            // gRPC compresses a message where it frames it.
+            Self::Grpc(_) => Ok(body.clone()),
+            Self::Http(client) => client.prepare(body),
+        }
+    }
+
+    /// Sends a prepared body and waits for the reply, no longer than the configured time.
+    pub(super) async fn send(&self, prepared: &Bytes) -> Reply {
+        match self {
+            Self::Grpc(client) => client.send(prepared).await,
+            Self::Http(client) => client.send(prepared).await,
+        }
+    }
+}
+
+// === impl Reply ===
+
+impl Reply {
+    pub(super) fn accepted(code: &str, rejected: i64, message: &str) -> Self {
+        let rejected = u64::try_from(rejected).unwrap_or(0);
+        Self { code: code.to_owned(), outcome: Outcome::Accepted { rejected, message: readable(message) } }
+    }
+
+    pub(super) fn retry(code: &str, after: Option<Duration>, why: &str) -> Self {
+        Self { code: code.to_owned(), outcome: Outcome::Retry { after, why: readable(why) } }
+    }
+
+    pub(super) fn permanent(code: &str, reason: &str) -> Self {
+        Self { code: code.to_owned(), outcome: Outcome::Permanent { reason: readable(reason) } }
+    }
+}
+
+/// A message from the other side, cut and with control characters escaped: it goes to a log.
+fn readable(message: &str) -> String {
+    let escape = |character: char| match character.is_control() {
+        true => character.escape_default().collect::<String>(),
+        false => character.to_string(),
+    };
+    message.chars().take(MAX_MESSAGE).map(escape).collect()
+}
+
+/// An error and what caused it, on one line.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
+    // Many errors repeat their cause.
+    texts.dedup_by(|cause, error| error.contains(cause.as_str()));
+    texts.join(": ")
+}

@@ -1,0 +1,171 @@
+//! The `[otlp]` table of the configuration.
+
+use std::{collections::BTreeMap, fmt, time::Duration};
+
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
+use serde::{Deserialize, Serialize};
+
+/// Where and how log records and spans are sent.
+///
+/// OpenTelemetry's environment variables (`OTEL_EXPORTER_OTLP_…`) override what they name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct OtlpConfig {
+    /// URL of the receiver, `http://…` or `https://…`, which decides whether the connection is encrypted. Over
+    /// HTTP, `/v1/logs` and `/v1/traces` are appended. Empty: nothing is exported.
+    pub endpoint: String,
+    /// `grpc` (receivers listen on port 4317 as a rule) or `http/protobuf` (4318).
+    pub protocol: Protocol,
+    /// Headers that go with each request, such as an API key.
+    pub headers: Headers,
+    /// How long one request may take, connecting included. A request that takes longer counts as failed and is
+    /// tried again: too short, and a slow receiver gets records twice.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// `none` or `gzip`: about a tenth of the bytes, for more CPU time than all else that an event costs.
+    pub compression: Compression,
+    /// When the records gathered so far are sent.
+    pub batch: BatchConfig,
+    /// How much waits while the receiver is slow or away.
+    pub queue: QueueConfig,
+    /// What happens when a request fails and may succeed later.
+    pub retry: RetryConfig,
+}
+
+/// How a request travels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Protocol {
+    /// gRPC.
+    #[serde(rename = "grpc")]
+    Grpc,
+    /// Protobuf over HTTP/1.1; OpenTelemetry's default.
+    #[default]
+    #[serde(rename = "http/protobuf")]
+    HttpProtobuf,
+}
+
+/// How a request's body is compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip, at its fastest level.
+    Gzip,
+}
+
+/// Header names and values. Values are secrets as a rule: they are never shown.
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Headers(pub BTreeMap<String, String>);
+
+/// `[otlp.batch]`: a batch is sent when the first of these limits is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BatchConfig {
+    /// Records in one request. More cost the receiver and the network less per record.
+    pub max_records: usize,
+    /// Bytes in one request, before compression; exceeded by less than one record. Many receivers refuse more than
+    /// 4 MiB.
+    pub max_bytes: usize,
+    /// How long a record waits for others. Longer: fewer requests on a quiet node, later arrival.
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+}
+
+/// `[otlp.queue]`: what finds a queue full is lost, and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueConfig {
+    /// Events that wait to be encoded, per signal.
+    pub max_events: usize,
+    /// Bytes of encoded batches that wait for the receiver or are on their way to it, per signal. This is how much
+    /// of an outage is bridged, and how much memory that takes.
+    pub max_bytes: usize,
+}
+
+/// `[otlp.retry]`: the wait doubles from `initial` to `max`, each shortened at random by up to a half. A delay that
+/// the receiver asks for is kept instead, up to five minutes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RetryConfig {
+    /// The first wait.
+    #[serde(with = "duration")]
+    pub initial: Duration,
+    /// The longest wait: how soon at the latest a receiver that is back is noticed.
+    #[serde(with = "duration")]
+    pub max: Duration,
+    /// How long one batch is tried before it is given up, lost and counted. `0s`: as long as the agent runs; what
+    /// comes after it waits in the queue.
+    #[serde(with = "duration")]
+    pub max_elapsed: Duration,
+}
+
+// === impl OtlpConfig ===
+
+impl Default for OtlpConfig {
+    fn default() -> Self {
+        Self {
+            endpoint: String::new(),
+            protocol: Protocol::default(),
+            headers: Headers::default(),
+            timeout: Duration::from_secs(10),
+            compression: Compression::default(),
+            batch: BatchConfig::default(),
+            queue: QueueConfig::default(),
+            retry: RetryConfig::default(),
+        }
+    }
+}
+
+impl OtlpConfig {
+    /// The first key whose value is of the right type and yet of no use, that value, and what is allowed.
+    pub(super) fn unusable(&self) -> Option<(&'static str, String, &'static str)> {
+        let Self { timeout, batch, queue, retry, .. } = self;
+        let number = |key, value: usize| (value == 0).then(|| (key, value.to_string(), "a number above 0"));
+        let wait = |key, value: Duration| {
+            (value.is_zero()).then(|| (key, format!("{value:?}"), "a duration above 0s"))
+        };
+        wait("otlp.timeout", *timeout)
+            .or_else(|| number("otlp.batch.max_records", batch.max_records))
+            .or_else(|| number("otlp.batch.max_bytes", batch.max_bytes))
+            .or_else(|| number("otlp.queue.max_events", queue.max_events))
+            .or_else(|| number("otlp.queue.max_bytes", queue.max_bytes))
+            .or_else(|| wait("otlp.retry.initial", retry.initial))
+            .or_else(|| {
+                let short = retry.max < retry.initial;
+                short.then(|| {
+                    ("otlp.retry.max", format!("{:?}", retry.max), "a duration not below otlp.retry.initial")
+                })
+            })
+    }
+}
+
+// === impl BatchConfig, QueueConfig, RetryConfig ===
+
+impl Default for BatchConfig {
+    fn default() -> Self {
+        Self { max_records: 2_048, max_bytes: 1 << 20, max_age: Duration::from_secs(1) }
+    }
+}
+
+impl Default for QueueConfig {
+    fn default() -> Self {
+        Self { max_events: 16_384, max_bytes: 16 << 20 }
+    }
+}
+
+impl Default for RetryConfig {
+    fn default() -> Self {
+        Self { initial: Duration::from_secs(1), max: Duration::from_secs(30), max_elapsed: Duration::ZERO }
+    }
+}
+
+// === impl Headers ===
+
+impl fmt::Debug for Headers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_set().entries(self.0.keys()).finish()
+    }
+}

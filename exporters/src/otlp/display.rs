@@ -1,0 +1,112 @@
+//! The line that a person reads: an event's command, on one line, harmless to a terminal, of bounded length.
+
+use std::fmt::Write as _;
+
+use crate::{
+    event::{Exit, Image},
+    names,
+};
+
+/// Bytes of a command after which it is cut.
+const COMMAND_LIMIT: usize = 256;
+
+/// Appends the executable and its arguments, as `/usr/bin/printf "two words" 3`.
+///
+/// Arguments that hold a space, a quote or nothing are quoted, control characters are escaped. A longer command
+/// is cut and ends in `…`.
+pub(super) fn command(image: &Image, out: &mut String) {
+    let start = out.len();
+    word(image.binary(), start, out);
+    for argument in image.args().skip(1) {
+        if full(start, out) {
+            break;
+        }
+        out.push(' ');
+        word(argument, start, out);
+    }
+    if full(start, out) {
+        out.push('…');
+    }
+}
+
+/// Appends how an execution ended: `exit code 1`, `SIGSEGV (core dumped)`.
+pub(super) fn ending(exit: &Exit, out: &mut String) {
+    // Writing to a String can't fail.
+    let _ = match exit.signal {
+        0 => write!(out, "exit code {}", exit.code),
+        signal => write!(out, "{}", names::signal(signal)),
+    };
+    out.push_str(if exit.core_dumped { " (core dumped)" } else { "" });
+}
+
+fn full(start: usize, out: &str) -> bool {
+    out.len() - start >= COMMAND_LIMIT
+}
+
+fn word(word: &str, start: usize, out: &mut String) {
+    // Only what can still be shown is looked at: an argument may be 16 KiB long.
+    let quoted = word.is_empty() || word.chars().take(COMMAND_LIMIT).any(|c| c.is_whitespace() || c == '"');
+    if quoted {
+        out.push('"');
+    }
+    for character in word.chars() {
+        if full(start, out) {
+            return;
+        }
+        match character {
+            '"' => out.push_str("\\\""),
+            plain if !hidden(plain) => out.push(plain),
+            hidden => out.extend(hidden.escape_default()),
+        }
+    }
+    if quoted {
+        out.push('"');
+    }
+}
+
+/// Characters that act on a terminal or hide text: controls, line separators, changes of direction.
+fn hidden(character: char) -> bool {
+    character.is_control()
+        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(binary: &str, args: &str) -> String {
+        let mut out = String::new();
+        command(&Image::new(binary, "", "/", args, None), &mut out);
+        out
+    }
+
+    #[test]
+    fn a_command_is_one_harmless_line() {
+        assert_eq!(shown("/bin/true", "true\0"), "/bin/true");
+        assert_eq!(
+            shown("/bin/x", "x\0two words\0\0say \"hi\"\0"),
+            "/bin/x \"two words\" \"\" \"say \\\"hi\\\"\""
+        );
+        assert_eq!(shown("/bin/x", "x\0\u{1b}[31m\n\0"), "/bin/x \"\\u{1b}[31m\\n\"");
+        assert_eq!(shown("", ""), "\"\"");
+    }
+
+    #[test]
+    fn a_long_command_is_cut() {
+        let long = shown("/bin/x", &format!("x\0{}\0after\0", "ä".repeat(9_000)));
+        assert!(long.ends_with("ä…") && long.len() < COMMAND_LIMIT + 8, "{long}");
+        let many = shown("/bin/x", &"x\0".repeat(9_000));
+        assert!(many.ends_with('…') && many.len() < COMMAND_LIMIT + 8, "{many}");
+    }
+
+    #[test]
+    fn endings_name_code_or_signal() {
+        let shown = |exit| {
+            let mut out = String::new();
+            ending(&exit, &mut out);
+            out
+        };
+        assert_eq!(shown(Exit { code: 3, ..Exit::default() }), "exit code 3");
+        assert_eq!(shown(Exit { signal: 11, core_dumped: true, ..Exit::default() }), "SIGSEGV (core dumped)");
+    }
+}

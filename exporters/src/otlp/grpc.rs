@@ -1,0 +1,191 @@
+//! OTLP over gRPC.
+//!
+//! Source: <https://opentelemetry.io/docs/specs/otlp/#otlpgrpc>.
+
+use std::{error::Error as _, time::Duration};
+
+use bytes::{Buf as _, BufMut as _, Bytes};
+use http::uri::PathAndQuery;
+use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
+use prost::Message as _;
+use tonic::{
+    Code, Request, Status,
+    client::Grpc,
+    codec::{BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
+    metadata::MetadataMap,
+    transport::{Channel, ClientTlsConfig, Endpoint},
+};
+use tonic_types::StatusExt as _;
+
+use super::{
+    Signal,
+    client::{MAX_REPLY, Reply, USER_AGENT, chain},
+    config::Compression,
+    settings::Settings,
+};
+
+/// How often a connection that waits for a reply is asked whether it still lives, and how long it has to answer.
+const KEEP_ALIVE: Duration = Duration::from_secs(20);
+
+/// A connection over gRPC.
+#[derive(Debug)]
+pub(super) struct GrpcClient {
+    service: Grpc<Channel>,
+    method: PathAndQuery,
+    headers: MetadataMap,
+    timeout: Duration,
+}
+
+/// Messages that are encoded already, and replies that are decoded later.
+struct Encoded {
+    /// Bytes of the request.
+    size: usize,
+}
+
+// === impl GrpcClient ===
+
+impl GrpcClient {
+    pub(super) fn new(signal: Signal, settings: &Settings) -> Result<Self, String> {
+        let endpoint = endpoint(settings).map_err(|error| chain(&error))?;
+        let mut service = Grpc::new(endpoint.connect_lazy()).max_decoding_message_size(MAX_REPLY);
+        if settings.compression == Compression::Gzip {
+            service = service.send_compressed(CompressionEncoding::Gzip);
+        }
+        Ok(Self {
+            service,
+            method: PathAndQuery::from_static(signal.grpc_method()),
+            headers: MetadataMap::from_headers(settings.headers.clone()),
+            timeout: settings.timeout,
+        })
+    }
+
+    pub(super) async fn send(&self, body: &Bytes) -> Reply {
+        match tokio::time::timeout(self.timeout, self.exchange(body)).await {
+            Ok(Ok(reply)) => {
+                let partial =
+                    ExportLogsServiceResponse::decode(reply).ok().and_then(|reply| reply.partial_success);
+                let partial = partial.unwrap_or_default();
+                Reply::accepted(code(Code::Ok), partial.rejected_log_records, &partial.error_message)
+            }
+            Ok(Err(status)) => failed(&status),
+            Err(_) => Reply::retry("timeout", None, &format!("no reply within {:?}", self.timeout)),
+        }
+    }
+
+    async fn exchange(&self, body: &Bytes) -> Result<Bytes, Status> {
+        let mut service = self.service.clone();
+        service.ready().await.map_err(|error| Status::from_error(Box::new(error)))?;
+        let request = Request::from_parts(self.headers.clone(), tonic::Extensions::default(), body.clone());
+        let codec = Encoded { size: body.len() };
+        service.unary(request, self.method.clone(), codec).await.map(tonic::Response::into_inner)
+    }
+}
+
+fn endpoint(settings: &Settings) -> Result<Endpoint, tonic::transport::Error> {
+    let endpoint = Endpoint::from_shared(settings.endpoint.to_string())?
+        .user_agent(USER_AGENT)?
+        .connect_timeout(settings.timeout)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE);
+    match settings.endpoint.scheme() {
+        "https" => endpoint.tls_config(ClientTlsConfig::new().with_native_roots()),
+        _ => Ok(endpoint),
+    }
+}
+
+/// What a status means, by the table in OTLP's specification.
+fn failed(status: &Status) -> Reply {
+    let name = code(status.code());
+    let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
+    let why = format!("{}: {}", status.code(), status.message());
+    match status.code() {
+        Code::Cancelled
+        | Code::DeadlineExceeded
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unavailable
+        | Code::DataLoss => Reply::retry(name, delay, &with_cause(why, status)),
+        // The endpoint says that it recovers by saying when; else the request itself asks too much.
+        Code::ResourceExhausted if delay.is_some() => Reply::retry(name, delay, &why),
+        // Made here, not by the endpoint: the connection broke.
+        _ if status.source().is_some() => Reply::retry("connect", None, &with_cause(why, status)),
+        _ => Reply::permanent(name, &why),
+    }
+}
+
+fn with_cause(why: String, status: &Status) -> String {
+    match status.source() {
+        Some(cause) => format!("{why}: {}", chain(cause)),
+        None => why,
+    }
+}
+
+/// The code's name in gRPC's specification.
+fn code(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+// === impl Encoded ===
+
+impl Encoded {
+    /// One buffer of the request's size, in place of one that grows.
+    fn buffers(&self) -> BufferSettings {
+        BufferSettings::new(self.size + 64, self.size + 64)
+    }
+}
+
+impl Codec for Encoded {
+    type Encode = Bytes;
+    type Decode = Bytes;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        Self { size: self.size }
+    }
+
+    fn decoder(&mut self) -> Self {
+        Self { size: 0 }
+    }
+}
+
+impl Encoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn encode(&mut self, body: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
+        out.put(body);
+        Ok(())
+    }
+
+    fn buffer_settings(&self) -> BufferSettings {
+        self.buffers()
+    }
+}
+
+impl Decoder for Encoded {
+    type Item = Bytes;
+    type Error = Status;
+
+    fn decode(&mut self, reply: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
+        Ok(Some(reply.copy_to_bytes(reply.remaining())))
+    }
+}

@@ -1,0 +1,131 @@
+//! What the OTLP exporters count about themselves.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
+};
+
+use super::{Signal, batch::Batch, queue::Depth};
+
+/// The families, with a series for each exporter.
+#[derive(Clone, Debug)]
+pub struct ExportMetrics {
+    records: IntCounterVec,
+    bytes: IntCounterVec,
+    requests: IntCounterVec,
+    retries: IntCounterVec,
+    queue_events: IntGaugeVec,
+    queue_bytes: IntGaugeVec,
+    latency: HistogramVec,
+}
+
+/// One exporter's series.
+#[derive(Debug)]
+pub(super) struct SignalMetrics {
+    exporter: &'static str,
+    records: IntCounter,
+    bytes: IntCounter,
+    requests: IntCounterVec,
+    pub(super) retries: IntCounter,
+    pub(super) depth: Depth,
+    latency: Histogram,
+}
+
+/// Seconds: a local receiver answers within the batch's age; minutes are an outage that the queue bridged.
+const LATENCY_BUCKETS: [f64; 13] = [0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 1.5, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0];
+
+// === impl ExportMetrics ===
+
+impl ExportMetrics {
+    /// Makes the families and registers them.
+    ///
+    /// # Errors
+    /// Fails where the registry has a family of one of the names.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let counter = |name: &str, help: &str, labels: &[&str]| {
+            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let gauge = |name: &str, help: &str| {
+            let family = IntGaugeVec::new(Opts::new(name, help), &["exporter"])?;
+            registry.register(Box::new(family.clone())).map(|()| family)
+        };
+        let latency = HistogramVec::new(
+            HistogramOpts::new(
+                "trigon_export_latency_seconds",
+                "Time from the oldest event of a batch, by the kernel's clock, to the endpoint's acknowledgement.",
+            )
+            .buckets(LATENCY_BUCKETS.to_vec()),
+            &["exporter"],
+        )?;
+        registry.register(Box::new(latency.clone()))?;
+        Ok(Self {
+            records: counter(
+                "trigon_export_records_total",
+                "Records that the endpoint acknowledged and did not reject.",
+                &["exporter"],
+            )?,
+            bytes: counter(
+                "trigon_export_bytes_total",
+                "Bytes of request bodies that were sent, before gRPC's compression and after HTTP's, retries included.",
+                &["exporter"],
+            )?,
+            requests: counter(
+                "trigon_export_requests_total",
+                "Requests by outcome: an HTTP status, a gRPC code, connect (no connection) or timeout (no reply).",
+                &["exporter", "code"],
+            )?,
+            retries: counter(
+                "trigon_export_retries_total",
+                "Requests that failed and were scheduled to be sent again.",
+                &["exporter"],
+            )?,
+            queue_events: gauge(
+                "trigon_export_queue_events",
+                "Events in encoded batches that wait for the endpoint or are on their way to it.",
+            )?,
+            queue_bytes: gauge(
+                "trigon_export_queue_bytes",
+                "Bytes of encoded batches that wait for the endpoint or are on their way to it.",
+            )?,
+            latency,
+        })
+    }
+
+    /// The series of a signal's exporter.
+    pub(super) fn of(&self, signal: Signal) -> SignalMetrics {
+        let exporter = signal.exporter();
+        let label = [exporter];
+        SignalMetrics {
+            exporter,
+            records: self.records.with_label_values(&label),
+            bytes: self.bytes.with_label_values(&label),
+            requests: self.requests.clone(),
+            retries: self.retries.with_label_values(&label),
+            depth: Depth {
+                events: self.queue_events.with_label_values(&label),
+                bytes: self.queue_bytes.with_label_values(&label),
+            },
+            latency: self.latency.with_label_values(&label),
+        }
+    }
+}
+
+// === impl SignalMetrics ===
+
+impl SignalMetrics {
+    /// Counts a request that was sent and what came of it.
+    pub(super) fn request(&self, bytes: usize, code: &str) {
+        self.bytes.inc_by(bytes as u64);
+        self.requests.with_label_values(&[self.exporter, code]).inc();
+    }
+
+    /// Counts a batch that the endpoint has, of which it kept this many records.
+    pub(super) fn acknowledged(&self, batch: &Batch, kept: u64) {
+        self.records.inc_by(kept);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let age = now.saturating_sub(Duration::from_nanos(batch.oldest.0));
+        self.latency.observe(age.as_secs_f64());
+    }
+}

@@ -1,0 +1,105 @@
+//! Spans: one for every execution, when it has ended.
+
+use super::{
+    attributes::{Attributes, Scratch},
+    wire::Wire,
+};
+use crate::{
+    event::{Event, Exit, Kind, Process},
+    identity::SpanId,
+};
+
+/// Field numbers of `Span`, `Span.Link` and `Status` (opentelemetry/proto/trace/v1/trace.proto).
+mod field {
+    pub(super) const TRACE_ID: u32 = 1;
+    pub(super) const SPAN_ID: u32 = 2;
+    pub(super) const PARENT_SPAN_ID: u32 = 4;
+    pub(super) const NAME: u32 = 5;
+    pub(super) const KIND: u32 = 6;
+    pub(super) const START: u32 = 7;
+    pub(super) const END: u32 = 8;
+    pub(super) const ATTRIBUTES: u32 = 9;
+    pub(super) const LINKS: u32 = 13;
+    pub(super) const STATUS: u32 = 15;
+    pub(super) const FLAGS: u32 = 16;
+    /// Of a link.
+    pub(super) const LINK_FLAGS: u32 = 6;
+    /// Of a status.
+    pub(super) const CODE: u32 = 3;
+}
+
+/// `SPAN_KIND_INTERNAL`.
+const INTERNAL: i64 = 1;
+
+/// `STATUS_CODE_ERROR`.
+const ERROR: i64 = 2;
+
+/// `SpanFlags`: the W3C trace flag `sampled`, and what is known about where the parent is.
+const SAMPLED: u32 = 1;
+const HAS_IS_REMOTE: u32 = 1 << 8;
+const IS_REMOTE: u32 = 1 << 9;
+
+/// The execution that an event ended, and how where its process ended with it.
+pub(super) fn ended(event: &Event) -> Option<(&Process, Option<&Exit>)> {
+    match &event.kind {
+        Kind::Exec(exec) => Some((&exec.replaced.as_ref()?.process, None)),
+        Kind::Exit(exit) => Some((&event.process, Some(exit))),
+    }
+}
+
+/// Appends the span of the execution that an event ended, as this field of the message that `wire` is in.
+/// Appends nothing for an event that ended none.
+pub(super) fn span(field: u32, event: &Event, node: &str, scratch: &mut Scratch, wire: &mut Wire) {
+    let Some((process, exit)) = ended(event) else { return };
+    let trace = &process.trace;
+    // Clocks of a start and an end can disagree by a rounding, and a start that was missed is 0.
+    let start = if process.start.0 == 0 { event.time } else { process.start.min(event.time) };
+    wire.message(field, |span| {
+        span.bytes(field::TRACE_ID, &trace.id.0);
+        span.bytes(field::SPAN_ID, &trace.span.0);
+        if let Some(parent) = trace.parent {
+            span.bytes(field::PARENT_SPAN_ID, &parent.0);
+        }
+        span.string(field::NAME, name(process));
+        span.integer(field::KIND, INTERNAL);
+        span.fixed64(field::START, start.0);
+        span.fixed64(field::END, event.time.0);
+        let mut attributes = Attributes::new(span, field::ATTRIBUTES);
+        attributes.process(process, node, scratch);
+        if let Some(exit) = exit {
+            attributes.exit(exit, event.time, scratch);
+        }
+        if let Some(link) = trace.link {
+            span.message(field::LINKS, |message| {
+                message.bytes(field::TRACE_ID, &link.trace.0);
+                message.bytes(field::SPAN_ID, &link.span.0);
+                message.fixed32(field::LINK_FLAGS, SAMPLED);
+            });
+        }
+        if exit.is_some_and(|exit| exit.code != 0 || exit.signal != 0) {
+            span.message(field::STATUS, |status| status.integer(field::CODE, ERROR));
+        }
+        span.fixed32(field::FLAGS, SAMPLED | remote(process, event));
+    });
+}
+
+/// A span must have a name; a process whose image is not known still has its number.
+fn name(process: &Process) -> &str {
+    Some(process.image.name()).filter(|name| !name.is_empty()).unwrap_or("unknown")
+}
+
+/// Whether the span above came with a context from elsewhere, an application's trace that the process continues, or
+/// is that of the execution that started it. Not known where that execution isn't.
+fn remote(process: &Process, event: &Event) -> u32 {
+    let started_by: Option<SpanId> = event
+        .parent
+        .as_ref()
+        .filter(|parent| Some(parent.exec_id) == process.parent_exec_id)
+        .map(|p| p.trace.span);
+    match (process.trace.parent, started_by) {
+        (None, _) => HAS_IS_REMOTE,
+        (Some(above), Some(starter)) if above == starter => HAS_IS_REMOTE,
+        (Some(_), Some(_)) => HAS_IS_REMOTE | IS_REMOTE,
+        (Some(_), None) => 0,
+    }
+}

@@ -1,0 +1,6 @@
+//! Tests of the OTLP exporters: what they encode, and what arrives over real sockets.
+
+mod delivery;
+mod encoding;
+mod receiver;
+mod sample;

@@ -1,0 +1,90 @@
+//! Runs the kernel tests inside other kernels: `trigon-vm NAME=KERNEL… [SUITE…]`.
+//!
+//! Without a SUITE, all of them: this crate's and the probes' integration tests, and the probes' unit tests.
+
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode, Stdio},
+    sync::Mutex,
+    thread,
+    time::Instant,
+};
+
+use serde_json::Value;
+use trigon_tests::{
+    place,
+    vm::{self, Kernel, Report, image::Entry},
+};
+
+fn main() -> ExitCode {
+    let start = Instant::now();
+    let (kernels, only): (Vec<_>, Vec<_>) = std::env::args().skip(1).partition(|argument| argument.contains('='));
+    let kernels: Vec<_> = kernels.iter().filter_map(|kernel| kernel.split_once('=')).map(kernel).collect();
+    assert!(!kernels.is_empty(), "usage: trigon-vm NAME=KERNEL… [SUITE…]; scripts/kernels prints the first part");
+    let folder = place::cache().join("vm");
+    std::fs::create_dir_all(&folder).expect("make .cache/vm");
+    let initramfs = vm::image::build(&folder, &entries(&only)).expect("write the initramfs");
+    println!("\nrunning the kernel tests in {} machines", kernels.len());
+    // Each machine's lines come as they are made, one at a time.
+    let stdout = Mutex::new(std::io::stdout());
+    let print = |line: &str| {
+        let mut stdout = stdout.lock().expect("no machine's thread panics while it prints");
+        writeln!(stdout, "{line}").and_then(|()| stdout.flush()).expect("print");
+    };
+    let reports: Vec<Report> = thread::scope(|scope| {
+        let run = |kernel| vm::run(kernel, &initramfs, &folder, print).expect("run QEMU");
+        let machines: Vec<_> = kernels.iter().map(|kernel| scope.spawn(move || run(kernel))).collect();
+        machines.into_iter().map(|machine| machine.join().expect("a machine's thread ends")).collect()
+    });
+    let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
+    let (passed, failed, ignored) = (sum(|of| of.passed), sum(|of| of.failed), sum(|of| of.ignored));
+    let verdict = if failed == 0 && passed > 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out; \
+         finished in {:.2}s\n",
+        start.elapsed().as_secs_f64()
+    );
+    if verdict == "ok" { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn kernel((name, path): (&str, &str)) -> Kernel {
+    Kernel { name: name.into(), path: path.into() }
+}
+
+/// What goes into the guest. Builds what isn't built, with the same features as `cargo test --workspace`.
+fn entries(only: &[String]) -> Vec<Entry> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let cargo = |arguments: &[&str]| {
+        let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
+        cargo.args(arguments).args(["--quiet"]).current_dir(&workspace).stderr(Stdio::inherit());
+        let output = cargo.output().expect("run cargo");
+        assert!(output.status.success(), "cargo {arguments:?}: {}", output.status);
+        output.stdout
+    };
+    cargo(&["build", "--bins", "-p", "trigon-tests"]);
+    let messages = cargo(&["test", "-p", "trigon-tests", "--test", "smoke", "--no-run", "--message-format=json-render-diagnostics"]);
+    let messages = String::from_utf8(messages).expect("cargo's messages are UTF-8");
+    let mut suites: Vec<_> = messages.lines().filter_map(suite).collect();
+    suites.retain(|(name, _)| only.is_empty() || only.contains(name));
+    assert!(!suites.is_empty(), "no suite of {only:?}");
+    let entry = |guest: &str, host: PathBuf| Entry { guest: guest.into(), host };
+    let mut entries = vec![
+        entry("bin/busybox", "/bin/busybox".into()),
+        entry("bin/trigon", place::agent()),
+        entry("bin/trigon-workload", place::workload()),
+    ];
+    entries.extend(suites.into_iter().map(|(name, path)| entry(&format!("suites/{name}"), path)));
+    entries
+}
+
+/// The name and path of a suite that cargo built; none where the message is about something else.
+fn suite(message: &str) -> Option<(String, PathBuf)> {
+    let message: Value = serde_json::from_str(message).ok()?;
+    let path = message["executable"].as_str()?;
+    let target = &message["target"];
+    let is = |kind: &str| target["kind"].as_array().is_some_and(|kinds| kinds.iter().any(|found| found == kind));
+    let of = |part: &str| target["src_path"].as_str().is_some_and(|source| source.contains(part));
+    let wanted = is("test") && (of("/tests/tests/") || of("/probes/")) || is("lib") && of("/probes/");
+    (wanted && message["profile"]["test"] == true).then(|| (target["name"].as_str().unwrap_or_default().into(), path.into()))
+}

@@ -1,0 +1,39 @@
+//! Where things are: the programs under test and ports that are free.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::{Path, PathBuf},
+};
+
+/// The agent: `TRIGON_BIN`, or the one that was built beside this test.
+pub fn agent() -> PathBuf {
+    program("TRIGON_BIN", "trigon")
+}
+
+/// The workload: `TRIGON_WORKLOAD`, or the one that was built beside this test.
+pub fn workload() -> PathBuf {
+    program("TRIGON_WORKLOAD", "trigon-workload")
+}
+
+/// The workspace's folder for downloads, `.cache`.
+pub fn cache() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache")
+}
+
+/// An address of this machine's on which nobody listens now.
+pub fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port of 127.0.0.1");
+    listener.local_addr().expect("read the address of a listener")
+}
+
+/// Test executables are in `target/<triple>/<profile>/deps`, programs one folder above.
+fn program(variable: &str, name: &str) -> PathBuf {
+    let path = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
+        let here = std::env::current_exe().expect("read the path of this test");
+        let folder = here.parent().expect("a test lies in a folder");
+        let profile = if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
+        profile.join(name)
+    });
+    assert!(path.exists(), "{} is not there: build it first (cargo build -p trigon -p trigon-tests)", path.display());
+    path
+}

@@ -1,0 +1,124 @@
+//! A list of tests, each with what it needs of the machine.
+//!
+//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`,
+//! `prometheus`, `rotel`, separated by commas) that this machine must meet: there, such a test fails instead.
+
+use std::{
+    cell::Cell,
+    path::Path,
+    process::ExitCode,
+    sync::mpsc::{RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+
+use crate::{prometheus, rotel};
+
+/// The time after which a test counts as hung. Far more than any test takes, under emulation too.
+const HUNG: Duration = Duration::from_secs(300);
+
+/// What a test needs of the machine it runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// Root, and a kernel with BTF, to load eBPF programs. Such tests watch the whole machine and run one at a time.
+    Kernel,
+    /// The Prometheus server.
+    Prometheus,
+    /// The rotel agent.
+    Rotel,
+}
+
+/// The tests of one binary.
+#[derive(Default)]
+pub struct Suite {
+    trials: Vec<Trial>,
+    serial: bool,
+}
+
+thread_local! {
+    /// Message and place of the last panic of this thread.
+    static PANIC: Cell<Option<String>> = const { Cell::new(None) };
+}
+
+/// Collects tests with `fill` and runs them as the command line says (libtest's options).
+pub fn run(fill: impl FnOnce(&mut Suite)) -> ExitCode {
+    let mut suite = Suite::default();
+    fill(&mut suite);
+    let mut arguments = Arguments::from_args();
+    if suite.serial {
+        arguments.test_threads.get_or_insert(1);
+    }
+    std::panic::set_hook(Box::new(|panic| PANIC.set(Some(panic.to_string()))));
+    libtest_mimic::run(&arguments, suite.trials).exit_code()
+}
+
+// === impl Suite ===
+
+impl Suite {
+    /// Adds a test; it fails by a panic.
+    pub fn test(&mut self, name: &str, needs: &'static [Need], test: impl FnOnce() + Send + 'static) {
+        self.serial |= needs.contains(&Need::Kernel);
+        self.trials.push(Trial::ignorable_test(name, move || match unmet(needs)? {
+            Some(reason) => Ok(Completion::ignored_with(reason)),
+            None => guarded(test).map(|()| Completion::Completed),
+        }));
+    }
+}
+
+/// The first of `needs` that this machine doesn't meet; an error where it must.
+fn unmet(needs: &[Need]) -> Result<Option<String>, Failed> {
+    let required = std::env::var("TRIGON_REQUIRE").unwrap_or_default();
+    for need in needs {
+        if let Some(reason) = need.missing() {
+            let must = required.split(',').any(|name| name == need.name());
+            return if must { Err(format!("required here: {reason}").into()) } else { Ok(Some(reason)) };
+        }
+    }
+    Ok(None)
+}
+
+/// Runs a test on a thread of its own, so that one that hangs is a failure and the next ones run.
+fn guarded(test: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
+    let (done, outcome) = channel();
+    let runner = thread::spawn(move || {
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));
+        let text = || PANIC.take().unwrap_or_else(|| "panicked without a message".to_owned());
+        let _ = done.send(result.map_err(|_| text()));
+    });
+    match outcome.recv_timeout(HUNG) {
+        Ok(result) => result.map_err(Failed::from),
+        Err(RecvTimeoutError::Timeout) => Err(format!("still running after {} s", HUNG.as_secs()).into()),
+        Err(RecvTimeoutError::Disconnected) => Err(format!("the test's thread died: {:?}", runner.join()).into()),
+    }
+}
+
+// === impl Need ===
+
+impl Need {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Kernel => "kernel",
+            Self::Prometheus => "prometheus",
+            Self::Rotel => "rotel",
+        }
+    }
+
+    /// Why this machine doesn't meet the need; none where it does.
+    fn missing(self) -> Option<String> {
+        match self {
+            Self::Kernel if !nix::unistd::geteuid().is_root() => Some("needs root".into()),
+            Self::Kernel if !Path::new("/sys/kernel/btf/vmlinux").exists() => {
+                Some("needs a kernel with BTF (/sys/kernel/btf/vmlinux)".into())
+            }
+            Self::Kernel => None,
+            Self::Prometheus => {
+                prometheus::find().is_none().then(|| "needs the program `prometheus` (scripts/setup test)".into())
+            }
+            Self::Rotel => {
+                rotel::find().is_none().then(|| "needs rotel in .cache/rotel (scripts/setup test)".into())
+            }
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Boots a kernel in QEMU (software emulation), runs test executables in it and reports a result for each test.
+//!
+//! The guest's first serial line is the console; on the second, [`image`]'s init says which suite runs and passes on
+//! what the suite prints (libtest's form).
+
+pub mod image;
+mod report;
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
+
+pub use self::report::Report;
+
+/// A guest that says nothing for this long hangs: longer than a test may take in its suite.
+const SILENCE: Duration = Duration::from_secs(330);
+/// How many of the console's last lines explain a hang or a panic.
+const CONSOLE_LINES: usize = 40;
+/// `lsm=` names BPF, which Debian builds in but leaves off.
+const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 lsm=landlock,lockdown,yama,bpf";
+
+/// A kernel to boot.
+#[derive(Clone, Debug)]
+pub struct Kernel {
+    /// What its results are headed with: `6.1`.
+    pub name: String,
+    /// The image.
+    pub path: PathBuf,
+}
+
+/// A guest that runs.
+struct Guest {
+    qemu: Child,
+    lines: Receiver<String>,
+}
+
+/// Boots `kernel` with `initramfs` and hands each line of the report to `print` as it comes.
+///
+/// `folder` gets the console's log.
+///
+/// # Errors
+/// Fails where QEMU can't be started.
+pub fn run(
+    kernel: &Kernel,
+    initramfs: &Path,
+    folder: &Path,
+    print: impl FnMut(&str),
+) -> std::io::Result<Report> {
+    let console = folder.join(format!("console-{}.log", kernel.name));
+    let guest = Guest::boot(kernel, initramfs, &console)?;
+    let mut report = Report::new(&kernel.name, print);
+    let broken = loop {
+        match guest.lines.recv_timeout(SILENCE) {
+            Ok(line) => report.line(&line),
+            Err(RecvTimeoutError::Timeout) => break Some(format!("silent for {} s", SILENCE.as_secs())),
+            Err(RecvTimeoutError::Disconnected) if report.complete() => break None,
+            Err(RecvTimeoutError::Disconnected) => break Some("the machine stopped before its tests ended".into()),
+        }
+    };
+    drop(guest);
+    if let Some(reason) = broken {
+        report.broke(&reason, &last_lines(&console));
+    }
+    Ok(report.into_counts())
+}
+
+fn last_lines(console: &Path) -> String {
+    let bytes = std::fs::read(console).unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let lines: Vec<_> = text.lines().map(str::trim_end).collect();
+    lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
+}
+
+// === impl Guest ===
+
+impl Guest {
+    fn boot(kernel: &Kernel, initramfs: &Path, console: &Path) -> std::io::Result<Self> {
+        // QEMU would open it as root's umask says; made here, it is there however early QEMU fails.
+        let errors = File::create(console)?;
+        let mut qemu = Command::new("qemu-system-x86_64")
+            .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+            .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "2"])
+            .arg("-kernel")
+            .arg(&kernel.path)
+            .arg("-initrd")
+            .arg(initramfs)
+            .args(["-append", COMMAND_LINE])
+            .arg("-chardev")
+            .arg(format!("file,id=console,append=on,path={}", console.display()))
+            .args(["-serial", "chardev:console", "-serial", "stdio"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(errors)
+            .spawn()?;
+        let stdout = qemu.stdout.take().ok_or_else(|| std::io::Error::other("QEMU has no standard output"))?;
+        let (sender, lines) = channel();
+        thread::spawn(move || {
+            for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {
+                let line = String::from_utf8_lossy(&line).trim_end().to_owned();
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok(Self { qemu, lines })
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        let _ = self.qemu.kill();
+        let _ = self.qemu.wait();
+    }
+}

@@ -1,0 +1,24 @@
+//! Waiting for what must come. The limit only guards against hangs; nothing is timed.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+/// Long enough for an emulated kernel on a busy machine.
+pub const LIMIT: Duration = Duration::from_secs(60);
+
+/// Asks `probe` until it has an answer.
+///
+/// # Panics
+/// When there is none within [`LIMIT`]; the message says `what` was waited for and, by `seen`, what was there.
+pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>, seen: impl FnOnce() -> String) -> T {
+    let start = Instant::now();
+    loop {
+        if let Some(found) = probe() {
+            return found;
+        }
+        assert!(start.elapsed() < LIMIT, "waited {} s in vain for {what}; there was: {}", LIMIT.as_secs(), seen());
+        thread::sleep(Duration::from_millis(20));
+    }
+}

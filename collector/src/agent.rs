@@ -30,6 +30,7 @@ use trigon_exporters::{
     stdout::{self, Format},
 };
 use trigon_probes::{
+    heap,
     lifecycle::{Kernel, Lifecycle, Mechanism, Options},
     ring::Stop,
 };
@@ -67,8 +68,11 @@ pub fn run(settings: Effective, format: Option<Format>) -> Result<(), AgentError
         .map_err(|source| AgentError::System { what: "start the runtime", source })?;
     // First what a person gets wrong most easily, then what takes time.
     let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
+    // The kernel's type information takes more memory than all the rest of the agent, and serves only here.
     let kernel = Kernel::read()?;
     let agent = Agent::start(&runtime, &settings, format, listener, &kernel)?;
+    drop(kernel);
+    heap::release_freed();
     runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout))
 }
 
@@ -101,7 +105,7 @@ impl Agent {
         serve(runtime, listener, registry.clone(), Arc::clone(&readiness), give_up.clone());
 
         let options = Options {
-            ring_bytes: limits.ring_buffer_bytes,
+            ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
             join_env: settings.config.trace.join_env,
             mechanism: Mechanism::Best,
@@ -125,9 +129,10 @@ impl Agent {
             ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, &loss)?;
         }
         register_queues(&registry, ways_out.depths)?;
-        let router = Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, ways_out.queues);
+        let router =
+            Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, ways_out.queues);
 
-        metrics.ring_capacity.set(i64::from(limits.ring_buffer_bytes));
+        metrics.ring_capacity.set(i64::from(limits.ring_buffer()));
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
         let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss);
@@ -138,7 +143,8 @@ impl Agent {
 
     /// Waits for a signal, or for the reader's end, and stops everything in order.
     async fn until_stopped(self, patience: std::time::Duration) -> Result<(), AgentError> {
-        let on = |kind| signal(kind).map_err(|source| AgentError::System { what: "listen for signals", source });
+        let on =
+            |kind| signal(kind).map_err(|source| AgentError::System { what: "listen for signals", source });
         let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
         let mut reader_ended = self.reader_ended;
         tokio::select! {
@@ -166,7 +172,7 @@ impl Agent {
         }
         match self.reader.join() {
             Ok(ended) => Ok(ended?),
-            Err(_) => Err(AgentError::Reader),
+            Err(_) => Err(AgentError::Panic),
         }
     }
 }
@@ -220,7 +226,8 @@ impl WaysOut {
         capacity: usize,
         loss: &Loss,
     ) -> Result<(), AgentError> {
-        let out = stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
+        let out =
+            stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
         let (sender, receiver) = sink::queue(capacity, loss.counter("queue", "stdout_full"));
         let lost = stdout::Lost::new(loss);
         let (done, ended) = tokio::sync::oneshot::channel();

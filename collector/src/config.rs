@@ -72,7 +72,7 @@ pub struct TraceConfig {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LimitsConfig {
-    /// Size of the ring buffer between kernel and agent.
+    /// Size of the ring buffer between kernel and agent; 0 for what suits the machine.
     pub ring_buffer_bytes: u32,
     /// Arguments of a process that are kept.
     pub args: usize,
@@ -164,7 +164,11 @@ impl Config {
     ///
     /// # Errors
     /// Names the first setting that can't be used and what is allowed.
-    pub fn apply(mut self, environment: Environment<'_>, overrides: &Overrides) -> Result<Effective, ConfigError> {
+    pub fn apply(
+        mut self,
+        environment: Environment<'_>,
+        overrides: &Overrides,
+    ) -> Result<Effective, ConfigError> {
         self.check()?;
         if let Some(addr) = overrides.metrics_addr {
             self.metrics.addr = addr;
@@ -187,10 +191,11 @@ impl Config {
 
     fn check(&self) -> Result<(), ConfigError> {
         let Self { process_table, limits, .. } = self;
-        let fail = |key, value: usize, allowed| Err(ConfigError::Value { key, value: value.to_string(), allowed });
+        let fail =
+            |key, value: usize, allowed| Err(ConfigError::Value { key, value: value.to_string(), allowed });
         let ring = limits.ring_buffer_bytes;
-        if !ring.is_power_of_two() || !(1 << 16..=1 << 30).contains(&ring) {
-            let allowed = "a power of two from 65536 (64 KiB) to 1073741824 (1 GiB) is allowed";
+        if ring != 0 && !(ring.is_power_of_two() && (1 << 16..=1 << 30).contains(&ring)) {
+            let allowed = "0, or a power of two from 65536 (64 KiB) to 1073741824 (1 GiB), is allowed";
             return fail("limits.ring_buffer_bytes", ring as usize, allowed);
         }
         if !(1..=1 << 24).contains(&process_table.capacity) {
@@ -231,6 +236,22 @@ impl Effective {
     }
 }
 
+// === impl LimitsConfig ===
+
+impl LimitsConfig {
+    /// The ring buffer's size: as many processes start at a time as there are CPUs.
+    pub fn ring_buffer(&self) -> u32 {
+        const PER_CPU: usize = 1 << 20;
+        match self.ring_buffer_bytes {
+            0 => {
+                let cpus = std::thread::available_parallelism().map_or(1, usize::from);
+                (cpus * PER_CPU).next_power_of_two().clamp(2 << 20, 64 << 20) as u32
+            }
+            bytes => bytes,
+        }
+    }
+}
+
 // === defaults ===
 
 impl Default for ProcessTableConfig {
@@ -248,7 +269,7 @@ impl Default for TraceConfig {
 impl Default for LimitsConfig {
     fn default() -> Self {
         Self {
-            ring_buffer_bytes: 16 << 20,
+            ring_buffer_bytes: 0,
             args: 256,
             args_bytes: 16_384,
             stdout_queue_events: 16_384,

@@ -9,12 +9,10 @@ use tracing::error;
 use tracing_subscriber::EnvFilter;
 use trigon::cli::{Cli, Command, run};
 
-/// Measured on the encoding of events: a fifth to two fifths faster than the C library's, which also keeps freed
-/// memory to itself for longer.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
+    // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
+    // them has nothing to refuse.
+    let _ = rustix::thread::disable_transparent_huge_pages(true);
     let cli = Cli::parse();
     let filter = EnvFilter::try_from_env("TRIGON_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let terminal = std::io::IsTerminal::is_terminal(&std::io::stderr());

@@ -4,12 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use trigon_exporters::{
     event::{
-        Cgroup, Credentials, Event, Exec, Exit, FileFacts, Gains, Image, Kind, Namespaces, Process, ProcessFlags,
-        Replaced, Timestamp,
+        Cgroup, Credentials, Event, Exec, Exit, FileFacts, Gains, Image, Kind, Namespaces, Process,
+        ProcessFlags, Replaced, Timestamp,
     },
     identity::ExecId,
 };
-use trigon_probes::record::{self, ExecKey, ExecRecord, ExitRecord, Fork, Record, TaskFacts, flags, task_flags};
+use trigon_probes::record::{
+    self, ExecKey, ExecRecord, ExitRecord, Fork, Record, TaskFacts, flags, task_flags,
+};
 
 use crate::enrich::Cgroups;
 use clock::Clock;
@@ -179,7 +181,8 @@ impl Tracker {
     fn fork(&mut self, fork: &Fork<'_>) {
         let task = &fork.fixed.task;
         let parent = parent_of(task.parent);
-        let parent_entry = parent.and_then(|id| self.table.get(id)).map(|entry| (entry.process.clone(), entry.joined));
+        let parent_entry =
+            parent.and_then(|id| self.table.get(id)).map(|entry| (entry.process.clone(), entry.joined));
         let (parent_process, joined) = parent_entry.unzip();
         let image = match &parent_process {
             Some(parent) => Arc::clone(&parent.image),
@@ -212,7 +215,13 @@ impl Tracker {
         };
         self.table.end(id, exit.header.time);
         let time = self.clock.at(exit.header.time);
-        Some(Event { time, observed, parent: self.parent(&process), process, kind: Kind::Exit(exit_of(exit)) })
+        Some(Event {
+            time,
+            observed,
+            parent: self.parent(&process),
+            process,
+            kind: Kind::Exit(exit_of(exit)),
+        })
     }
 
     /// Enters an execution of which only this much is known.
@@ -414,8 +423,10 @@ fn gains_of(record: &ExecRecord) -> Gains {
     const SET_GID: u32 = 0o2000;
     let who = &record.task.credentials;
     let mut gained = Gains::empty();
-    gained.set(Gains::SETUID, record.mode & SET_UID != 0 && who.euid == record.file_uid && who.euid != who.uid);
-    gained.set(Gains::SETGID, record.mode & SET_GID != 0 && who.egid == record.file_gid && who.egid != who.gid);
+    gained
+        .set(Gains::SETUID, record.mode & SET_UID != 0 && who.euid == record.file_uid && who.euid != who.uid);
+    gained
+        .set(Gains::SETGID, record.mode & SET_GID != 0 && who.egid == record.file_gid && who.egid != who.gid);
     // Who isn't root has after an exec only ambient capabilities, but for what the file gave.
     let root = who.uid == 0 || who.euid == 0;
     gained.set(Gains::FILE_CAPS, !root && who.permitted & !who.ambient != 0);

@@ -3,6 +3,7 @@
 //! Knows nothing of policies' files or of exports. The only crate with `unsafe`, each block with its reason.
 
 mod error;
+pub mod heap;
 pub mod lifecycle;
 pub mod record;
 pub mod ring;

@@ -95,11 +95,14 @@ impl Lifecycle {
             .load(LIFECYCLE)
             .map_err(|source| object_error("lifecycle", source))?;
         let records = ebpf.take_map("records").ok_or(ProbeError::Missing("records"))?;
-        let records = RingBuf::try_from(records).map_err(|source| ProbeError::Map { map: "records", source })?;
+        let records =
+            RingBuf::try_from(records).map_err(|source| ProbeError::Map { map: "records", source })?;
         let control = ebpf.take_map("control").ok_or(ProbeError::Missing("control"))?;
-        let control = Array::try_from(control).map_err(|source| ProbeError::Map { map: "control", source })?;
+        let control =
+            Array::try_from(control).map_err(|source| ProbeError::Map { map: "control", source })?;
         let ring_full = ebpf.take_map("lost").ok_or(ProbeError::Missing("lost"))?;
-        let ring_full = PerCpuArray::try_from(ring_full).map_err(|source| ProbeError::Map { map: "lost", source })?;
+        let ring_full =
+            PerCpuArray::try_from(ring_full).map_err(|source| ProbeError::Map { map: "lost", source })?;
         let ring = Ring::new(records, control)?;
 
         let mut attached = Vec::new();
@@ -243,7 +246,9 @@ impl Lost {
                 .map_err(|source| ProbeError::Map { map: "lost", source })?;
             rows.push((kind, LostReason::RingFull, counts.iter().sum()));
         }
-        rows.extend(self.programs.iter().map(|(kind, program)| (*kind, LostReason::Recursion, misses(program))));
+        rows.extend(
+            self.programs.iter().map(|(kind, program)| (*kind, LostReason::Recursion, misses(program))),
+        );
         Ok(rows)
     }
 }

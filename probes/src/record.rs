@@ -214,7 +214,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
 pub fn decode_first(bytes: &[u8]) -> Result<(Record<'_>, &[u8]), DecodeError> {
     let (header, _) = split::<Header>(bytes)?;
     let says = header.length as usize;
-    let (record, rest) = bytes.split_at_checked(says).ok_or(DecodeError::Length { have: bytes.len(), says })?;
+    let (record, rest) =
+        bytes.split_at_checked(says).ok_or(DecodeError::Length { have: bytes.len(), says })?;
     Ok((decode(record)?, rest))
 }
 
@@ -245,8 +246,10 @@ fn decode_fork(bytes: &[u8]) -> Result<Fork<'_>, DecodeError> {
 impl<'a> Texts<'a> {
     fn take(&mut self, length: u32) -> Result<&'a [u8], DecodeError> {
         let length = length as usize;
-        let (text, rest) =
-            self.0.split_at_checked(length).ok_or_else(|| DecodeError::Text { beyond: length - self.0.len() })?;
+        let (text, rest) = self
+            .0
+            .split_at_checked(length)
+            .ok_or_else(|| DecodeError::Text { beyond: length - self.0.len() })?;
         self.0 = rest;
         Ok(text)
     }

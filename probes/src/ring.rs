@@ -62,7 +62,10 @@ unsafe impl Pod for Control {}
 // === impl Ring ===
 
 impl Ring {
-    pub(crate) fn new(records: RingBuf<MapData>, control: Array<MapData, Control>) -> Result<Self, ProbeError> {
+    pub(crate) fn new(
+        records: RingBuf<MapData>,
+        control: Array<MapData, Control>,
+    ) -> Result<Self, ProbeError> {
         let stop = eventfd(0, EventfdFlags::CLOEXEC)
             .map_err(|source| ProbeError::Io { what: "make an eventfd", source: source.into() })?;
         let positions = Positions::map(&records)?;
@@ -103,8 +106,10 @@ impl Ring {
         #[expect(unsafe_code, reason = "aya's RingBuf offers its descriptor as a number only")]
         // SAFETY: the descriptor belongs to `self.records`, which outlives this borrow.
         let records = unsafe { BorrowedFd::borrow_raw(self.records.as_raw_fd()) };
-        let mut both =
-            [PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN), PollFd::from_borrowed_fd(records, PollFlags::IN)];
+        let mut both = [
+            PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(records, PollFlags::IN),
+        ];
         let fds = if busy { &mut both[..1] } else { &mut both[..] };
         match poll(fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[0].revents().is_empty()),

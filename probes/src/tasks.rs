@@ -16,17 +16,20 @@ static TASKS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tas
 /// # Errors
 /// Fails where the kernel has no task iterator or refuses the program.
 pub fn read(kernel: &Kernel) -> Result<Vec<u8>, ProbeError> {
-    let mut ebpf =
-        EbpfLoader::new().btf(Some(&kernel.btf)).load(TASKS).map_err(|source| object_error("tasks", source))?;
+    let mut ebpf = EbpfLoader::new()
+        .btf(Some(&kernel.btf))
+        .load(TASKS)
+        .map_err(|source| object_error("tasks", source))?;
     let failed = |source| ProbeError::Program { program: "each_task", source };
     let program: &mut Iter = typed(&mut ebpf, "each_task").map_err(failed)?;
     program.load("task", &kernel.btf).map_err(failed)?;
     let link = program.attach().map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     let mut records = Vec::new();
-    let mut file = link
-        .into_file()
-        .map_err(|error| ProbeError::Io { what: "open the task iterator", source: std::io::Error::other(error) })?;
+    let mut file = link.into_file().map_err(|error| ProbeError::Io {
+        what: "open the task iterator",
+        source: std::io::Error::other(error),
+    })?;
     file.read_to_end(&mut records)
         .map_err(|source| ProbeError::Io { what: "read the task iterator", source })?;
     Ok(records)

@@ -17,7 +17,7 @@ use nix::{
 };
 use tempfile::TempDir;
 
-use crate::{exposition::Exposition, json::Line, place, wait};
+use crate::{exposition::Exposition, http, json::Line, place, wait};
 
 /// How an agent is started.
 #[derive(Debug, Default)]
@@ -83,8 +83,7 @@ impl Agent {
             if let Some(status) = running.child.try_wait().expect("ask for the agent's status") {
                 panic!("the agent ended before it was ready: {status}; its log:\n{}", log(&running.folder));
             }
-            let answer = reqwest::blocking::get(&ready).ok()?;
-            answer.status().is_success().then_some(())
+            http::get(&ready, &[]).ok()
         };
         wait::until("the agent's /readyz", answered, || format!("its log:\n{}", log(&running.folder)));
         running
@@ -138,9 +137,8 @@ impl Running {
     /// What `/metrics` says now.
     pub fn metrics(&self) -> Exposition {
         let url = format!("http://{}/metrics", self.metrics);
-        let answer = reqwest::blocking::get(url).and_then(|answer| answer.error_for_status());
-        let text = answer.and_then(|answer| answer.text());
-        Exposition::parse(&text.unwrap_or_else(|error| panic!("GET /metrics: {error}; {}", self.describe())))
+        let text = http::get(&url, &[]).unwrap_or_else(|error| panic!("{error}; {}", self.describe()));
+        Exposition::parse(&text)
     }
 
     /// Waits until `/metrics` satisfies `probe`.

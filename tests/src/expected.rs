@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use opentelemetry_proto::tonic::trace::v1::{span::SpanKind, status::StatusCode};
 use trigon_exporters::identity::ExecId;
 
-pub use self::sighting::{Sighting, What};
+pub use self::sighting::{Sighting, What, exec_id};
 use crate::{
     otlp::{Attributes as _, Span},
     workload::{Done, End, Fact},
@@ -15,6 +15,9 @@ use crate::{
 
 /// Nanoseconds of one tick of `/proc/<pid>/stat`.
 const TICK: u64 = 10_000_000;
+
+/// The part of the execution that moves its process into a container's cgroup, and then executes the next.
+const BEFORE_CONTAINER: &str = "before the cgroup";
 
 /// An execution of the workload, found again in what the agent said.
 #[derive(Clone, Debug)]
@@ -83,6 +86,11 @@ impl Executions {
         executions
     }
 
+    /// The node that all of them ran on.
+    pub fn node(&self) -> &str {
+        &self.node
+    }
+
     /// The executions.
     pub fn iter(&self) -> impl Iterator<Item = &Execution> {
         self.all.iter()
@@ -121,8 +129,8 @@ impl Executions {
                 None => assert_eq!(parent.pid, fact.parent, "parent of {fact:?}"),
             }
             assert_eq!(sighting.span, id.span_id(&self.node).to_string(), "span id of {fact:?}");
-            if self.leads_session(execution) {
-                assert_eq!(sighting.trace, id.trace_id(&self.node).to_string(), "a session leader is a trace's root");
+            if self.is_root(execution) {
+                assert_eq!(sighting.trace, id.trace_id(&self.node).to_string(), "trace of a root, {fact:?}");
             } else if let Some(known) = self.parent(execution) {
                 let of_parent = sightings.iter().find(|other| other.id == known.id);
                 assert_eq!(Some(&sighting.trace), of_parent.map(|other| &other.trace), "trace of {fact:?}");
@@ -130,8 +138,11 @@ impl Executions {
         }
     }
 
-    fn leads_session(&self, execution: &Execution) -> bool {
-        execution.fact.session == Some(execution.id.pid)
+    /// Whether an execution is its trace's root: it leads its session, or has entered a container.
+    fn is_root(&self, execution: &Execution) -> bool {
+        let entered = |before: &Execution| before.fact.role == BEFORE_CONTAINER;
+        let entered = execution.replaced.is_some() && self.parent(execution).is_some_and(entered);
+        entered || execution.fact.session == Some(execution.id.pid)
     }
 
     /// Checks that there is exactly one span for each execution, and that spans and events agree.
@@ -176,7 +187,7 @@ impl Executions {
             let parent_span = parent.id.span_id(&self.node).0.to_vec();
             let above = spans[&parent_span];
             assert!(above.record.start_time_unix_nano <= record.start_time_unix_nano, "a child starts later");
-            if self.leads_session(execution) {
+            if self.is_root(execution) {
                 assert!(record.parent_span_id.is_empty(), "a root has no parent: {record:?}");
                 let links: Vec<_> = record.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
                 assert_eq!(links, [(&above.record.trace_id, &parent_span)], "a root links to where it came from");

@@ -5,10 +5,12 @@
 pub mod agent;
 pub mod expected;
 pub mod exposition;
+pub mod http;
 pub mod json;
 pub mod otlp;
 pub mod place;
 pub mod prometheus;
+pub mod rig;
 pub mod rotel;
 pub mod suite;
 pub mod vm;

@@ -10,7 +10,7 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{place, wait};
+use crate::{http, place, wait};
 
 /// A server that runs.
 #[derive(Debug)]
@@ -49,19 +49,15 @@ impl Prometheus {
             .spawn()
             .expect("start prometheus");
         let server = Self { child, folder, address };
-        let ready = || {
-            let answer = reqwest::blocking::get(format!("http://{address}/-/ready")).ok()?;
-            answer.status().is_success().then_some(())
-        };
+        let ready = || http::get(&format!("http://{address}/-/ready"), &[]).ok();
         wait::until("prometheus' /-/ready", ready, || server.log());
         server
     }
 
     /// The result of a query now: labels and value of each series.
     pub fn query(&self, query: &str) -> Vec<(Value, f64)> {
-        let client = reqwest::blocking::Client::new();
         let url = format!("http://{}/api/v1/query", self.address);
-        let answer = client.get(url).query(&[("query", query)]).send().and_then(|answer| answer.text());
+        let answer = http::get(&url, &[("query", query)]);
         let text = answer.unwrap_or_else(|error| panic!("query {query}: {error}; {}", self.log()));
         let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
         assert_eq!(answer["status"], "success", "query {query}: {text}");

@@ -1,6 +1,7 @@
 //! Rotel, an OTLP agent that this project didn't write, as a receiver. `scripts/setup test` installs it.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     net::SocketAddr,
     path::PathBuf,
@@ -19,6 +20,18 @@ pub struct Rotel {
     grpc: SocketAddr,
     http: SocketAddr,
 }
+
+/// What a record is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A log record.
+    LogRecord,
+    /// A span.
+    Span,
+}
+
+/// A record's fields and attributes by name, as rotel writes them: `Name`, `Span ID`, `process.pid`.
+pub type Record = BTreeMap<String, String>;
 
 /// The program; none where it isn't installed.
 pub fn find() -> Option<PathBuf> {
@@ -61,14 +74,15 @@ impl Rotel {
         format!("http://{}", self.http)
     }
 
-    /// What it has received, as it writes it down.
-    pub fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_else(|error| format!("(no log: {error})"))
+    /// Waits until it has received `count` records of a kind that hold `text` somewhere.
+    pub fn until(&self, kind: Kind, text: &str, count: usize) -> Vec<Record> {
+        let enough = || Some(records(&self.log(), kind, text)).filter(|records| records.len() >= count);
+        wait::until(&format!("{count} {kind:?} with {text}"), enough, || self.log())
     }
 
-    /// Waits until its log satisfies `probe`.
-    pub fn until<T>(&self, what: &str, mut probe: impl FnMut(&str) -> Option<T>) -> T {
-        wait::until(what, || probe(&self.log()), || self.log())
+    /// What it has received, as it writes it down.
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_else(|error| format!("(no log: {error})"))
     }
 }
 
@@ -77,4 +91,24 @@ impl Drop for Rotel {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// The log is a list of lines: `Span #0`, then a `name: value` for each field.
+fn records(log: &str, wanted: Kind, text: &str) -> Vec<Record> {
+    let mut records: Vec<(Kind, Record)> = Vec::new();
+    let mut inside = false;
+    for line in log.lines() {
+        let begins = [(Kind::LogRecord, "LogRecord #"), (Kind::Span, "Span #")];
+        if let Some((kind, _)) = begins.iter().find(|(_, heading)| line.starts_with(heading)) {
+            records.push((*kind, Record::new()));
+            inside = true;
+        } else if line.starts_with("Resource") || line.starts_with("Scope") {
+            inside = false;
+        } else if let (true, Some((_, record)), Some((name, value))) = (inside, records.last_mut(), line.split_once(": "))
+        {
+            record.insert(name.trim_start_matches([' ', '-', '>']).trim_end().to_owned(), value.to_owned());
+        }
+    }
+    let holds = |record: &Record| record.values().any(|value| value.contains(text));
+    records.into_iter().filter(|(kind, record)| *kind == wanted && holds(record)).map(|(_, record)| record).collect()
 }

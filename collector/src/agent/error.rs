@@ -36,9 +36,9 @@ pub enum AgentError {
     /// Two metrics have the same name: an error of the program.
     #[error("cannot register a metric: {0}")]
     Metrics(#[from] prometheus::Error),
-    /// The reader ended by a panic: an error of the program.
-    #[error("the reader ended unexpectedly; please report what was logged before")]
-    Reader,
+    /// A thread ended by a panic: an error of the program.
+    #[error("a part of the agent ended unexpectedly; please report what was logged before")]
+    Panic,
 }
 
 // === impl AgentError ===

@@ -132,7 +132,8 @@ impl Stages {
         let observed = self.tracker.tick();
         let count = ring.drain(CHUNK, |bytes| match decode(bytes) {
             Ok(record) => {
-                if let Some(index) = RecordType::IN_RING.iter().position(|kind| *kind == record.record_type()) {
+                if let Some(index) = RecordType::IN_RING.iter().position(|kind| *kind == record.record_type())
+                {
                     self.received[index].inc();
                 }
                 if let Some(event) = self.tracker.take(record, observed) {

@@ -47,7 +47,8 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
-    let overrides = Overrides { otlp_endpoint: arguments.otlp_endpoint, metrics_addr: arguments.metrics_addr };
+    let overrides =
+        Overrides { otlp_endpoint: arguments.otlp_endpoint, metrics_addr: arguments.metrics_addr };
     let environment = |name: &str| std::env::var(name).ok();
     let effective = config.apply(&environment, &overrides)?;
     let terminal = std::io::stdout().is_terminal();

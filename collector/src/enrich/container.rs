@@ -12,12 +12,8 @@ use std::sync::Arc;
 use trigon_exporters::event::Container;
 
 /// What a cgroup's name begins with, and the runtime that names it so.
-const PREFIXES: [(&str, &str); 4] = [
-    ("cri-containerd-", "containerd"),
-    ("crio-", "cri-o"),
-    ("docker-", "docker"),
-    ("libpod-", "podman"),
-];
+const PREFIXES: [(&str, &str); 4] =
+    [("cri-containerd-", "containerd"), ("crio-", "cri-o"), ("docker-", "docker"), ("libpod-", "podman")];
 
 /// The innermost container that the cgroup at `path` belongs to. A container may hold cgroups of its own, and other
 /// containers.
@@ -59,7 +55,10 @@ mod tests {
     #[test]
     fn runtimes_and_drivers() {
         let table = [
-            ("kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{A}.scope", Some("containerd")),
+            (
+                "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod1_2.slice/cri-containerd-{A}.scope",
+                Some("containerd"),
+            ),
             ("kubepods/burstable/pod5f3c/{A}", None),
             ("kubepods.slice/kubepods-pod1.slice/crio-{A}.scope", Some("cri-o")),
             ("kubepods/besteffort/pod1/crio-{A}", Some("cri-o")),

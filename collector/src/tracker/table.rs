@@ -3,7 +3,10 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use rustc_hash::FxHashMap;
-use trigon_exporters::{event::Process, identity::{ExecId, SpanRef}};
+use trigon_exporters::{
+    event::Process,
+    identity::{ExecId, SpanRef},
+};
 
 /// How many entries with children are passed over in search of one without.
 const SECOND_CHANCES: usize = 64;

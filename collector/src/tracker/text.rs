@@ -21,7 +21,11 @@ pub fn trim_cut(args: &[u8], cut: bool) -> &[u8] {
     // A character has four bytes at most: no longer tail can be the beginning of one.
     let tail = (1..=args.len().min(3)).find(|back| args[args.len() - back] & 0xc0 != 0x80);
     match tail {
-        Some(back) if cut && std::str::from_utf8(&args[args.len() - back..]).is_err_and(|e| e.error_len().is_none()) => {
+        Some(back)
+            if cut
+                && std::str::from_utf8(&args[args.len() - back..])
+                    .is_err_and(|e| e.error_len().is_none()) =>
+        {
             &args[..args.len() - back]
         }
         _ => args,

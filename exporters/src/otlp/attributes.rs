@@ -3,6 +3,8 @@
 //! Keys of the `process` namespace are OpenTelemetry's semantic conventions; those they have no key for are ours,
 //! under `trigon`. What is not known is left out.
 
+use std::time::Duration;
+
 use jiff::fmt::temporal::DateTimePrinter;
 
 use super::wire::{Wire, delimited_size};
@@ -201,8 +203,8 @@ impl<'a> Attributes<'a> {
             self.string("trigon.exit.signal", &names::signal(exit.signal));
         }
         self.boolean("trigon.exit.core_dumped", exit.core_dumped);
-        self.double("trigon.cpu.user_seconds", exit.user_time.as_secs_f64());
-        self.double("trigon.cpu.system_seconds", exit.system_time.as_secs_f64());
+        self.double("trigon.cpu.user_seconds", seconds(exit.user_time));
+        self.double("trigon.cpu.system_seconds", seconds(exit.system_time));
         if exit.signal != 0 {
             self.string("error.type", &names::signal(exit.signal));
         } else if exit.code != 0 {
@@ -236,6 +238,11 @@ impl Scratch {
         let _ = write!(self.text, "{hash:032x}");
         &self.text
     }
+}
+
+/// Seconds, rounded once: `Duration::as_secs_f64` rounds twice, and shows 1.50025 as 1.5002499999999999.
+fn seconds(time: Duration) -> f64 {
+    time.as_nanos() as f64 / 1e9
 }
 
 /// OTLP's name for what happened.

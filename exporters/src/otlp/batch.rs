@@ -32,12 +32,9 @@ pub(super) struct Batch {
     pub(super) oldest: Timestamp,
 }
 
-/// Number of events by type.
+/// Number of events by type, in the order of [`EventType::ALL`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Counts([u64; EVENT_TYPES.len()]);
-
-/// The types of event, in the order in which they are counted.
-const EVENT_TYPES: [EventType; 2] = [EventType::ProcessExec, EventType::ProcessExit];
+pub(super) struct Counts([u64; EventType::ALL.len()]);
 
 /// Encodes events into the batch that is open, and seals it.
 #[derive(Debug)]
@@ -141,8 +138,12 @@ impl Batcher {
             self.spare.push(records);
         }
         self.index.clear();
-        // Enough for the groups of one batch; more would keep the memory of a flood that is over.
-        self.spare.truncate(SPARE_BUFFERS);
+        // Buffers grow as their groups do, and change groups: together they must not hold more than a batch or so.
+        let (mut kept, most) = (0_usize, self.limits.max_bytes.saturating_mul(SPARE_BATCHES));
+        self.spare.retain(|buffer| {
+            kept = kept.saturating_add(buffer.capacity());
+            kept <= most
+        });
         self.bytes = 0;
         Some(Batch {
             body: Bytes::from(request.into_bytes()),
@@ -172,19 +173,17 @@ impl Batcher {
     }
 }
 
-/// Buffers that are kept between batches.
-const SPARE_BUFFERS: usize = 32;
+/// Memory that is kept between batches, in batches: a buffer that grew to hold one may have room for two.
+const SPARE_BATCHES: usize = 3;
 
 // === impl Counts ===
 
 impl Counts {
     /// Counts one event.
     pub(super) fn add(&mut self, event: EventType) {
-        let slot = match event {
-            EventType::ProcessExec => 0,
-            EventType::ProcessExit => 1,
-        };
-        self.0[slot] += 1;
+        for (known, count) in EventType::ALL.into_iter().zip(&mut self.0) {
+            *count += u64::from(known == event);
+        }
     }
 
     /// All types together.
@@ -212,7 +211,7 @@ impl Counts {
 
     /// Counts all of them as lost.
     pub(super) fn lose(&self, lost: &LossCounter) {
-        for (event, count) in EVENT_TYPES.into_iter().zip(self.0) {
+        for (event, count) in EventType::ALL.into_iter().zip(self.0) {
             if count > 0 {
                 lost.lose_many(event, count);
             }

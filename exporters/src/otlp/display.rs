@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     event::{Exit, Image},
     names,
+    text::is_printable,
 };
 
 /// Bytes of a command after which it is cut.
@@ -12,8 +13,8 @@ const COMMAND_LIMIT: usize = 256;
 
 /// Appends the executable and its arguments, as `/usr/bin/printf "two words" 3`.
 ///
-/// Arguments that hold a space, a quote or nothing are quoted, control characters are escaped. A longer command
-/// is cut and ends in `…`.
+/// Arguments that hold a space, a quote or nothing are quoted, and what could act on a terminal is escaped. A longer
+/// command is cut and ends in `…`.
 pub(super) fn command(image: &Image, out: &mut String) {
     let start = out.len();
     word(image.binary(), start, out);
@@ -55,19 +56,13 @@ fn word(word: &str, start: usize, out: &mut String) {
         }
         match character {
             '"' => out.push_str("\\\""),
-            plain if !hidden(plain) => out.push(plain),
+            plain if is_printable(plain) => out.push(plain),
             hidden => out.extend(hidden.escape_default()),
         }
     }
     if quoted {
         out.push('"');
     }
-}
-
-/// Characters that act on a terminal or hide text: controls, line separators, changes of direction.
-fn hidden(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
 }
 
 #[cfg(test)]

@@ -95,28 +95,22 @@ fn endpoint(settings: &Settings) -> Result<Endpoint, tonic::transport::Error> {
 
 /// What a status means, by the table in OTLP's specification.
 fn failed(status: &Status) -> Reply {
-    let name = code(status.code());
+    let (name, why) = (code(status.code()), format!("{}: {}", status.code(), status.message()));
+    // Made on this side: there is no connection, or it broke.
+    if let Some(cause) = status.source() {
+        return Reply::retry("connect", None, &format!("{why}: {}", chain(cause)));
+    }
     let delay = status.get_details_retry_info().and_then(|info| info.retry_delay);
-    let why = format!("{}: {}", status.code(), status.message());
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
         | Code::Aborted
         | Code::OutOfRange
         | Code::Unavailable
-        | Code::DataLoss => Reply::retry(name, delay, &with_cause(why, status)),
-        // The endpoint says that it recovers by saying when; else the request itself asks too much.
+        | Code::DataLoss => Reply::retry(name, delay, &why),
+        // An endpoint that will recover says when; else the request itself asks too much.
         Code::ResourceExhausted if delay.is_some() => Reply::retry(name, delay, &why),
-        // Made here, not by the endpoint: the connection broke.
-        _ if status.source().is_some() => Reply::retry("connect", None, &with_cause(why, status)),
         _ => Reply::permanent(name, &why),
-    }
-}
-
-fn with_cause(why: String, status: &Status) -> String {
-    match status.source() {
-        Some(cause) => format!("{why}: {}", chain(cause)),
-        None => why,
     }
 }
 

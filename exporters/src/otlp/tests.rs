@@ -4,3 +4,4 @@ mod delivery;
 mod encoding;
 mod receiver;
 mod sample;
+mod tls;

@@ -29,6 +29,11 @@ impl Wire {
         self.0.len()
     }
 
+    /// Number of bytes that there is memory for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.0.capacity()
+    }
+
     /// Forgets what was written and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.0.clear();

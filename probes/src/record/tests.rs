@@ -29,7 +29,8 @@ fn path(leaf_first: &[u8], absolute: bool) -> String {
 /// Both sides of the wire agree: the C compiler checks size and offset of every field of every struct.
 #[test]
 fn layout_equals_the_headers() {
-    let mut source = String::from("#include <stddef.h>\n#include <linux/types.h>\n#include \"bpf/record.h\"\n");
+    let mut source =
+        String::from("#include <stddef.h>\n#include <linux/types.h>\n#include \"bpf/record.h\"\n");
     for (name, size, fields) in LAYOUTS {
         let listed: usize = fields.iter().map(|(_, _, size)| size).sum();
         assert_eq!(listed, *size, "{name} has bytes that no field accounts for");

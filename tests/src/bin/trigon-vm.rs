@@ -57,13 +57,13 @@ fn entries(only: &[String]) -> Vec<Entry> {
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(option_env!("CARGO").unwrap_or("cargo"));
-        cargo.args(arguments).args(["--quiet"]).current_dir(&workspace).stderr(Stdio::inherit());
+        cargo.args(arguments).args(["--workspace", "--quiet"]).current_dir(&workspace).stderr(Stdio::inherit());
         let output = cargo.output().expect("run cargo");
         assert!(output.status.success(), "cargo {arguments:?}: {}", output.status);
         output.stdout
     };
-    cargo(&["build", "--bins", "-p", "trigon-tests"]);
-    let messages = cargo(&["test", "-p", "trigon-tests", "--test", "smoke", "--no-run", "--message-format=json-render-diagnostics"]);
+    cargo(&["build", "--bins"]);
+    let messages = cargo(&["test", "--no-run", "--message-format=json-render-diagnostics"]);
     let messages = String::from_utf8(messages).expect("cargo's messages are UTF-8");
     let mut suites: Vec<_> = messages.lines().filter_map(suite).collect();
     suites.retain(|(name, _)| only.is_empty() || only.contains(name));

@@ -74,17 +74,19 @@ async fn receive<E: Export>(
         tokio::time::sleep(delay).await;
     }
     let taken = !matches!(behaviour, Behaviour::Unavailable(_) | Behaviour::Refuse);
+    let partial = match &behaviour {
+        Behaviour::Partial { rejected, message } => Some(Rejected { count: *rejected, message: message.clone() }),
+        _ => None,
+    };
+    let rejected = partial.as_ref().map_or(0, |partial| partial.count);
     let mut received = lock(&state.received);
     let records = request.records();
-    received.requests.push(received::Request { protocol, signal: E::SIGNAL, headers, records, taken });
+    received.requests.push(received::Request { protocol, signal: E::SIGNAL, headers, records, taken, rejected });
     if !taken {
         return Err(behaviour);
     }
     request.store(&mut received);
-    Ok(E::answer(match behaviour {
-        Behaviour::Partial { rejected, message } => Some(Rejected { count: rejected, message }),
-        _ => None,
-    }))
+    Ok(E::answer(partial))
 }
 
 // === gRPC ===

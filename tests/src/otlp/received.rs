@@ -41,6 +41,8 @@ pub struct Request {
     pub records: usize,
     /// The receiver took it.
     pub taken: bool,
+    /// How many of its records the receiver said that it rejected, although it took the request.
+    pub rejected: i64,
 }
 
 /// Where a record came from.

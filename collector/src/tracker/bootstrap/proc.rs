@@ -55,7 +55,8 @@ impl Texts {
             flags |= ProcessFlags::TRUNC_ARGS;
         }
         let environ = head(&folder.join("environ"), MAX_ENVIRON);
-        let joined = environ.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"TRACEPARENT="));
+        let joined =
+            environ.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"TRACEPARENT="));
         let texts = Self {
             binary: within(&root, binary),
             cwd: within(&root, link(&folder.join("cwd"))),

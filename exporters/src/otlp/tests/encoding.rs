@@ -20,7 +20,9 @@ use crate::{
         batch::{Batch, Batcher},
         config::BatchConfig,
         resource::SCHEMA_URL,
+        spans,
     },
+    samples,
 };
 
 const ONE_BATCH: BatchConfig =
@@ -43,7 +45,7 @@ fn logs(events: &[Event]) -> ExportLogsServiceRequest {
     decoded(&sealed(Signal::Logs, sample::node(), events).expect("a batch"))
 }
 
-fn spans(events: &[Event]) -> ExportTraceServiceRequest {
+fn traces(events: &[Event]) -> ExportTraceServiceRequest {
     decoded(&sealed(Signal::Spans, sample::node(), events).expect("a batch"))
 }
 
@@ -52,7 +54,7 @@ fn log(event: Event) -> LogRecord {
 }
 
 fn span(event: Event) -> Span {
-    spans(&[event]).resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
+    traces(&[event]).resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
 }
 
 /// Attributes as JSON-like text, so that a table of them can be read.
@@ -250,7 +252,7 @@ fn what_is_not_known_is_left_out() {
         image: Arc::default(),
         ..sample::process(20)
     };
-    let span = span(sample::exit(process.clone(), 0, 0));
+    let span = span(sample::exit(process, 0, 0));
     assert_eq!(span.name, "unknown");
     let keys: Vec<&str> =
         attributes(&span.attributes).into_keys().filter(|key| key.starts_with("process.")).collect();
@@ -321,7 +323,7 @@ fn each_container_and_the_host_are_resources() {
         assert_eq!(scope.log_records.len(), 3);
     }
     assert_eq!(
-        spans(&events).resource_spans.iter().map(|r| r.scope_spans[0].spans.len()).collect::<Vec<_>>(),
+        traces(&events).resource_spans.iter().map(|r| r.scope_spans[0].spans.len()).collect::<Vec<_>>(),
         [3; 3]
     );
 }
@@ -370,6 +372,33 @@ fn a_batch_knows_its_oldest_event() {
     let first = Event { time: Timestamp(NOON + 3), ..sample::exec(sample::process(2)) };
     let batch = sealed(Signal::Logs, sample::node(), &[later, first]).expect("a batch");
     assert_eq!(batch.oldest, Timestamp(NOON + 3));
+}
+
+/// A record or span as lines, for a snapshot.
+fn lines(head: String, attributes: &[KeyValue]) -> String {
+    attributes.iter().fold(head, |lines, pair| {
+        let value = text(pair.value.as_ref().expect("a value")).escape_debug().to_string();
+        format!("{lines}  {} = {value}\n", pair.key)
+    })
+}
+
+#[test]
+fn every_sample_is_a_record_and_a_span() {
+    for (name, event) in samples::table() {
+        let record = log(event.clone());
+        let body = text(record.body.as_ref().expect("a body"));
+        let mut shown = lines(format!("log {} {:?}\n", record.event_name, body), &record.attributes);
+        if spans::ended(&event).is_some() {
+            let span = span(event);
+            let hex = |id: &Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+            let ids = [&span.trace_id, &span.span_id, &span.parent_span_id].map(hex);
+            let head = format!("\nspan {} kind={} flags={:#x}\n", span.name, span.kind, span.flags);
+            let status = span.status.map_or(0, |status| status.code);
+            let head = format!("{head}  ids={ids:?} links={} status={status}\n", span.links.len());
+            shown += &lines(head, &span.attributes);
+        }
+        insta::assert_snapshot!(name, shown);
+    }
 }
 
 proptest! {

@@ -106,7 +106,7 @@ impl Closed {
         Self { socket, address }
     }
 
-    fn listen(self) -> TcpListener {
+    pub(super) fn listen(self) -> TcpListener {
         self.socket.listen(64).expect("a listener")
     }
 }

@@ -228,7 +228,7 @@ impl WaysOut {
     ) -> Result<(), AgentError> {
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
-        let (sender, receiver) = sink::queue(capacity, loss.counter("queue", "stdout_full"));
+        let (sender, receiver) = sink::queue(capacity, loss.counter("queue", "stdout_full"), |_| true);
         let lost = stdout::Lost::new(loss);
         let (done, ended) = tokio::sync::oneshot::channel();
         thread::Builder::new()

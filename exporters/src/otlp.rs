@@ -31,6 +31,7 @@ pub use self::{
     settings::{Settings, SettingsError},
 };
 use crate::{
+    event::Event,
     metrics::{Loss, LossCounter},
     node::Node,
     sink::{self, QueueReceiver, QueueSender},
@@ -123,7 +124,15 @@ impl Signal {
 
     /// The queue between the router and this signal's exporter; what finds it full is lost at stage `queue`.
     pub fn queue(self, settings: &Settings, loss: &Loss) -> (QueueSender, QueueReceiver) {
-        sink::queue(settings.queue.max_events, self.loss(loss, "queue", "events_full"))
+        sink::queue(settings.queue.max_events, self.loss(loss, "queue", "events_full"), self.concerns())
+    }
+
+    /// Which events make something of this signal.
+    fn concerns(self) -> fn(&Event) -> bool {
+        match self {
+            Self::Logs => |event| Self::Logs.has_record(event),
+            Self::Spans => |event| Self::Spans.has_record(event),
+        }
     }
 
     /// The counter of what this signal loses: the reason names the exporter, since each has a balance of its own.

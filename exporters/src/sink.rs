@@ -19,6 +19,7 @@ pub struct QueueSender {
     depth: Depth,
     capacity: usize,
     lost: LossCounter,
+    concerns: fn(&Event) -> bool,
 }
 
 /// A way out's end of a queue.
@@ -32,12 +33,17 @@ pub struct QueueReceiver {
 #[derive(Clone, Debug, Default)]
 pub struct Depth(Arc<AtomicUsize>);
 
-/// Makes a queue that holds at most `capacity` events; `lost` counts those that found it full.
-pub fn queue(capacity: usize, lost: LossCounter) -> (QueueSender, QueueReceiver) {
+/// Makes a queue that holds at most `capacity` events; `lost` counts those that found it full, as far as they concern
+/// the way out.
+pub fn queue(
+    capacity: usize,
+    lost: LossCounter,
+    concerns: fn(&Event) -> bool,
+) -> (QueueSender, QueueReceiver) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let depth = Depth::default();
     (
-        QueueSender { chunks: sender, depth: depth.clone(), capacity, lost },
+        QueueSender { chunks: sender, depth: depth.clone(), capacity, lost, concerns },
         QueueReceiver { chunks: receiver, depth },
     )
 }
@@ -54,7 +60,8 @@ impl QueueSender {
             self.chunks.send(Arc::clone(chunk)).is_ok()
         };
         if !sent {
-            chunk.iter().for_each(|event| self.lost.lose(event.event_type()));
+            let concerned = chunk.iter().filter(|event| (self.concerns)(event));
+            concerned.for_each(|event| self.lost.lose(event.event_type()));
         }
     }
 

@@ -63,7 +63,7 @@ const PLAIN: Format = Format::Compact { color: false, timestamps: false };
 
 fn start(format: Format, out: impl Write + Send + 'static) -> Bench {
     let loss = Loss::register(&Registry::new()).unwrap();
-    let (sender, receiver) = queue(10_000, loss.counter("queue", "full"));
+    let (sender, receiver) = queue(10_000, loss.counter("queue", "full"), |_| true);
     let lost = Lost::new(&loss);
     let context = Context { node: NODE.into(), host_namespaces: HOST };
     let writer = thread::spawn(move || run(receiver, format, context, out, lost));

@@ -120,12 +120,11 @@ impl Agent {
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
-        let host = bootstrap::host_namespaces();
         let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
         let mut ways_out = WaysOut::default();
         ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
         if let Some(format) = format {
-            let context = stdout::Context { node: settings.node.clone(), host_namespaces: host };
+            let context = stdout::Context { node: settings.node.clone(), host_namespaces: found.host };
             ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, &loss)?;
         }
         register_queues(&registry, ways_out.depths)?;

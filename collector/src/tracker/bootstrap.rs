@@ -44,6 +44,8 @@ pub struct Summary {
     pub inexact: usize,
     /// Processes that ended while they were read.
     pub gone: usize,
+    /// The host's own namespaces, those that its kernel's threads are in.
+    pub host: Namespaces,
 }
 
 /// Enters all running processes into the tracker's table.
@@ -60,6 +62,8 @@ pub fn run(tracker: &mut Tracker, kernel: &Kernel, max_args_bytes: usize) -> Res
     };
     let mut summary = Summary::default();
     add_missing(&mut found, &mut summary)?;
+    let host = found.values().find(|found| is_kernel(&found.task)).or_else(|| found.get(&1));
+    summary.host = host.map(|found| super::namespaces_of(&found.task)).unwrap_or_default();
     // Parents before their children, so that each finds the one above it.
     let mut found: Vec<_> = found.into_values().collect();
     found.sort_by_key(|found| (found.task.key.ktime, found.task.key.pid));
@@ -178,12 +182,6 @@ impl Tracker {
         flags.set(ProcessFlags::ESCAPED_TEXT, escaped.contains(&true));
         Arc::new(Image::new(&scratch.binary, "", &scratch.cwd, &scratch.args, texts.file))
     }
-}
-
-/// The namespaces of the first process: the host's own, where the agent sees the host's /proc.
-pub fn host_namespaces() -> Namespaces {
-    let first = procfs::process::Process::new(1).and_then(|first| proc::facts(&first)).ok().flatten();
-    first.map(|(task, _)| super::namespaces_of(&task)).unwrap_or_default()
 }
 
 /// The folder of a process under /proc.

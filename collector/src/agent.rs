@@ -116,6 +116,13 @@ impl Agent {
             info!(hook = attached.hook, mechanism = attached.mechanism, "attached");
         }
         let mut tracker = Tracker::new(settings.tracker(), Clock::new());
+        let state_file = &settings.config.process_table.state_file;
+        if !state_file.as_os_str().is_empty() {
+            match tracker.take_over(state_file) {
+                Ok(known) => info!(processes = known, "took over what an agent before this one knew"),
+                Err(error) => warn!("{error}"),
+            }
+        }
         let found = bootstrap::run(&mut tracker, kernel, limits.args_bytes as usize)
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
@@ -134,7 +141,7 @@ impl Agent {
         metrics.ring_capacity.set(i64::from(limits.ring_buffer()));
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
-        let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss);
+        let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss, state_file);
         let (reader, reader_ended) = reader.spawn()?;
         readiness.set_ready();
         Ok(Self { reader, stop, reader_ended, ways_out: ways_out.tasks, give_up, readiness })

@@ -55,6 +55,8 @@ pub struct ProcessTableConfig {
     /// How long one that ended stays.
     #[serde(with = "duration")]
     pub linger: Duration,
+    /// Where an agent that stops leaves what its successor can't learn from the kernel. Empty: nowhere.
+    pub state_file: PathBuf,
 }
 
 /// `[trace]`: how executions are put together to traces.
@@ -256,7 +258,7 @@ impl LimitsConfig {
 
 impl Default for ProcessTableConfig {
     fn default() -> Self {
-        Self { capacity: 65_536, linger: Duration::from_secs(10) }
+        Self { capacity: 65_536, linger: Duration::from_secs(10), state_file: "/run/trigon/processes".into() }
     }
 }
 

@@ -15,16 +15,20 @@ use trigon_probes::record::{
 
 use crate::enrich::Cgroups;
 use clock::Clock;
+use state::Predecessor;
 use table::{Entry, Table};
 use text::{first_args, push_escaped, trim_cut};
 use trace::{Rules, Subject, parse_traceparent};
 
 pub mod bootstrap;
 pub mod clock;
+pub mod state;
 pub mod table;
 mod text;
 pub mod trace;
 
+#[cfg(test)]
+mod arbitrary_tests;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +43,7 @@ pub struct Tracker {
     scratch: Scratch,
     /// Until when, on the boot clock, processes were read from /proc.
     adopted_until: u64,
+    predecessor: Predecessor,
 }
 
 /// What the tracker is told to do.
@@ -104,6 +109,7 @@ impl Tracker {
             counts: Counts::default(),
             scratch: Scratch::default(),
             adopted_until: 0,
+            predecessor: Predecessor::default(),
         }
     }
 
@@ -251,9 +257,15 @@ impl Tracker {
     fn insert(&mut self, sighting: Sighting<'_>) -> Arc<Process> {
         let Sighting { task, began, parent, mut flags, cgroup, image, joined } = sighting;
         let id = id_of(task.key);
+        let kept = self.predecessor.take(id);
+        let parent = kept.map_or(parent, |kept| kept.parent);
+        let joined = kept.map_or(joined, |kept| kept.joined);
         let subject = Subject { id, leads_session: task.session == id.pid, cgroup: &cgroup, began, joined };
         let above = parent.and_then(|id| self.table.get(id));
-        let (trace, trace_began) = trace::place(self.settings.rules, &self.settings.node, subject, above);
+        let (trace, trace_began) = match kept {
+            Some(kept) => (kept.trace, kept.trace_began),
+            None => trace::place(self.settings.rules, &self.settings.node, subject, above),
+        };
         flags.set(ProcessFlags::KERNEL_THREAD, task.flags & task_flags::KERNEL_THREAD != 0);
         flags.set(ProcessFlags::TTY, task.flags & task_flags::TTY != 0);
         flags.set(ProcessFlags::ROOT_CWD, image.cwd() == "/");
@@ -261,7 +273,7 @@ impl Tracker {
             exec_id: id,
             parent_exec_id: parent,
             trace,
-            start: self.clock.at(began),
+            start: kept.map_or_else(|| self.clock.at(began), |kept| kept.start()),
             parent_pid: if task.key.image > 0 { id.pid } else { parent.map_or(0, |parent| parent.pid) },
             tid: task.tid,
             vpid: task.vpid,

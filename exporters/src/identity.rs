@@ -3,6 +3,7 @@
 //! Any two agents on a node, or one agent twice, make the same ids for the same process.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde::{Deserialize, Serialize, Serializer};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 /// One execution of an image, on one node.
@@ -10,7 +11,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 /// `ktime` is the process's start on the kernel's boot clock in nanoseconds, plus one for each exec that replaced
 /// an image which had itself been executed (exec over exec). The kernel counts those execs, so the number does not
 /// depend on when, or whether, anybody watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecId {
     /// Start of the process on the boot clock in nanoseconds, plus the number of images it has left behind.
     pub ktime: u64,
@@ -19,15 +20,17 @@ pub struct ExecId {
 }
 
 /// An OTLP trace id. Never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "std::borrow::Cow<'_, str>")]
 pub struct TraceId(pub [u8; 16]);
 
 /// An OTLP span id. Never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(try_from = "std::borrow::Cow<'_, str>")]
 pub struct SpanId(pub [u8; 8]);
 
 /// A span somewhere, in this agent's traces or in an application's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct SpanRef {
     /// The trace that the span belongs to.
     pub trace: TraceId,
@@ -36,7 +39,7 @@ pub struct SpanRef {
 }
 
 /// Where an execution stands among traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The trace that this execution's span and log records belong to.
     pub id: TraceId,
@@ -125,6 +128,66 @@ impl std::fmt::Debug for TraceId {
 impl std::fmt::Debug for SpanId {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         hex(&self.0, f)
+    }
+}
+
+/// Reads exactly as many digits as `N` bytes take, lower case only, as OpenTelemetry and W3C write ids.
+pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let text = text.as_bytes();
+    let mut out = [0; N];
+    if text.len() != 2 * N {
+        return None;
+    }
+    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
+        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
+    }
+    Some(out)
+}
+
+impl TraceId {
+    /// The id that these hexadecimal digits are; none for zero and what is no id.
+    pub fn parse(text: &str) -> Option<Self> {
+        from_hex(text).filter(|id| *id != [0; 16]).map(Self)
+    }
+}
+
+impl SpanId {
+    /// The id that these hexadecimal digits are; none for zero and what is no id.
+    pub fn parse(text: &str) -> Option<Self> {
+        from_hex(text).filter(|id| *id != [0; 8]).map(Self)
+    }
+}
+
+impl TryFrom<std::borrow::Cow<'_, str>> for TraceId {
+    type Error = &'static str;
+
+    fn try_from(text: std::borrow::Cow<'_, str>) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no trace id: 32 hexadecimal digits are one")
+    }
+}
+
+impl TryFrom<std::borrow::Cow<'_, str>> for SpanId {
+    type Error = &'static str;
+
+    fn try_from(text: std::borrow::Cow<'_, str>) -> Result<Self, Self::Error> {
+        Self::parse(&text).ok_or("no span id: 16 hexadecimal digits are one")
+    }
+}
+
+impl Serialize for TraceId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for SpanId {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
     }
 }
 

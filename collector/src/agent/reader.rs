@@ -1,12 +1,14 @@
 //! The thread that takes records from the ring buffer and makes events of them: decode, track, route.
 
 use std::{
+    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
+use tracing::warn;
 use trigon_exporters::metrics::{AgentMetrics, Loss};
 use trigon_probes::{
     ProbeError,
@@ -31,6 +33,7 @@ pub struct Reader {
     stages: Stages,
     kernel_loss: KernelLoss,
     housekept: Instant,
+    state_file: PathBuf,
 }
 
 /// Decode, track, route.
@@ -62,6 +65,7 @@ impl Reader {
         router: Router,
         metrics: AgentMetrics,
         loss: &Loss,
+        state_file: &Path,
     ) -> Self {
         let undecoded = |reason| loss.untyped("decode", reason, "unknown");
         let stages = Stages {
@@ -78,7 +82,14 @@ impl Reader {
             metrics,
         };
         let kernel_loss = KernelLoss::new(lifecycle.lost(), loss);
-        Self { ring, lifecycle, stages, kernel_loss, housekept: Instant::now() }
+        Self {
+            ring,
+            lifecycle,
+            stages,
+            kernel_loss,
+            housekept: Instant::now(),
+            state_file: state_file.to_owned(),
+        }
     }
 
     /// Starts the thread. The other end of the channel is told when it ends.
@@ -116,6 +127,11 @@ impl Reader {
         while self.stages.take(&mut self.ring) > 0 {}
         self.kernel_loss.update();
         self.stages.keep_house();
+        if !self.state_file.as_os_str().is_empty()
+            && let Err(error) = self.stages.tracker.keep_state(&self.state_file)
+        {
+            warn!("{error}");
+        }
         Ok(())
     }
 

@@ -77,6 +77,7 @@ pub fn run(tracker: &mut Tracker, kernel: &Kernel, max_args_bytes: usize) -> Res
             }
         }
     }
+    tracker.predecessor.forget();
     tracker.adopted_until = tracker.clock.tick();
     Ok(summary)
 }

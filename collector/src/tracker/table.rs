@@ -90,6 +90,11 @@ impl Table {
         self.entries.get(&id)
     }
 
+    /// The executions that have not ended.
+    pub fn living(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values().filter(|entry| !entry.ended())
+    }
+
     /// How many executions are known.
     pub fn len(&self) -> usize {
         self.entries.len()

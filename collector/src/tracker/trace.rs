@@ -2,7 +2,7 @@
 
 use trigon_exporters::{
     event::Cgroup,
-    identity::{ExecId, SpanId, SpanRef, Trace, TraceId},
+    identity::{ExecId, SpanId, SpanRef, Trace, TraceId, from_hex},
 };
 
 use super::table::Entry;
@@ -68,32 +68,12 @@ pub fn parse_traceparent(value: &[u8]) -> Option<SpanRef> {
     let (version, trace, span, flags) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
     // Version 00 has four parts; later ones may have more, and 255 is forbidden.
     let more = parts.next().is_some();
-    let [version] = hex::<1>(version)?;
-    let [_] = hex::<1>(flags)?;
+    let [version] = from_hex::<1>(version)?;
+    let [_] = from_hex::<1>(flags)?;
     if version == 0xff || (version == 0 && more) {
         return None;
     }
-    let (trace, span) = (hex::<16>(trace)?, hex::<8>(span)?);
-    let valid = trace != [0; 16] && span != [0; 8];
-    valid.then_some(SpanRef { trace: TraceId(trace), span: SpanId(span) })
-}
-
-/// Lower-case hexadecimal digits only, as the specification asks.
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    let digit = |byte: u8| match byte {
-        b'0'..=b'9' => Some(byte - b'0'),
-        b'a'..=b'f' => Some(byte - b'a' + 10),
-        _ => None,
-    };
-    let text = text.as_bytes();
-    let mut out = [0; N];
-    if text.len() != 2 * N {
-        return None;
-    }
-    for (byte, pair) in out.iter_mut().zip(text.chunks_exact(2)) {
-        *byte = digit(pair[0])? << 4 | digit(pair[1])?;
-    }
-    Some(out)
+    Some(SpanRef { trace: TraceId::parse(trace)?, span: SpanId::parse(span)? })
 }
 
 #[cfg(test)]

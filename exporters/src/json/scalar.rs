@@ -6,7 +6,7 @@ use serde::{Serialize, Serializer};
 
 use crate::{
     event::Timestamp,
-    identity::{ExecId, SpanId, TraceId},
+    identity::ExecId,
     text::{Arguments, moment},
 };
 
@@ -86,4 +86,4 @@ impl fmt::Display for Int64 {
     }
 }
 
-serialize_as_text!(Time, Seconds, Int64, TraceId, SpanId, Arguments<'_>);
+serialize_as_text!(Time, Seconds, Int64, Arguments<'_>);

@@ -2,7 +2,8 @@
 
 use std::{env, path::Path, process::Command};
 
-const OBJECTS: [&str; 2] = ["lifecycle", "tasks"];
+const OBJECTS: [&str; 7] =
+    ["lifecycle", "tasks", "processes", "syscalls", "trampolines", "kprobes", "tracepoints"];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");

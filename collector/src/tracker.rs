@@ -140,7 +140,7 @@ impl Tracker {
                 None
             }
             // They come from the iterator, which `bootstrap` reads.
-            Record::Task(_) => None,
+            Record::Task(_) | Record::Hook(_) => None,
         }
     }
 

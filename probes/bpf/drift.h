@@ -29,4 +29,21 @@ static __always_inline __u32 task_loginuid(struct task_struct *task)
 	return (__u32)-1;
 }
 
+/* 6.13, commit 90ee6ed776c0 "fs: port files to file_ref": a reference less than there are. */
+typedef struct { atomic_long_t refcnt; } file_ref_t___6_13;
+
+struct file___6_13 {
+	file_ref_t___6_13 f_ref;
+} __attribute__((preserve_access_index));
+
+/* Whether nobody but one descriptor holds an open file. */
+static __always_inline bool is_last_reference(struct file *file)
+{
+	struct file___6_13 *newer = (void *)file;
+
+	if (bpf_core_field_exists(newer->f_ref))
+		return BPF_CORE_READ(newer, f_ref.refcnt.counter) <= 0;
+	return BPF_CORE_READ(file, f_count.counter) <= 1;
+}
+
 #endif

@@ -78,6 +78,7 @@ struct cred {
 };
 
 struct qstr {
+	__u32 len;
 	const unsigned char *name;
 };
 
@@ -119,9 +120,26 @@ struct fs_struct {
 	struct path pwd;
 };
 
+typedef struct { long counter; } atomic_long_t;
+
 struct file {
 	struct path f_path;
 	struct inode *f_inode;
+	unsigned int f_flags;
+	atomic_long_t f_count;
+};
+
+struct fdtable {
+	unsigned int max_fds;
+	struct file **fd;
+};
+
+struct files_struct {
+	struct fdtable *fdt;
+};
+
+struct filename {
+	const char *name;
 };
 
 struct linux_binprm {
@@ -130,11 +148,14 @@ struct linux_binprm {
 	const char *interp;
 };
 
+struct file;
+
 struct mm_struct {
 	unsigned long arg_start;
 	unsigned long arg_end;
 	unsigned long env_start;
 	unsigned long env_end;
+	struct file *exe_file;
 };
 
 struct kernfs_node {
@@ -179,8 +200,10 @@ struct task_struct {
 	__u64 stime;
 	__u64 start_boottime;
 	const struct cred *real_cred;
+	const struct cred *cred;
 	char comm[16];
 	struct fs_struct *fs;
+	struct files_struct *files;
 	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
 	kuid_t loginuid;

@@ -12,7 +12,8 @@ enum record_type {
 	RECORD_EXIT = 2,
 	RECORD_FORK = 3,
 	RECORD_TASK = 4, /* a process that was there before the programs; from the task iterator only */
-	RECORD_TYPES = 5,
+	RECORD_HOOK = 5,
+	RECORD_TYPES = 6,
 };
 
 /* What a record could not hold, or could not read. */
@@ -113,6 +114,38 @@ struct exit_record {
 	__u32 uid;
 	__u32 reserved;
 	char comm[16];
+};
+
+enum arg_flags {
+	ARG_TRUNCATED = 1 << 0,
+	ARG_ABSENT = 1 << 1,  /* it could not be read */
+	ARG_DELETED = 1 << 2, /* a file that has no name any more */
+};
+
+/* An argument, followed by `length` bytes of text, and padding to a multiple of eight bytes. */
+struct hook_arg {
+	__u8 type;   /* enum value_type of hook/plan.h */
+	__u8 number; /* of the argument in the policy's list */
+	__u16 flags;
+	__u32 length;
+	__u64 value;  /* a number; the flags of a file; the size of a buffer */
+	__u64 opened; /* of a followed descriptor */
+	__u32 mode;   /* of a file */
+	__u32 reserved;
+};
+
+/* A policy's hook matched. Arguments follow. */
+struct hook_record {
+	struct record_header header;
+	struct exec_key key;
+	__u32 tid;
+	__u32 policy_hook;
+	__u16 selector;
+	__u8 action;
+	__u8 args;
+	__u8 has_return;
+	__u8 reserved[3];
+	__u64 returned;
 };
 
 #endif

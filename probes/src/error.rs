@@ -52,6 +52,41 @@ pub enum ProbeError {
         /// What aya said.
         source: ProgramError,
     },
+    /// An object does not fit this kernel.
+    #[error("cannot fit the eBPF object `{object}` to this kernel: {what}")]
+    Relocate {
+        /// Name of the object's source.
+        object: &'static str,
+        /// What does not fit.
+        what: String,
+    },
+    /// The kernel refused a program.
+    #[error("the kernel refuses the eBPF program `{program}`: {source}{}{log}", if log.is_empty() { "" } else { ": " })]
+    Refused {
+        /// Name of the program.
+        program: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+        /// The end of what the verifier said.
+        log: String,
+    },
+    /// No mechanism serves a hook.
+    #[error("cannot hook {hook} on this kernel: {tried}")]
+    Hook {
+        /// The hook.
+        hook: String,
+        /// Each mechanism and what it said.
+        tried: String,
+    },
+    /// The kernel has no such function.
+    #[error("this kernel has no {0}")]
+    NoFunction(String),
+    /// A function can't be seen from elsewhere.
+    #[error("nothing else tells of {0}")]
+    NoEquivalent(String),
+    /// No room.
+    #[error("no room for more {0}")]
+    Full(&'static str),
     /// A map could not be used.
     #[error("cannot use the eBPF map `{map}`: {source}")]
     Map {

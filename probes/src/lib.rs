@@ -4,9 +4,13 @@
 
 mod error;
 pub mod heap;
+pub mod hooks;
 pub mod lifecycle;
+mod mirror;
+mod object;
 pub mod record;
 pub mod ring;
+mod sys;
 pub mod tasks;
 
 pub use error::ProbeError;

@@ -1,15 +1,19 @@
 //! Exec, exit and fork: loading the programs, attaching them, and what they say of themselves.
 
-use std::{fs, os::fd::AsRawFd as _, sync::Arc};
+use std::{
+    fs,
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::Arc,
+};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, MapData, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint},
 };
 use tracing::debug;
 
-use crate::{ProbeError, record::RecordType, ring::Ring};
+use crate::{ProbeError, object::Maps, record::RecordType, ring::Ring};
 
 /// The bytes are read as 64-bit words: an array of bytes alone could lie anywhere.
 static LIFECYCLE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lifecycle.o"));
@@ -51,6 +55,7 @@ pub enum Mechanism {
 pub struct Lifecycle {
     // Keeps programs and links alive.
     _ebpf: Ebpf,
+    maps: Maps,
     attached: Vec<Attached>,
     lost: Arc<Lost>,
 }
@@ -94,6 +99,7 @@ impl Lifecycle {
             .override_global("join_env", &u8::from(options.join_env), true)
             .load(LIFECYCLE)
             .map_err(|source| object_error("lifecycle", source))?;
+        let maps = share(&ebpf, ["records", "control", "lost"])?;
         let records = ebpf.take_map("records").ok_or(ProbeError::Missing("records"))?;
         let records =
             RingBuf::try_from(records).map_err(|source| ProbeError::Map { map: "records", source })?;
@@ -113,7 +119,7 @@ impl Lifecycle {
             attached.push(Attached { hook, mechanism });
             programs.push((kind, program));
         }
-        Ok((Self { _ebpf: ebpf, attached, lost: Arc::new(Lost { ring_full, programs }) }, ring))
+        Ok((Self { _ebpf: ebpf, maps, attached, lost: Arc::new(Lost { ring_full, programs }) }, ring))
     }
 
     /// Which hooks have programs, and how.
@@ -121,10 +127,31 @@ impl Lifecycle {
         &self.attached
     }
 
+    /// The maps that other programs' records go through.
+    pub(crate) fn maps(&self) -> Maps {
+        self.maps.clone()
+    }
+
     /// The kernel's own counts of what it lost.
     pub fn lost(&self) -> Arc<Lost> {
         Arc::clone(&self.lost)
     }
+}
+
+/// Further handles on maps, by name.
+fn share<const N: usize>(ebpf: &Ebpf, names: [&'static str; N]) -> Result<Maps, ProbeError> {
+    let mut maps = Maps::new();
+    for name in names {
+        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data)) =
+            ebpf.map(name).ok_or(ProbeError::Missing(name))?
+        else {
+            return Err(ProbeError::Missing(name));
+        };
+        let fd = data.fd().as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|source| ProbeError::Io { what: "keep a map", source })?;
+        maps.insert(name.to_owned(), Arc::new(fd));
+    }
+    Ok(maps)
 }
 
 fn attach_hook(
@@ -239,10 +266,10 @@ impl Lost {
     /// Fails where the kernel's map can't be read.
     pub fn read(&self) -> Result<Vec<(RecordType, LostReason, u64)>, ProbeError> {
         let mut rows = Vec::with_capacity(2 * self.programs.len());
-        for (index, kind) in RecordType::IN_RING.into_iter().enumerate() {
+        for kind in RecordType::IN_RING {
             let counts = self
                 .ring_full
-                .get(&(index as u32 + 1), 0)
+                .get(&u32::from(kind.number()), 0)
                 .map_err(|source| ProbeError::Map { map: "lost", source })?;
             rows.push((kind, LostReason::RingFull, counts.iter().sum()));
         }
@@ -255,7 +282,7 @@ impl Lost {
 
 /// How often the kernel did not run a program since it ran on that CPU already. Kernels since 5.12 tell.
 fn misses(program: &ProgramFd) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", std::os::fd::AsFd::as_fd(program).as_raw_fd());
+    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
     let info = fs::read_to_string(path).unwrap_or_default();
     let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
     value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)

@@ -2,7 +2,9 @@
 //!
 //! Whatever the bytes are, decoding ends with a record or an error, and never reads past them.
 
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use zerocopy::FromBytes;
+
+use crate::mirror::mirror;
 
 #[cfg(test)]
 mod tests;
@@ -19,37 +21,20 @@ pub mod flags {
     pub const DELETED: u16 = 1 << 6;
 }
 
+/// How an argument was read: `enum arg_flags`.
+pub mod arg_flags {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const TRUNCATED: u16 = 1 << 0;
+    pub const ABSENT: u16 = 1 << 1;
+    pub const DELETED: u16 = 1 << 2;
+}
+
 /// What a task is: `enum task_flags`.
 pub mod task_flags {
     #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
     pub const KERNEL_THREAD: u32 = 1 << 0;
     pub const TTY: u32 = 1 << 1;
     pub const EXITED: u32 = 1 << 2;
-}
-
-/// Defines structs that mirror those of `bpf/record.h`, and for the layout test what their fields are called.
-macro_rules! mirror {
-    ($($(#[$meta:meta])* $c_name:literal $name:ident { $($(#[$field_meta:meta])* $field:ident: $ty:ty,)* })*) => {
-        $(
-            $(#[$meta])*
-            // IntoBytes is derived for what it refuses: a struct with padding that nobody wrote down.
-            #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable)]
-            #[repr(C)]
-            #[expect(missing_docs, reason = "the fields are those of bpf/record.h, which explains them")]
-            pub struct $name { $($(#[$field_meta])* pub $field: $ty,)* }
-        )*
-
-        /// C name, size, and each field's name, offset and size.
-        #[cfg(test)]
-        const LAYOUTS: &[(&str, usize, &[(&str, usize, usize)])] = &[
-            $(($c_name, size_of::<$name>(), &[
-                $((stringify!($field), std::mem::offset_of!($name, $field), {
-                    const fn size<T>(_: fn(&$name) -> &T) -> usize { size_of::<T>() }
-                    size(|value| &value.$field)
-                }),)*
-            ]),)*
-        ];
-    };
 }
 
 mirror! {
@@ -96,6 +81,17 @@ mirror! {
         user_time: u64, system_time: u64, run_time: u64, cgroup_id: u64,
         uid: u32, reserved: u32, comm: [u8; 16],
     }
+
+    /// An argument of a hook's record; its text follows.
+    "hook_arg" HookArg {
+        kind: u8, number: u8, flags: u16, length: u32, value: u64, opened: u64, mode: u32, reserved: u32,
+    }
+
+    /// A policy's hook matched; its arguments follow.
+    "hook_record" HookRecord {
+        header: Header, key: ExecKey, tid: u32, policy_hook: u32, selector: u16, action: u8, args: u8,
+        has_return: u8, reserved: [u8; 3], returned: u64,
+    }
 }
 
 /// One record, its text borrowed from where it lies.
@@ -109,6 +105,25 @@ pub enum Record<'a> {
     Fork(Fork<'a>),
     /// A process was there already.
     Task(Fork<'a>),
+    /// A policy's hook matched.
+    Hook(Hook<'a>),
+}
+
+/// A match of a policy's hook, with its arguments.
+#[derive(Clone, Copy, Debug)]
+pub struct Hook<'a> {
+    /// The part of fixed size.
+    pub fixed: HookRecord,
+    args: &'a [u8],
+}
+
+/// An argument of a hook.
+#[derive(Clone, Copy, Debug)]
+pub struct Arg<'a> {
+    /// The part of fixed size.
+    pub fixed: HookArg,
+    /// Its text or bytes.
+    pub data: &'a [u8],
 }
 
 /// A fork or a process that was there already, with its text.
@@ -151,6 +166,7 @@ pub enum RecordType {
     Exit,
     Fork,
     Task,
+    Hook,
 }
 
 /// Bytes that are no record.
@@ -203,6 +219,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         2 => split(bytes).map(|(record, _)| Record::Exit(record)),
         3 => decode_fork(bytes).map(Record::Fork),
         4 => decode_fork(bytes).map(Record::Task),
+        5 => decode_hook(bytes).map(Record::Hook),
         kind => Err(DecodeError::UnknownType(kind)),
     }
 }
@@ -243,6 +260,38 @@ fn decode_fork(bytes: &[u8]) -> Result<Fork<'_>, DecodeError> {
     Ok(Fork { fixed, cgroup })
 }
 
+/// All arguments are looked at here, so that whoever reads them later finds them whole.
+fn decode_hook(bytes: &[u8]) -> Result<Hook<'_>, DecodeError> {
+    let (fixed, args) = split::<HookRecord>(bytes)?;
+    let mut rest = args;
+    for _ in 0..fixed.args {
+        (_, rest) = split_arg(rest)?;
+    }
+    Ok(Hook { fixed, args })
+}
+
+/// The first argument, and what follows it: the next one begins at a multiple of eight bytes.
+fn split_arg(bytes: &[u8]) -> Result<(Arg<'_>, &[u8]), DecodeError> {
+    let (fixed, rest) = split::<HookArg>(bytes)?;
+    let length = fixed.length as usize;
+    let padded = length.next_multiple_of(8);
+    let short = || DecodeError::Text { beyond: padded.saturating_sub(rest.len()) };
+    let (data, rest) = rest.split_at_checked(padded).ok_or_else(short)?;
+    Ok((Arg { fixed, data: data.get(..length).unwrap_or(data) }, rest))
+}
+
+impl<'a> Hook<'a> {
+    /// The arguments, in the policy's order.
+    pub fn args(&self) -> impl Iterator<Item = Arg<'a>> + use<'a> {
+        let mut rest = self.args;
+        (0..self.fixed.args).map_while(move |_| {
+            let (arg, after) = split_arg(rest).ok()?;
+            rest = after;
+            Some(arg)
+        })
+    }
+}
+
 impl<'a> Texts<'a> {
     fn take(&mut self, length: u32) -> Result<&'a [u8], DecodeError> {
         let length = length as usize;
@@ -263,6 +312,7 @@ impl Record<'_> {
             Self::Exit(_) => RecordType::Exit,
             Self::Fork(_) => RecordType::Fork,
             Self::Task(_) => RecordType::Task,
+            Self::Hook(_) => RecordType::Hook,
         }
     }
 }
@@ -280,7 +330,18 @@ impl ExecKey {
 
 impl RecordType {
     /// The types that come through the ring buffer, in the order of `enum record_type`.
-    pub const IN_RING: [Self; 3] = [Self::Exec, Self::Exit, Self::Fork];
+    pub const IN_RING: [Self; 4] = [Self::Exec, Self::Exit, Self::Fork, Self::Hook];
+
+    /// Its number in `enum record_type`.
+    pub fn number(self) -> u16 {
+        match self {
+            Self::Exec => 1,
+            Self::Exit => 2,
+            Self::Fork => 3,
+            Self::Task => 4,
+            Self::Hook => 5,
+        }
+    }
 
     /// The name in metrics: Tetragon's for those that become events.
     pub fn as_str(self) -> &'static str {
@@ -289,6 +350,7 @@ impl RecordType {
             Self::Exit => "PROCESS_EXIT",
             Self::Fork => "PROCESS_FORK",
             Self::Task => "PROCESS_TASK",
+            Self::Hook => "HOOK",
         }
     }
 }

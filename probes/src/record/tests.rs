@@ -1,4 +1,4 @@
-use std::{fmt::Write as _, process::Command};
+use zerocopy::IntoBytes as _;
 
 use super::*;
 
@@ -26,35 +26,9 @@ fn path(leaf_first: &[u8], absolute: bool) -> String {
     String::from_utf8(out).unwrap()
 }
 
-/// Both sides of the wire agree: the C compiler checks size and offset of every field of every struct.
 #[test]
 fn layout_equals_the_headers() {
-    let mut source =
-        String::from("#include <stddef.h>\n#include <linux/types.h>\n#include \"bpf/record.h\"\n");
-    for (name, size, fields) in LAYOUTS {
-        let listed: usize = fields.iter().map(|(_, _, size)| size).sum();
-        assert_eq!(listed, *size, "{name} has bytes that no field accounts for");
-        writeln!(source, "_Static_assert(sizeof(struct {name}) == {size}, \"{name}\");").unwrap();
-        for (field, offset, size) in *fields {
-            let field = if *field == "kind" { "type" } else { field };
-            writeln!(
-                source,
-                "_Static_assert(offsetof(struct {name}, {field}) == {offset} && \
-                 sizeof(((struct {name} *)0)->{field}) == {size}, \"{name}.{field}\");"
-            )
-            .unwrap();
-        }
-    }
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("layout.c");
-    std::fs::write(&file, source).unwrap();
-    let check = Command::new("clang")
-        .args(["-target", "bpf", "-fsyntax-only", "-I", env!("CARGO_MANIFEST_DIR")])
-        .arg(format!("-I/usr/include/{}-linux-gnu", std::env::consts::ARCH))
-        .arg(&file)
-        .output()
-        .unwrap();
-    assert!(check.status.success(), "{}", String::from_utf8_lossy(&check.stderr));
+    crate::mirror::check("record.h", LAYOUTS);
 }
 
 #[test]

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* What is done when selectors match: of each policy the first one that does. */
+#ifndef TRIGON_HOOK_ACT_H
+#define TRIGON_HOOK_ACT_H
+
+#include "call.h"
+#include "follow.h"
+#include "post.h"
+#include "select.h"
+
+/* Policies that one call can match; more are counted as lost. */
+#define MATCHES 128
+
+struct rate_key {
+	__u32 table;
+	__u32 selector;
+	__u64 who;
+	__u64 what; /* a digest of the arguments */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct rate_key);
+	__type(value, __u64);
+} rates SEC(".maps");
+
+/* Posts that a rate limit held back. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, HOOKS);
+	__type(key, __u32);
+	__type(value, __u64);
+} rate_limited SEC(".maps");
+
+struct acting {
+	__u32 call;
+	__u32 reserved;
+	struct mask left;
+};
+
+static __always_inline __u32 lowest_bit(__u64 word)
+{
+	__u32 at = 0;
+
+	if (!(word & 0xffffffff)) { at += 32; word >>= 32; }
+	if (!(word & 0xffff)) { at += 16; word >>= 16; }
+	if (!(word & 0xff)) { at += 8; word >>= 8; }
+	if (!(word & 0xf)) { at += 4; word >>= 4; }
+	if (!(word & 0x3)) { at += 2; word >>= 2; }
+	return at + !(word & 1);
+}
+
+/* The first selector that is left, or a number beyond all where there is none. */
+static __always_inline __u32 first_left(const struct mask *mask)
+{
+	for (int i = 0; i < MASK_WORDS; i++) {
+		if (mask->words[i])
+			return 64 * i + lowest_bit(mask->words[i]);
+	}
+	return 64 * MASK_WORDS;
+}
+
+/* Takes off all selectors below `end`: the rest of a policy that has had its match. */
+static __always_inline void clear_below(struct mask *mask, __u32 end)
+{
+	for (int i = 0; i < MASK_WORDS; i++) {
+		__u32 first = 64 * i;
+
+		if (end >= first + 64)
+			mask->words[i] = 0;
+		else if (end > first)
+			mask->words[i] &= ~0ULL << ((end - first) & 63);
+	}
+}
+
+/* Whether a post is within its rate; what is told apart are the arguments that are numbers and the start of texts. */
+static __always_inline bool is_within_rate(struct call *call, __u32 bit, struct selector *selector)
+{
+	__u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_boot_ns();
+	struct rate_key key = { .table = selector->policy_hook, .selector = selector->number };
+
+	key.who = selector->rate_scope == 0 ? task : selector->rate_scope == 1 ? task >> 32 : 0;
+	for (int i = 0; i < VALUES; i++) {
+		struct value *value = &call->value[i];
+
+		if (value->state != VALUE_READ)
+			continue;
+		__u64 some = value->number;
+
+		if (value->length)
+			bpf_probe_read_kernel(&some, sizeof(some),
+					      &call->text[value->text & (TEXTS - 1)]
+							 [(value->offset + value->length - 8) & (TEXT_BYTES_MOST - 1)]);
+		key.what = (key.what ^ some) * 0x9e3779b97f4a7c15ULL + value->length;
+	}
+	__u64 *last = bpf_map_lookup_elem(&rates, &key);
+
+	if (last && now - *last < selector->rate_interval) {
+		__u32 hook = selector->policy_hook;
+		__u64 *count = bpf_map_lookup_elem(&rate_limited, &hook);
+		__u64 one = 1;
+
+		if (count)
+			*count += 1;
+		else
+			bpf_map_update_elem(&rate_limited, &hook, &one, BPF_ANY);
+		return false;
+	}
+	bpf_map_update_elem(&rates, &key, &now, BPF_ANY);
+	return true;
+}
+
+static __always_inline void follow(struct call *call, __u32 index, struct value *value, struct file *file,
+				   __u32 group)
+{
+	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u32 slot = index;
+	struct followed *entry = bpf_map_lookup_elem(&followed_scratch, &slot);
+	__u32 length = value->length;
+
+	if (!entry || !file)
+		return;
+	if (length > FOLLOWED_PATH_BYTES - 1)
+		length = FOLLOWED_PATH_BYTES - 1;
+	entry->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
+	entry->inode = (__u64)BPF_CORE_READ(file, f_inode);
+	entry->opened = bpf_ktime_get_boot_ns();
+	entry->length = length;
+	entry->mode = value->extra;
+	entry->flags = value->number;
+	bpf_probe_read_kernel(entry->path, length,
+			      &call->text[value->text & (TEXTS - 1)][value->offset & (TEXT_BYTES_MOST - 1)]);
+	value->opened = entry->opened;
+	if (bpf_map_update_elem(&followed, &key, entry, BPF_ANY))
+		count_lost(RECORD_HOOK);
+}
+
+static __always_inline void unfollow(struct file *file, __u32 group)
+{
+	struct followed_key key = { .file = (__u64)file, .group = group };
+
+	/* Another descriptor, or another process, has it open still. */
+	if (file && is_last_reference(file))
+		bpf_map_delete_elem(&followed, &key);
+}
+
+static __always_inline void do_follow(struct call *call, __u32 index, struct selector *selector)
+{
+	struct table *table = bpf_map_lookup_elem(&tables, &call->table);
+	__u8 number = selector->follow;
+
+	if (!table || number >= VALUES)
+		return;
+	struct value *value = value_of(call, index, table, number);
+	struct value_spec *spec = &table->value[number];
+
+	if (!value || value->state != VALUE_READ)
+		return;
+	__u64 raw = call->raw[spec->index & 7];
+	struct file *file = spec->type == TYPE_FILE ? (void *)raw : file_of_fd(raw);
+
+	if (selector->flags & SELECTOR_FOLLOW)
+		follow(call, index, value, file, selector->group);
+	else
+		unfollow(file, selector->group);
+}
+
+static long step_act(__u32 step, void *context)
+{
+	struct acting *at = context;
+	struct call *call = call_at(at->call);
+
+	if (!call)
+		return 1;
+	__u32 bit = first_left(&at->left);
+	struct selector_key key = { .table = call->table, .selector = bit };
+	struct selector *selector = bit < 64 * MASK_WORDS ? bpf_map_lookup_elem(&selectors, &key) : NULL;
+
+	if (!selector)
+		return 1;
+	clear_below(&at->left, selector->next);
+	/* Before the post, which tells since when it is followed. */
+	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
+		do_follow(call, at->call, selector);
+	if (selector->flags & SELECTOR_POST &&
+	    (!selector->rate_interval || is_within_rate(call, bit, selector)))
+		post(call, at->call, bit, selector);
+	if (selector->signal)
+		bpf_send_signal(selector->signal);
+	return 0;
+}
+
+/* Acts on what is in the call's mask. */
+static __always_inline void act(struct call *call, __u32 index, const struct mask *on)
+{
+	struct acting at = { .call = index };
+
+	__builtin_memcpy(&at.left, on, sizeof(at.left));
+	if (!is_empty(&at.left))
+		bpf_loop(MATCHES, step_act, &at, 0);
+}
+
+#endif

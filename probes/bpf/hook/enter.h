@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* The way through a hook, whatever mechanism it is entered by. */
+#ifndef TRIGON_HOOK_ENTER_H
+#define TRIGON_HOOK_ENTER_H
+
+#include "act.h"
+#include "call.h"
+#include "select.h"
+
+/* Calls that have been entered and are to be looked at again when they return. */
+struct pending_key {
+	__u64 thread;
+	__u32 hook;
+	__u32 reserved;
+};
+
+struct pending {
+	struct mask mask;
+	__u64 raw[8];
+	__u32 table;
+	__u32 reserved;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct pending_key);
+	__type(value, struct pending);
+} pending SEC(".maps");
+
+/* Takes an area for a call of this hook; returns its number, or -1 where there is nothing to do. */
+static __always_inline int enter(__u32 hook)
+{
+	__u32 *table = bpf_map_lookup_elem(&hooks, &hook);
+
+	if (!table || !*table)
+		return -1;
+	int index = take_call();
+	struct call *call = index < 0 ? NULL : call_at(index);
+
+	if (!call)
+		return index;
+	call->hook = hook;
+	call->table = *table;
+	call->texts = 0;
+	call->late = 0;
+	call->returned = 0;
+#pragma unroll
+	for (int i = 0; i < VALUES; i++) {
+		call->value[i].state = VALUE_UNREAD;
+		call->value[i].flags = 0;
+		call->value[i].length = 0;
+		call->value[i].opened = 0;
+		call->value[i].extra = 0;
+	}
+	return index;
+}
+
+static __always_inline void leave(int index)
+{
+	if (index >= 0)
+		release_call(index);
+}
+
+static __always_inline void split_mask(const struct mask *mask, const struct mask *late, struct mask *now,
+				       struct mask *then)
+{
+#pragma unroll
+	for (int i = 0; i < MASK_WORDS; i++) {
+		now->words[i] = mask->words[i] & ~late->words[i];
+		then->words[i] = mask->words[i] & late->words[i];
+	}
+}
+
+/*
+ * The rest is global: the kernel verifies a global function once, and not again at each place that calls it. `index`
+ * is the call's area, whose raw values are the arguments.
+ */
+__attribute__((noinline)) int on_entry(int index)
+{
+	struct call *call = call_at(index);
+	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
+	struct mask now;
+	struct pending later = {};
+
+	if (!call || !table)
+		return 0;
+	call->mask = table->selectors;
+	select(call, index, 0);
+	split_mask(&call->mask, &table->late, &now, &later.mask);
+	if (!is_empty(&later.mask)) {
+		struct pending_key key = { .thread = bpf_get_current_pid_tgid(), .hook = call->hook };
+
+		__builtin_memcpy(later.raw, call->raw, sizeof(later.raw));
+		later.table = call->table;
+		bpf_map_update_elem(&pending, &key, &later, BPF_ANY);
+	}
+	act(call, index, &now);
+	return 0;
+}
+
+__attribute__((noinline)) int on_return(int index, __u64 returned)
+{
+	struct call *call = call_at(index);
+	struct pending_key key = { .thread = bpf_get_current_pid_tgid() };
+
+	if (!call)
+		return 0;
+	key.hook = call->hook;
+	struct pending *earlier = bpf_map_lookup_elem(&pending, &key);
+
+	if (!earlier)
+		return 0;
+	call->mask = earlier->mask;
+	call->table = earlier->table;
+	__builtin_memcpy(call->raw, earlier->raw, sizeof(earlier->raw));
+	bpf_map_delete_elem(&pending, &key);
+	call->returned = returned;
+	call->late = 1;
+	select(call, index, 1);
+	act(call, index, &call->mask);
+	return 0;
+}
+
+/* One call from start to end, of a hook that is not told apart by entry and return. */
+static __always_inline void once(__u32 hook, __u64 first, __u64 second)
+{
+	int index = enter(hook);
+	struct call *call = index < 0 ? NULL : call_at(index);
+
+	if (call) {
+		call->raw[0] = first;
+		call->raw[1] = second;
+		on_entry(index);
+		on_return(index, 0);
+	}
+	leave(index);
+}
+
+#endif

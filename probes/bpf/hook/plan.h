@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What user space tells the programs about hooks: the mirror of probes/src/hooks/plan.rs; a test compares both.
+ *
+ * A hook has one table, made of all selectors of all policies that name it. Each selector is a bit. A table lists
+ * dimensions: a value to look at, and how to look it up; the answer is the set of selectors that this value
+ * satisfies. What is left when all answers are intersected are the selectors that match. So a hook's cost grows with
+ * the number of its dimensions, and not with that of policies, selectors or values.
+ */
+#ifndef TRIGON_HOOK_PLAN_H
+#define TRIGON_HOOK_PLAN_H
+
+#define MASK_WORDS 8 /* 512 selectors on a hook */
+#define HOOKS 4096
+#define VALUES 12
+#define DIMENSIONS 24
+#define POST_ARGS 5
+#define RAW_ARGS 6
+
+struct mask {
+	__u64 words[MASK_WORDS];
+};
+
+/* Where a value comes from. */
+enum value_source {
+	SOURCE_ARG = 0,         /* an argument of the hooked function, by its number */
+	SOURCE_RETURN = 1,      /* what it returned */
+	SOURCE_PID = 2,         /* tgid in the root namespace */
+	SOURCE_NAMESPACE_PID = 3,
+	SOURCE_LINEAGE = 4,     /* bits that the process inherited: descends from, was started by */
+	SOURCE_BINARY = 5,      /* path of what the process executes */
+	SOURCE_PARENT_BINARY = 6,
+	SOURCE_NAMESPACE = 7,   /* inode, by the number of the kind in struct task_namespaces */
+	SOURCE_CAPABILITIES = 8, /* 0 inheritable, 1 permitted, 2 effective */
+};
+
+/* How an argument is read. */
+enum value_type {
+	TYPE_NONE = 0,
+	TYPE_S8, TYPE_S16, TYPE_S32, TYPE_S64,
+	TYPE_U8, TYPE_U16, TYPE_U32, TYPE_U64,
+	TYPE_STRING,     /* char *, of the user or the kernel */
+	TYPE_BYTES,      /* char *, as long as another argument says */
+	TYPE_IOVEC,      /* struct iovec *, as many as another argument says */
+	TYPE_FD,
+	TYPE_FILE,       /* struct file * */
+	TYPE_PATH,       /* struct path * */
+	TYPE_DENTRY,     /* struct dentry * */
+	TYPE_FILENAME,   /* struct filename * */
+	TYPE_FOLLOWED,   /* a descriptor that is followed; one that isn't filters the event out */
+	TYPE_BINPRM,     /* struct linux_binprm * */
+};
+
+/* How a value is looked up. */
+enum dimension_class {
+	CLASS_NUMBER = 0, /* ranges, as prefixes of 64 bits */
+	CLASS_PREFIX = 1, /* text from its start */
+	CLASS_SUFFIX = 2, /* text from its end */
+	CLASS_BITS = 3,   /* each bit that is set */
+	CLASS_FILE_TYPE = 4, /* type of the file that the value is, as a number */
+	CLASS_PRESENT = 5,   /* whether the value could be read: nothing is looked up */
+};
+
+struct value_spec {
+	__u8 source;
+	__u8 index;
+	__u8 type;
+	__u8 size_arg; /* number of the argument that has the size, plus one */
+	__u32 most;    /* bytes that are read */
+};
+
+struct dimension {
+	__u8 value;  /* index into the table's values */
+	__u8 class;
+	__u8 late;   /* known only when the function has returned */
+	__u8 reserved[5];
+	struct mask miss; /* the answer where the value is not in the map */
+};
+
+struct table {
+	struct mask selectors;
+	struct mask late; /* selectors that are decided, or post, when the function has returned */
+	__u8 values;
+	__u8 dimensions;
+	__u8 follows; /* some selector follows descriptors */
+	__u8 reserved[5];
+	struct value_spec value[VALUES];
+	struct dimension dimension[DIMENSIONS];
+};
+
+enum post_flags {
+	POST_LATE = 1 << 0, /* read when the function has returned */
+};
+
+struct post_arg {
+	__u8 value;
+	__u8 flags;
+	__u8 number; /* of the argument in the policy */
+	__u8 reserved;
+};
+
+enum selector_flags {
+	SELECTOR_POST = 1 << 0,
+	SELECTOR_FOLLOW = 1 << 1,
+	SELECTOR_UNFOLLOW = 1 << 2,
+	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+};
+
+/* A selector and what it does. Key: table id and number of the selector. */
+struct selector {
+	__u32 policy_hook; /* user space's number for the policy and the hook in it */
+	__u16 number;      /* of the selector within the hook */
+	__u16 next;        /* first bit of the next policy: where a selector matched, its policy is done */
+	__u16 flags;
+	__u8 signal;
+	__u8 follow;      /* index into the table's values: the file or descriptor to follow, or not any more */
+	__u8 args;
+	__u8 rate_scope;  /* 0 thread, 1 process, 2 all */
+	__u8 action;      /* what the record says was done, as Tetragon numbers actions */
+	__u8 reserved[1];
+	__u64 rate_interval; /* nanoseconds; 0 for no limit */
+	struct post_arg arg[POST_ARGS];
+	__u32 group; /* who follows: a policy */
+};
+
+struct selector_key {
+	__u32 table;
+	__u32 selector;
+};
+
+/* Keys of the maps that dimensions are looked up in. */
+struct number_key {
+	__u32 bits;
+	__u32 table;
+	__u32 dimension;
+	__u8 value[8]; /* big-endian, signed numbers with their sign turned: in order */
+};
+
+/* The kernel's tries take 256 bytes of key; table and dimension take eight of them. */
+#define TEXT_KEY_BYTES 248
+
+struct text_key {
+	__u32 bits;
+	__u32 table;
+	__u32 dimension;
+	char text[TEXT_KEY_BYTES];
+};
+
+#endif

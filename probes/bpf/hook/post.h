@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Telling user space of a call: one record for each policy that it matched. */
+#ifndef TRIGON_HOOK_POST_H
+#define TRIGON_HOOK_POST_H
+
+#include "../maps.h"
+#include "../record.h"
+#include "call.h"
+#include "value.h"
+
+/* Bytes of one argument, and where the last one may begin. */
+#define POST_BYTES_MOST 16384
+#define POST_LIMIT (BUFFER_BYTES - POST_BYTES_MOST - 256)
+
+/* Hook records stop when the ring buffer is three quarters full: what is left is for the lifecycle. */
+static __always_inline bool is_room(void)
+{
+	__u64 used = bpf_ringbuf_query(&records, BPF_RB_AVAIL_DATA);
+	__u64 size = bpf_ringbuf_query(&records, BPF_RB_RING_SIZE);
+
+	return used < size / 4 * 3;
+}
+
+struct posting {
+	__u32 call;
+	__u32 end; /* of the record so far */
+	__u32 table;
+	__u32 selector;
+};
+
+/* Kept in a map for the verifier's sake. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CALLS_PER_CPU);
+	__type(key, __u32);
+	__type(value, struct posting);
+} postings SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CALLS_PER_CPU);
+	__type(key, __u32);
+	__type(value, struct buffer);
+} post_buffers SEC(".maps");
+
+/* Reads bytes of user memory, as many as there are and may be; returns how many. */
+static __always_inline __u32 read_bytes(char *to, const void *from, __u64 size, __u32 most)
+{
+	if (size > most)
+		size = most;
+	if (size > POST_BYTES_MOST)
+		size = POST_BYTES_MOST;
+	if (size == 0)
+		return 0;
+	long error = (long)from >= 0 ? bpf_probe_read_user(to, size, from) : bpf_probe_read_kernel(to, size, from);
+
+	return error ? 0 : size;
+}
+
+struct iovec {
+	void *iov_base;
+	__u64 iov_len;
+};
+
+/* The size of a buffer: an argument, or what the function returned where the argument is the return value's. */
+static __always_inline __u64 size_of(struct call *call, struct value_spec *spec, bool late)
+{
+	__s64 size;
+
+	if (late)
+		size = call->returned;
+	else if (spec->size_arg)
+		size = call->raw[(spec->size_arg - 1) & 7];
+	else
+		size = spec->most;
+	return size < 0 ? 0 : size;
+}
+
+static long step_post(__u32 index, void *context)
+{
+	__u32 key = *(__u32 *)context;
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+	struct call *call = call_at(key);
+
+	if (!at || !buffer || !call)
+		return 1;
+	struct table *table = bpf_map_lookup_elem(&tables, &call->table);
+	struct selector_key selector_key = { .table = at->table, .selector = at->selector };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &selector_key);
+
+	if (!table || !selector || index >= POST_ARGS || index >= selector->args)
+		return 1;
+	__u8 number = selector->arg[index].value;
+
+	if (number >= VALUES || at->end > POST_LIMIT)
+		return 1;
+	struct value_spec *spec = &table->value[number];
+	struct hook_arg *arg = (void *)&buffer->bytes[at->end & (BUFFER_BYTES / 2 - 1)];
+	char *data = &buffer->bytes[(at->end & (BUFFER_BYTES / 2 - 1)) + sizeof(struct hook_arg)];
+	__u32 length = 0;
+
+	__builtin_memset(arg, 0, sizeof(*arg));
+	arg->type = spec->type;
+	arg->number = selector->arg[index].number;
+	if (spec->type == TYPE_BYTES) {
+		__u64 raw = call->raw[spec->index & 7];
+		bool late = selector->arg[index].flags & POST_LATE;
+		__u64 size = size_of(call, spec, late);
+
+		length = read_bytes(data, (void *)raw, size, spec->most);
+		arg->value = size;
+		if (size > length)
+			arg->flags |= ARG_TRUNCATED;
+	} else if (spec->type == TYPE_IOVEC) {
+		struct iovec first = {};
+
+		/* The first piece: where a writer puts what matters. */
+		bpf_probe_read_user(&first, sizeof(first), (void *)call->raw[spec->index & 7]);
+		length = read_bytes(data, first.iov_base, first.iov_len, spec->most);
+		arg->value = first.iov_len;
+		if (first.iov_len > length || call->raw[(spec->size_arg - 1) & 7] > 1)
+			arg->flags |= ARG_TRUNCATED;
+	} else {
+		struct value *value = value_of(call, key, table, number);
+
+		if (!value || value->state != VALUE_READ) {
+			arg->flags |= ARG_ABSENT;
+		} else {
+			arg->value = value->number;
+			arg->opened = value->opened;
+			arg->mode = value->extra;
+			if (value->flags & VALUE_TRUNCATED)
+				arg->flags |= ARG_TRUNCATED;
+			if (value->flags & VALUE_DELETED)
+				arg->flags |= ARG_DELETED;
+			if (spec->type >= TYPE_STRING) {
+				length = value->length;
+				if (length > TEXT_BYTES_MOST)
+					length = TEXT_BYTES_MOST;
+				bpf_probe_read_kernel(data, length,
+						      &call->text[value->text & (TEXTS - 1)]
+								 [value->offset & (TEXT_BYTES_MOST - 1)]);
+			}
+		}
+	}
+	arg->length = length;
+	/* Arguments begin at multiples of eight bytes. */
+	at->end += sizeof(struct hook_arg) + ((length + 7) & ~7U);
+	return 0;
+}
+
+static __always_inline void count_lost(enum record_type type)
+{
+	__u32 key = type;
+	__u64 *count = bpf_map_lookup_elem(&lost, &key);
+
+	if (count)
+		*count += 1;
+}
+
+static __always_inline void post(struct call *call, __u32 index, __u32 bit, struct selector *selector)
+{
+	__u32 key = index;
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (!at || !buffer)
+		return;
+	if (!is_room()) {
+		count_lost(RECORD_HOOK);
+		return;
+	}
+	struct hook_record *record = (void *)buffer;
+
+	__builtin_memset(record, 0, sizeof(*record));
+	record->header.type = RECORD_HOOK;
+	record->header.time = bpf_ktime_get_boot_ns();
+	record->key = task_key(BPF_CORE_READ(task, group_leader));
+	record->tid = BPF_CORE_READ(task, pid);
+	record->policy_hook = selector->policy_hook;
+	record->selector = selector->number;
+	record->action = selector->action;
+	record->args = selector->args;
+	record->returned = call->returned;
+	record->has_return = call->late && selector->flags & SELECTOR_RETURN;
+	at->call = index;
+	at->end = sizeof(*record);
+	at->table = call->table;
+	at->selector = bit;
+	bpf_loop(POST_ARGS, step_post, &key, 0);
+	__u32 end = at->end;
+
+	if (end > BUFFER_BYTES)
+		return;
+	record->header.length = end;
+	submit(record, end);
+}
+
+#endif

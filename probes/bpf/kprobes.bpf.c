@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/* Hooks on kernel functions by kprobes, single or many at once: the cookie says which hook it is. */
+#include "kernel.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "hook/enter.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+struct pt_regs___x86 {
+	unsigned long di, si, dx, cx, r8, r9, r10, ax;
+} __attribute__((preserve_access_index));
+
+static __always_inline int kprobe_entered(void *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct pt_regs___x86 *regs = ctx;
+	int index = enter((__u32)cookie);
+	struct call *call = index < 0 ? NULL : call_at(index);
+
+	if (call) {
+		/* System calls take their arguments in a struct pt_regs of their own, the fourth in r10. */
+		if (cookie >> 32)
+			regs = (void *)BPF_CORE_READ(regs, di);
+		call->raw[0] = BPF_CORE_READ(regs, di);
+		call->raw[1] = BPF_CORE_READ(regs, si);
+		call->raw[2] = BPF_CORE_READ(regs, dx);
+		call->raw[3] = cookie >> 32 ? BPF_CORE_READ(regs, r10) : BPF_CORE_READ(regs, cx);
+		call->raw[4] = BPF_CORE_READ(regs, r8);
+		call->raw[5] = BPF_CORE_READ(regs, r9);
+		on_entry(index);
+	}
+	leave(index);
+	return 0;
+}
+
+static __always_inline int kprobe_returned(void *ctx)
+{
+	__u64 cookie = bpf_get_attach_cookie(ctx);
+	struct pt_regs___x86 *regs = ctx;
+	int index = enter((__u32)cookie);
+
+	if (index >= 0)
+		on_return(index, BPF_CORE_READ(regs, ax));
+	leave(index);
+	return 0;
+}
+
+SEC("kprobe")
+int kprobe_entry(void *ctx)
+{
+	return kprobe_entered(ctx);
+}
+
+SEC("kretprobe")
+int kprobe_return(void *ctx)
+{
+	return kprobe_returned(ctx);
+}

@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * Hooks on system calls where the kernel has neither trampolines nor kprobes: the tracepoints that every call passes,
+ * and a table of which are wanted.
+ */
+#include "kernel.h"
+
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+
+#include "hook/enter.h"
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";
+
+#define SYSCALLS 1024
+
+/*
+ * What a system call is a hook for; 0 for none. Beside itself these are functions of the kernel that it is sure to
+ * pass: they are seen as it returns, or is entered, with the arguments that they had.
+ */
+struct seen_from {
+	__u32 call;            /* the system call itself */
+	__u32 fd_install;      /* it returned a new descriptor: (fd, file) */
+	__u32 file_open;       /* likewise: (file) */
+	__u32 file_permission; /* it reads or writes the descriptor that is its first argument: (file, mask) */
+	__u32 mask;            /* MAY_READ, MAY_WRITE */
+	__u32 commit_creds;    /* it changes credentials: (cred) */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SYSCALLS);
+	__type(key, __u32);
+	__type(value, struct seen_from);
+} syscalls SEC(".maps");
+
+/* Hooks that are seen from an exec: security_bprm_check and its like. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} seen_from_exec SEC(".maps");
+
+struct pt_regs___x86 {
+	unsigned long di, si, dx, r10, r8, r9, orig_ax;
+} __attribute__((preserve_access_index));
+
+static __always_inline void read_arguments(struct call *call, struct pt_regs___x86 *regs)
+{
+	call->raw[0] = BPF_CORE_READ(regs, di);
+	call->raw[1] = BPF_CORE_READ(regs, si);
+	call->raw[2] = BPF_CORE_READ(regs, dx);
+	call->raw[3] = BPF_CORE_READ(regs, r10);
+	call->raw[4] = BPF_CORE_READ(regs, r8);
+	call->raw[5] = BPF_CORE_READ(regs, r9);
+}
+
+SEC("tp_btf/sys_enter")
+int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
+{
+	__u32 key = number;
+	struct seen_from *seen = bpf_map_lookup_elem(&syscalls, &key);
+
+	if (!seen)
+		return 0;
+	if (seen->call) {
+		int index = enter(seen->call);
+		struct call *call = index < 0 ? NULL : call_at(index);
+
+		if (call) {
+			read_arguments(call, regs);
+			on_entry(index);
+		}
+		leave(index);
+	}
+	if (seen->file_permission) {
+		struct file *file = file_of_fd(BPF_CORE_READ(regs, di));
+
+		if (file)
+			once(seen->file_permission, (__u64)file, seen->mask);
+	}
+	return 0;
+}
+
+SEC("tp_btf/sys_exit")
+int BPF_PROG(sys_exit, struct pt_regs___x86 *regs, long returned)
+{
+	__u32 key = BPF_CORE_READ(regs, orig_ax);
+	struct seen_from *seen = bpf_map_lookup_elem(&syscalls, &key);
+
+	if (!seen)
+		return 0;
+	if (seen->call) {
+		int index = enter(seen->call);
+
+		if (index >= 0)
+			on_return(index, returned);
+		leave(index);
+	}
+	if (returned < 0)
+		return 0;
+	if (seen->file_open || seen->fd_install) {
+		struct file *file = file_of_fd(returned);
+
+		if (file && seen->file_open)
+			once(seen->file_open, (__u64)file, 0);
+		if (file && seen->fd_install)
+			once(seen->fd_install, returned, (__u64)file);
+	}
+	if (seen->commit_creds) {
+		struct task_struct *task = (void *)bpf_get_current_task();
+
+		once(seen->commit_creds, (__u64)BPF_CORE_READ(task, cred), 0);
+	}
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_of_hook, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	__u32 key = 0;
+	__u32 *hook = bpf_map_lookup_elem(&seen_from_exec, &key);
+
+	if (hook && *hook)
+		once(*hook, (__u64)bprm, 0);
+	return 0;
+}

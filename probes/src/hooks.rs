@@ -1,0 +1,279 @@
+//! Hooks: kernel functions, system calls and tracepoints that policies ask for.
+//!
+//! A hook takes the best mechanism that this kernel really loads: each is tried in turn, none is inferred from the
+//! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
+//! ([`plan`]), which is put in place in one store, so that no call sees half of a change.
+
+use std::{collections::HashMap, fmt, os::fd::OwnedFd};
+
+use aya_obj::btf::BtfKind;
+
+use crate::{
+    ProbeError,
+    lifecycle::{Kernel, Lifecycle},
+    object::{Maps, Object},
+};
+use attach::Attachment;
+use maps::HookMaps;
+
+mod attach;
+pub mod equivalents;
+mod maps;
+pub mod plan;
+mod processes;
+
+pub use maps::TablePlan;
+pub use processes::Lineage;
+
+/// What a hook is on.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Target {
+    /// A function of the kernel, by its symbol.
+    Function(String),
+    /// A system call by its name without a prefix: `openat`.
+    Syscall(String),
+    /// A tracepoint.
+    Tracepoint {
+        /// Its folder under events/.
+        subsystem: String,
+        /// Its name.
+        event: String,
+    },
+    /// A tracepoint, seen with the arguments of its prototype.
+    RawTracepoint(String),
+}
+
+/// How a hook is entered, best first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mechanism {
+    /// fentry and fexit.
+    Trampoline,
+    /// kprobe.multi.
+    KprobeMulti,
+    /// kprobe and kretprobe.
+    Kprobe,
+    /// The tracepoints that every system call passes.
+    Syscalls,
+    /// Seen from a system call, or another event, that is sure to pass the function. To observe, never to deny.
+    Equivalent,
+    /// The tracepoint itself.
+    Tracepoint,
+    /// The tracepoint itself, raw.
+    RawTracepoint,
+}
+
+/// A hook's number: its place in the programs' array.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct HookId(pub u32);
+
+/// A hook that has a program.
+struct Attached {
+    id: HookId,
+    mechanism: Mechanism,
+    returns: bool,
+    table: u32,
+    _attachment: Attachment,
+}
+
+/// All hooks of this kernel.
+pub struct Hooks {
+    maps: Maps,
+    typed: HookMaps,
+    objects: HashMap<&'static str, Object>,
+    hooks: HashMap<Target, Attached>,
+    free: Vec<u32>,
+    next_hook: u32,
+    next_table: u32,
+    /// Programs and links that keep what selectors ask of processes.
+    processes: Option<Vec<OwnedFd>>,
+    /// Programs and links that every system call passes.
+    syscalls: Vec<OwnedFd>,
+}
+
+static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.o"));
+static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trampolines.o"));
+static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
+static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
+static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
+
+// === impl Hooks ===
+
+impl Hooks {
+    /// No hooks yet; their records will come through the lifecycle's ring buffer.
+    ///
+    /// # Errors
+    /// The kernel refuses the maps.
+    pub fn new(lifecycle: &Lifecycle, kernel: &Kernel) -> Result<Self, ProbeError> {
+        let mut maps = lifecycle.maps();
+        let processes = Object::load("processes", PROCESSES, kernel, &mut maps)?;
+        let typed = HookMaps::new(&maps)?;
+        Ok(Self {
+            maps,
+            typed,
+            objects: HashMap::from([("processes", processes)]),
+            hooks: HashMap::new(),
+            free: Vec::new(),
+            next_hook: 1,
+            next_table: 1,
+            processes: None,
+            syscalls: Vec::new(),
+        })
+    }
+
+    /// Attaches to a target, or uses the program that is there; `returns` says whether its return is of interest.
+    /// `only` forces a mechanism. The hook does nothing until it has a table.
+    ///
+    /// # Errors
+    /// No mechanism can do it: the message has what each said.
+    pub fn attach(
+        &mut self,
+        kernel: &Kernel,
+        target: &Target,
+        returns: bool,
+        only: Option<Mechanism>,
+    ) -> Result<(HookId, Mechanism), ProbeError> {
+        if let Some(hook) = self.hooks.get(target)
+            && (hook.returns || !returns)
+            && only.is_none_or(|only| only == hook.mechanism)
+        {
+            return Ok((hook.id, hook.mechanism));
+        }
+        self.track_processes(kernel)?;
+        let id = match self.hooks.get(target) {
+            Some(hook) => hook.id,
+            None => self.new_id()?,
+        };
+        let mut tried = Vec::new();
+        for mechanism in ladder(target).iter().copied().filter(|one| only.is_none_or(|only| only == *one)) {
+            match self.try_attach(kernel, id, target, returns, mechanism) {
+                Ok(attachment) => {
+                    // What was attached before, without returns, goes when this takes its place.
+                    let table = self.hooks.get(target).map_or(0, |hook| hook.table);
+                    let hook = Attached { id, mechanism, returns, table, _attachment: attachment };
+                    self.hooks.insert(target.clone(), hook);
+                    return Ok((id, mechanism));
+                }
+                Err(error) => tried.push(format!("{}: {error}", mechanism.as_str())),
+            }
+        }
+        if !self.hooks.contains_key(target) {
+            self.free.push(id.0);
+        }
+        Err(ProbeError::Hook { hook: target.to_string(), tried: tried.join("; ") })
+    }
+
+    /// Puts a table in place.
+    ///
+    /// # Errors
+    /// The kernel has no room for it; the table that was there stays.
+    pub fn set_table(&mut self, target: &Target, table: &TablePlan) -> Result<(), ProbeError> {
+        let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
+        let (id, before) = (self.next_table, hook.table);
+        self.next_table = self.next_table.wrapping_add(1).max(1);
+        self.typed.write(id, table)?;
+        self.typed.point(hook.id, id)?;
+        hook.table = id;
+        self.typed.erase(before);
+        Ok(())
+    }
+
+    /// Detaches from a target.
+    pub fn detach(&mut self, target: &Target) {
+        if let Some(hook) = self.hooks.remove(target) {
+            // Without a table it does nothing more, whatever becomes of its program.
+            let _ = self.typed.point(hook.id, 0);
+            self.typed.erase(hook.table);
+            self.free.push(hook.id.0);
+        }
+    }
+
+    fn new_id(&mut self) -> Result<HookId, ProbeError> {
+        const HOOKS: u32 = 4096;
+        if let Some(id) = self.free.pop() {
+            return Ok(HookId(id));
+        }
+        let id = self.next_hook;
+        if id >= HOOKS {
+            return Err(ProbeError::Full("hooks: policies name 4095 at most"));
+        }
+        self.next_hook += 1;
+        Ok(HookId(id))
+    }
+
+    /// One of the objects, loaded when it is first needed.
+    fn object(&mut self, name: &'static str, kernel: &Kernel) -> Result<&Object, ProbeError> {
+        if !self.objects.contains_key(name) {
+            let bytes = match name {
+                "syscalls" => SYSCALLS,
+                "trampolines" => TRAMPOLINES,
+                "kprobes" => KPROBES,
+                "tracepoints" => TRACEPOINTS,
+                _ => PROCESSES,
+            };
+            let object = Object::load(name, bytes, kernel, &mut self.maps)?;
+            self.objects.insert(name, object);
+        }
+        self.objects.get(name).ok_or(ProbeError::Missing(name))
+    }
+}
+
+/// The mechanisms that can serve a target, best first.
+fn ladder(target: &Target) -> &'static [Mechanism] {
+    use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
+    match target {
+        Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
+        Target::Syscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
+        Target::Tracepoint { .. } => &[Tracepoint],
+        Target::RawTracepoint(_) => &[RawTracepoint],
+    }
+}
+
+/// The id of a function's type in the kernel's BTF; 0 where there is none.
+fn function_type(kernel: &Kernel, name: &str) -> u32 {
+    kernel.btf.id_by_type_name_kind(name, BtfKind::Func).unwrap_or(0)
+}
+
+// === impl Target ===
+
+impl Target {
+    /// The kernel's symbol for it, as events name it.
+    pub fn symbol(&self) -> String {
+        match self {
+            Self::Function(name) | Self::RawTracepoint(name) => name.clone(),
+            Self::Syscall(name) => format!("{}{name}", syscall_prefix()),
+            Self::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.symbol())
+    }
+}
+
+/// What the kernel's symbols for system calls begin with.
+pub fn syscall_prefix() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "__x64_sys_",
+        "aarch64" => "__arm64_sys_",
+        _ => "sys_",
+    }
+}
+
+// === impl Mechanism ===
+
+impl Mechanism {
+    /// The name that people read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trampoline => "fentry",
+            Self::KprobeMulti => "kprobe.multi",
+            Self::Kprobe => "kprobe",
+            Self::Syscalls => "tp_btf/sys_enter",
+            Self::Equivalent => "equivalent",
+            Self::Tracepoint => "tracepoint",
+            Self::RawTracepoint => "raw_tp",
+        }
+    }
+}

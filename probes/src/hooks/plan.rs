@@ -1,0 +1,161 @@
+//! What the programs are told about hooks: the mirror of `bpf/hook/plan.h`, which explains how it works.
+
+use std::ops::BitOr;
+
+use crate::mirror::mirror;
+
+/// Words of a mask.
+pub const MASK_WORDS: usize = 8;
+/// Selectors that a hook can have.
+pub const SELECTORS: usize = 64 * MASK_WORDS;
+/// Values that a hook's table can look at or post.
+pub const VALUES: usize = 12;
+/// Dimensions that a hook's table can have.
+pub const DIMENSIONS: usize = 24;
+/// Arguments that a policy can post.
+pub const POST_ARGS: usize = 5;
+/// Bytes of text that can be compared from its start, an ending NUL included.
+pub const TEXT_KEY_BYTES: usize = 248;
+/// Bytes of text that can be compared from its end.
+pub const SUFFIX_BYTES: usize = 128;
+
+/// Where a value comes from: `enum value_source`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod source {
+    pub const ARG: u8 = 0;
+    pub const RETURN: u8 = 1;
+    pub const PID: u8 = 2;
+    pub const NAMESPACE_PID: u8 = 3;
+    pub const LINEAGE: u8 = 4;
+    pub const BINARY: u8 = 5;
+    pub const PARENT_BINARY: u8 = 6;
+    pub const NAMESPACE: u8 = 7;
+    pub const CAPABILITIES: u8 = 8;
+}
+
+/// How an argument is read: `enum value_type`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod value_type {
+    pub const NONE: u8 = 0;
+    pub const S8: u8 = 1;
+    pub const S16: u8 = 2;
+    pub const S32: u8 = 3;
+    pub const S64: u8 = 4;
+    pub const U8: u8 = 5;
+    pub const U16: u8 = 6;
+    pub const U32: u8 = 7;
+    pub const U64: u8 = 8;
+    pub const STRING: u8 = 9;
+    pub const BYTES: u8 = 10;
+    pub const IOVEC: u8 = 11;
+    pub const FD: u8 = 12;
+    pub const FILE: u8 = 13;
+    pub const PATH: u8 = 14;
+    pub const DENTRY: u8 = 15;
+    pub const FILENAME: u8 = 16;
+    pub const FOLLOWED: u8 = 17;
+    pub const BINPRM: u8 = 18;
+}
+
+/// How a value is looked up: `enum dimension_class`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod class {
+    pub const NUMBER: u8 = 0;
+    pub const PREFIX: u8 = 1;
+    pub const SUFFIX: u8 = 2;
+    pub const BITS: u8 = 3;
+    pub const FILE_TYPE: u8 = 4;
+    pub const PRESENT: u8 = 5;
+}
+
+/// What a matching selector does: `enum selector_flags`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod selector_flags {
+    pub const POST: u16 = 1 << 0;
+    pub const FOLLOW: u16 = 1 << 1;
+    pub const UNFOLLOW: u16 = 1 << 2;
+    pub const RETURN: u16 = 1 << 3;
+}
+
+/// `POST_LATE`: a buffer is read when the function has returned, as long as it says.
+pub const POST_LATE: u8 = 1;
+
+mirror! {
+    /// A set of selectors.
+    #[derive(PartialEq, Eq, Hash)]
+    "mask" Mask { words: [u64; MASK_WORDS], }
+
+    /// A value that a table looks at or posts.
+    #[derive(PartialEq, Eq)]
+    "value_spec" ValueSpec { source: u8, index: u8, kind: u8, size_arg: u8, most: u32, }
+
+    /// A value and how it is looked up.
+    "dimension" Dimension { value: u8, class: u8, late: u8, reserved: [u8; 5], miss: Mask, }
+
+    /// A hook's table.
+    "table" Table {
+        selectors: Mask, late: Mask, values: u8, dimensions: u8, follows: u8, reserved: [u8; 5],
+        value: [ValueSpec; VALUES], dimension: [Dimension; DIMENSIONS],
+    }
+
+    /// An argument that is posted.
+    "post_arg" PostArg { value: u8, flags: u8, number: u8, reserved: u8, }
+
+    /// A selector and what it does.
+    "selector" Selector {
+        policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
+        action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
+    }
+
+    /// Key of a selector.
+    "selector_key" SelectorKey { table: u32, selector: u32, }
+}
+
+// === impl Mask ===
+
+impl Mask {
+    /// The set of these selectors.
+    pub fn of(selectors: impl IntoIterator<Item = usize>) -> Self {
+        let mut mask = Self::default();
+        selectors.into_iter().for_each(|selector| mask.set(selector));
+        mask
+    }
+
+    /// Adds a selector; one beyond the last is nobody's.
+    pub fn set(&mut self, selector: usize) {
+        if let Some(word) = self.words.get_mut(selector / 64) {
+            *word |= 1 << (selector % 64);
+        }
+    }
+
+    /// Whether a selector is in the set.
+    pub fn has(&self, selector: usize) -> bool {
+        self.words.get(selector / 64).is_some_and(|word| word >> (selector % 64) & 1 == 1)
+    }
+}
+
+impl BitOr for Mask {
+    type Output = Self;
+
+    fn bitor(mut self, other: Self) -> Self {
+        self.words.iter_mut().zip(other.words).for_each(|(word, other)| *word |= other);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn layout_equals_the_headers() {
+        crate::mirror::check("hook/plan.h", LAYOUTS);
+    }
+
+    #[test]
+    fn masks() {
+        let mask = Mask::of([0, 64, 511, 512]);
+        assert!(mask.has(0) && mask.has(64) && mask.has(511) && !mask.has(512) && !mask.has(1));
+        assert_eq!(mask | Mask::of([1]), Mask::of([0, 1, 64, 511]));
+    }
+}

@@ -1,0 +1,126 @@
+//! An eBPF object of which each program serves many targets: relocated once, loaded once for each target.
+//!
+//! aya loads a program for one target. Here the object's maps are made, or taken from an object that was loaded
+//! before, and what is left is code that only lacks its target.
+
+use std::{
+    collections::{HashMap, HashSet},
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
+};
+
+use aya::maps::MapData;
+use aya_obj::Function;
+
+use crate::{
+    ProbeError,
+    lifecycle::Kernel,
+    sys::{self, ProgramSpec},
+};
+
+/// Maps by name, shared between objects.
+pub type Maps = HashMap<String, Arc<OwnedFd>>;
+
+/// A relocated object.
+pub struct Object {
+    functions: HashMap<String, Function>,
+    btf: OwnedFd,
+}
+
+// === impl Object ===
+
+impl Object {
+    /// Relocates an object. Maps that `maps` has by name are used, the others made and added.
+    ///
+    /// # Errors
+    /// The object can't be relocated to this kernel, or the kernel refuses a map.
+    pub fn load(
+        name: &'static str,
+        bytes: &[u8],
+        kernel: &Kernel,
+        maps: &mut Maps,
+    ) -> Result<Self, ProbeError> {
+        let failed = |what: String| ProbeError::Relocate { object: name, what };
+        let mut object = aya_obj::Object::parse(bytes).map_err(|error| failed(error.to_string()))?;
+        let features = aya::features();
+        let btf = match features.btf() {
+            Some(features) => {
+                let btf =
+                    object.fixup_and_sanitize_btf(features).map_err(|error| failed(error.to_string()))?;
+                btf.map(aya_obj::btf::Btf::to_bytes)
+            }
+            None => None,
+        };
+        let btf = btf.ok_or_else(|| failed("the kernel takes no type information".to_owned()))?;
+        let btf =
+            sys::load_btf(&btf).map_err(|source| ProbeError::Io { what: "load type information", source })?;
+        object.relocate_btf(&kernel.btf).map_err(|error| failed(chain(&error)))?;
+        for (map_name, map) in &object.maps {
+            if !maps.contains_key(map_name) {
+                let made = MapData::create(map.clone(), map_name, Some(btf.as_fd()))
+                    .map_err(|error| failed(format!("map {map_name}: {}", chain(&error))))?;
+                let fd = made.fd().as_fd().try_clone_to_owned();
+                let fd = fd.map_err(|source| ProbeError::Io { what: "keep a map", source })?;
+                maps.insert(map_name.clone(), Arc::new(fd));
+            }
+        }
+        let texts: HashSet<usize> = object.functions.keys().map(|(section, _)| *section).collect();
+        let definitions = object.maps.clone();
+        let placed = definitions.iter().filter_map(|(name, map)| {
+            let fd = maps.get(name)?;
+            Some((name.as_str(), fd.as_raw_fd(), map))
+        });
+        object.relocate_maps(placed, &texts).map_err(|error| failed(chain(&error)))?;
+        object.relocate_calls(&texts).map_err(|error| failed(chain(&error)))?;
+        object.sanitize_functions(features);
+        let functions = object
+            .programs
+            .iter()
+            .filter_map(|(name, program)| {
+                Some((name.clone(), object.functions.get(&program.function_key())?.clone()))
+            })
+            .collect();
+        Ok(Self { functions, btf })
+    }
+
+    /// Loads one of its programs for a target: `kind`, `attach` and `target` as in [`ProgramSpec`].
+    ///
+    /// # Errors
+    /// The kernel refuses it: the message has what the verifier said.
+    pub fn program(
+        &self,
+        name: &'static str,
+        kind: u32,
+        attach: u32,
+        target: u32,
+    ) -> Result<OwnedFd, ProbeError> {
+        let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
+        let functions = function.func_info.func_info_bytes();
+        let spec = ProgramSpec {
+            name,
+            kind,
+            attach,
+            target,
+            instructions: &function.instructions,
+            functions: (&functions, function.func_info_rec_size),
+            btf: self.btf(),
+        };
+        sys::load_program(&spec).map_err(|(source, log)| ProbeError::Refused { program: name, source, log })
+    }
+
+    fn btf(&self) -> BorrowedFd<'_> {
+        self.btf.as_fd()
+    }
+}
+
+/// An error and all its causes: the innermost says what it was.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(": ");
+        text.push_str(&error.to_string());
+        cause = error.source();
+    }
+    text
+}

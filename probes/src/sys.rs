@@ -1,0 +1,271 @@
+//! The bpf(2) commands that aya has no way to: one program for many targets, links with cookies.
+//!
+//! Field offsets are those of `union bpf_attr` in the kernel's include/uapi/linux/bpf.h.
+
+#![expect(unsafe_code, reason = "system calls that take pointers")]
+
+use std::{
+    ffi::{CStr, CString},
+    io,
+    os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
+};
+
+use aya_obj::generated::bpf_insn;
+
+/// Commands of bpf(2).
+mod command {
+    pub(super) const PROG_LOAD: u32 = 5;
+    pub(super) const RAW_TRACEPOINT_OPEN: u32 = 17;
+    pub(super) const BTF_LOAD: u32 = 18;
+    pub(super) const LINK_CREATE: u32 = 28;
+    pub(super) const ITER_CREATE: u32 = 33;
+}
+
+/// Types of program.
+pub mod program_type {
+    pub const KPROBE: u32 = 2;
+    pub const TRACEPOINT: u32 = 5;
+    pub const TRACING: u32 = 26;
+}
+
+/// Types of attachment.
+pub mod attach_type {
+    pub const TRACE_RAW_TP: u32 = 23;
+    pub const TRACE_FENTRY: u32 = 24;
+    pub const TRACE_FEXIT: u32 = 25;
+    pub const TRACE_ITER: u32 = 28;
+    pub const PERF_EVENT: u32 = 41;
+    pub const TRACE_KPROBE_MULTI: u32 = 42;
+    pub const NONE: u32 = 0;
+}
+
+/// `BPF_F_KPROBE_MULTI_RETURN`
+const KPROBE_MULTI_RETURN: u32 = 1;
+
+/// Bytes of a verifier's log that are kept.
+const LOG_BYTES: usize = 64 << 10;
+
+/// `union bpf_attr`, as words.
+#[repr(C, align(8))]
+struct Attr([u32; 36]);
+
+/// A program to load.
+#[derive(Debug)]
+pub struct ProgramSpec<'a> {
+    /// Shown by bpftool; the kernel keeps 15 characters.
+    pub name: &'a str,
+    /// One of [`program_type`].
+    pub kind: u32,
+    /// One of [`attach_type`]; `NONE` for those that need none.
+    pub attach: u32,
+    /// Type of the target in the kernel's BTF; 0 for none.
+    pub target: u32,
+    /// Its code.
+    pub instructions: &'a [bpf_insn],
+    /// `func_info` of its functions and the size of a record; the verifier needs it for global functions.
+    pub functions: (&'a [u8], usize),
+    /// The object's BTF in the kernel.
+    pub btf: BorrowedFd<'a>,
+}
+
+// === impl Attr ===
+
+impl Attr {
+    fn new() -> Self {
+        Self([0; 36])
+    }
+
+    fn set(&mut self, offset: usize, value: u32) {
+        self.0[offset / 4] = value;
+    }
+
+    fn set64(&mut self, offset: usize, value: u64) {
+        self.set(offset, value as u32);
+        self.set(offset + 4, (value >> 32) as u32);
+    }
+
+    fn set_pointer<T>(&mut self, offset: usize, value: *const T) {
+        self.set64(offset, value as u64);
+    }
+
+    /// Calls bpf(2) and takes the descriptor that it returns.
+    ///
+    /// # Safety
+    /// Every pointer in it must be valid for what the command reads or writes there.
+    unsafe fn call(&mut self, command: u32) -> io::Result<OwnedFd> {
+        // SAFETY: the attribute is as large as is said, and the caller vouches for its pointers.
+        let fd =
+            unsafe { libc::syscall(libc::SYS_bpf, command, std::ptr::from_mut(self), size_of::<Self>()) };
+        let fd = i32::try_from(fd).unwrap_or(-1);
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: the kernel has just made it for us.
+        Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    }
+}
+
+/// Loads type information.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    attr.set_pointer(0, btf.as_ptr());
+    attr.set(16, btf.len() as u32);
+    // SAFETY: `btf` outlives the call, which only reads it.
+    unsafe { attr.call(command::BTF_LOAD) }
+}
+
+/// Loads a program.
+///
+/// # Errors
+/// The kernel refuses it: the error, and what the verifier said.
+pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, String)> {
+    let license = c"Dual BSD/GPL";
+    let mut attr = Attr::new();
+    attr.set(0, spec.kind);
+    attr.set(4, spec.instructions.len() as u32);
+    attr.set_pointer(8, spec.instructions.as_ptr());
+    attr.set_pointer(16, license.as_ptr());
+    for (index, byte) in spec.name.bytes().take(15).enumerate() {
+        attr.0[12 + index / 4] |= u32::from(byte) << (8 * (index % 4));
+    }
+    attr.set(68, spec.attach);
+    attr.set(72, spec.btf.as_raw_fd() as u32);
+    attr.set(76, spec.functions.1 as u32);
+    attr.set_pointer(80, spec.functions.0.as_ptr());
+    attr.set(88, (spec.functions.0.len() / spec.functions.1.max(1)) as u32);
+    attr.set(108, spec.target);
+    // SAFETY: all that it points to outlives the call, which only reads it.
+    let error = match unsafe { attr.call(command::PROG_LOAD) } {
+        Ok(program) => return Ok(program),
+        Err(error) => error,
+    };
+    // Once more, to hear why: the log takes the verifier longer.
+    let mut log = vec![0_u8; LOG_BYTES];
+    attr.set(24, 1);
+    attr.set(28, LOG_BYTES as u32);
+    attr.set_pointer(32, log.as_mut_ptr());
+    // SAFETY: as above, and the log is as large as is said.
+    if let Ok(program) = unsafe { attr.call(command::PROG_LOAD) } {
+        return Ok(program);
+    }
+    let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+    let text = String::from_utf8_lossy(&log[..end]);
+    let last: Vec<_> = text.trim_end().rsplit('\n').take(4).collect();
+    Err((error, last.into_iter().rev().collect::<Vec<_>>().join("; ")))
+}
+
+/// Attaches a tracing program (fentry, fexit) with a cookie.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn link_tracing(program: BorrowedFd<'_>, attach: u32, cookie: u64) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    attr.set(0, program.as_raw_fd() as u32);
+    attr.set(8, attach);
+    attr.set64(24, cookie);
+    // SAFETY: there are no pointers.
+    unsafe { attr.call(command::LINK_CREATE) }
+}
+
+/// Begins an iteration: what the program writes is read from the descriptor.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn iterate(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    attr.set(0, link.as_raw_fd() as u32);
+    // SAFETY: there are no pointers.
+    unsafe { attr.call(command::ITER_CREATE) }
+}
+
+/// Attaches a program to its BTF tracepoint, or to the raw tracepoint of that name.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn open_raw_tracepoint(program: BorrowedFd<'_>, name: Option<&CStr>) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    attr.set_pointer(0, name.map_or(std::ptr::null(), CStr::as_ptr));
+    attr.set(8, program.as_raw_fd() as u32);
+    // SAFETY: the name outlives the call, which only reads it.
+    unsafe { attr.call(command::RAW_TRACEPOINT_OPEN) }
+}
+
+/// Attaches a program to a perf event with a cookie.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn link_perf_event(program: BorrowedFd<'_>, event: BorrowedFd<'_>, cookie: u64) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    attr.set(0, program.as_raw_fd() as u32);
+    attr.set(4, event.as_raw_fd() as u32);
+    attr.set(8, attach_type::PERF_EVENT);
+    attr.set64(16, cookie);
+    // SAFETY: there are no pointers.
+    unsafe { attr.call(command::LINK_CREATE) }
+}
+
+/// Attaches a program to the entry or the return of a kernel function by kprobe.multi.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn link_kprobe_multi(
+    program: BorrowedFd<'_>,
+    symbol: &CStr,
+    returns: bool,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    let symbols = [symbol.as_ptr()];
+    let cookies = [cookie];
+    let mut attr = Attr::new();
+    attr.set(0, program.as_raw_fd() as u32);
+    attr.set(8, attach_type::TRACE_KPROBE_MULTI);
+    attr.set(16, if returns { KPROBE_MULTI_RETURN } else { 0 });
+    attr.set(20, 1);
+    attr.set_pointer(24, symbols.as_ptr());
+    attr.set_pointer(40, cookies.as_ptr());
+    // SAFETY: both arrays have as many elements as is said, and outlive the call, which only reads them.
+    unsafe { attr.call(command::LINK_CREATE) }
+}
+
+/// Opens a perf event for a kprobe or kretprobe, or for a tracepoint.
+///
+/// # Errors
+/// The kernel has no such event, or refuses it.
+pub fn open_perf_event(kind: u32, config: u64, function: Option<&CString>) -> io::Result<OwnedFd> {
+    /// `PERF_FLAG_FD_CLOEXEC`
+    const CLOSE_ON_EXEC: u64 = 8;
+    /// `PERF_ATTR_SIZE_VER1`: up to config2.
+    const SIZE: u32 = 72;
+    let mut attr = [0_u32; 32];
+    attr[0] = kind;
+    attr[1] = SIZE;
+    (attr[2], attr[3]) = (config as u32, (config >> 32) as u32);
+    // sample_period; wakeup_events
+    attr[4] = 1;
+    attr[12] = 1;
+    let name = function.map_or(0, |function| function.as_ptr() as u64);
+    (attr[14], attr[15]) = (name as u32, (name >> 32) as u32);
+    // SAFETY: the attribute is as large as is said, and the name outlives the call.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, CLOSE_ON_EXEC) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Enables a perf event.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn enable_perf_event(event: &impl AsFd) -> io::Result<()> {
+    /// `PERF_EVENT_IOC_ENABLE`
+    const ENABLE: libc::c_ulong = 0x2400;
+    // SAFETY: it takes no pointer.
+    let result = unsafe { libc::ioctl(event.as_fd().as_raw_fd(), ENABLE as _, 0) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}

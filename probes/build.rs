@@ -1,5 +1,7 @@
 //! Compiles the BPF objects with clang; they are embedded in the library.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "how a build script fails")]
+
 use std::{env, path::Path, process::Command};
 
 const OBJECTS: [&str; 7] =

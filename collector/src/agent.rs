@@ -31,12 +31,14 @@ use trigon_exporters::{
 };
 use trigon_probes::{
     heap,
-    lifecycle::{Kernel, Lifecycle, Mechanism, Options},
+    hooks::{Hooks, Mechanism},
+    lifecycle::{self, Kernel, Lifecycle, Options},
     ring::Stop,
 };
 
 use crate::{
     config::Effective,
+    policy::{compile::Host, engine::Engine, matches::Sources, model::Policy},
     router::Router,
     tracker::{Tracker, bootstrap, clock::Clock},
 };
@@ -59,7 +61,7 @@ struct WaysOut {
 ///
 /// # Errors
 /// Says what stopped it, and what to do.
-pub fn run(settings: Effective, format: Option<Format>) -> Result<(), AgentError> {
+pub fn run(settings: Effective, format: Option<Format>, policies: Vec<Policy>) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("trigon-io")
@@ -70,7 +72,7 @@ pub fn run(settings: Effective, format: Option<Format>) -> Result<(), AgentError
     let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
     // The kernel's type information takes more memory than all the rest of the agent, and serves only here.
     let kernel = Kernel::read()?;
-    let agent = Agent::start(&runtime, &settings, format, listener, &kernel)?;
+    let agent = Agent::start(&runtime, &settings, format, listener, &kernel, policies)?;
     drop(kernel);
     heap::release_freed();
     runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout))
@@ -84,6 +86,8 @@ struct Agent {
     ways_out: Vec<(&'static str, JoinHandle<()>)>,
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
+    // Keeps the policies' hooks attached.
+    _engine: Option<Engine>,
 }
 
 // === impl Agent ===
@@ -95,6 +99,7 @@ impl Agent {
         format: Option<Format>,
         listener: TcpListener,
         kernel: &Kernel,
+        policies: Vec<Policy>,
     ) -> Result<Self, AgentError> {
         let limits = &settings.config.limits;
         let registry = Registry::new();
@@ -108,7 +113,7 @@ impl Agent {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
             join_env: settings.config.trace.join_env,
-            mechanism: Mechanism::Best,
+            mechanism: lifecycle::Mechanism::Best,
         };
         // Attached first, read then: what happens meanwhile waits in the ring buffer.
         let (lifecycle, ring) = Lifecycle::attach(&options, kernel)?;
@@ -127,6 +132,8 @@ impl Agent {
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
+        let host = Host { namespaces: found.host };
+        let engine = load(policies, &lifecycle, kernel, host, tracker.sources())?;
         let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
         let mut ways_out = WaysOut::default();
         ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
@@ -144,7 +151,7 @@ impl Agent {
         let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss, state_file);
         let (reader, reader_ended) = reader.spawn()?;
         readiness.set_ready();
-        Ok(Self { reader, stop, reader_ended, ways_out: ways_out.tasks, give_up, readiness })
+        Ok(Self { reader, stop, reader_ended, ways_out: ways_out.tasks, give_up, readiness, _engine: engine })
     }
 
     /// Waits for a signal, or for the reader's end, and stops everything in order.
@@ -181,6 +188,33 @@ impl Agent {
             Err(_) => Err(AgentError::Panic),
         }
     }
+}
+
+/// Loads the policies of the command line; without any, nothing that policies need is in the kernel.
+fn load(
+    policies: Vec<Policy>,
+    lifecycle: &Lifecycle,
+    kernel: &Kernel,
+    host: Host,
+    sources: Sources,
+) -> Result<Option<Engine>, AgentError> {
+    if policies.is_empty() {
+        return Ok(None);
+    }
+    let mut engine = Engine::new(Hooks::new(lifecycle, kernel)?, host, sources);
+    for policy in policies {
+        let name = policy.name.clone();
+        engine
+            .add(policy, kernel)
+            .map_err(|source| AgentError::PolicyLoad { policy: name, source: Box::new(source) })?;
+    }
+    for status in engine.list() {
+        for (hook, mechanism) in status.hooks {
+            let mechanism = mechanism.map_or("missing", Mechanism::as_str);
+            info!(policy = status.name, hook, mechanism, "policy loaded");
+        }
+    }
+    Ok(Some(engine))
 }
 
 fn serve(
@@ -234,7 +268,8 @@ impl WaysOut {
     ) -> Result<(), AgentError> {
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
-        let (sender, receiver) = sink::queue(capacity, loss.counter("queue", "stdout_full"), |_| true);
+        let (sender, receiver) =
+            sink::queue(capacity, loss.counter("queue", "stdout_full"), stdout::has_line);
         let lost = stdout::Lost::new(loss);
         let (done, ended) = tokio::sync::oneshot::channel();
         thread::Builder::new()

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod policy;
 pub mod run;
 
 /// See every process on this machine, as OpenTelemetry logs, spans and Prometheus metrics.
@@ -18,4 +19,6 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: attach to the kernel and export what happens, until it is told to stop.
     Run(run::Arguments),
+    /// Look after tracing policies.
+    Policy(policy::Arguments),
 }

@@ -6,5 +6,6 @@ pub mod agent;
 pub mod cli;
 pub mod config;
 pub mod enrich;
+pub mod policy;
 pub mod router;
 pub mod tracker;

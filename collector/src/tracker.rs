@@ -13,11 +13,15 @@ use trigon_probes::record::{
     self, ExecKey, ExecRecord, ExitRecord, Fork, Record, TaskFacts, flags, task_flags,
 };
 
-use crate::enrich::Cgroups;
+use crate::{
+    enrich::Cgroups,
+    policy::matches::{Sources, hook_of},
+};
 use clock::Clock;
 use state::Predecessor;
 use table::{Entry, Table};
-use text::{first_args, push_escaped, trim_cut};
+pub(crate) use text::push_escaped;
+use text::{first_args, trim_cut};
 use trace::{Rules, Subject, parse_traceparent};
 
 pub mod bootstrap;
@@ -44,6 +48,7 @@ pub struct Tracker {
     /// Until when, on the boot clock, processes were read from /proc.
     adopted_until: u64,
     predecessor: Predecessor,
+    sources: Sources,
 }
 
 /// What the tracker is told to do.
@@ -110,12 +115,18 @@ impl Tracker {
             scratch: Scratch::default(),
             adopted_until: 0,
             predecessor: Predecessor::default(),
+            sources: Sources::default(),
         }
     }
 
     /// The table, for those who ask how it is.
     pub fn table(&self) -> &Table {
         &self.table
+    }
+
+    /// The hooks that records name, shared with whoever loads policies.
+    pub fn sources(&self) -> Sources {
+        self.sources.clone()
     }
 
     /// What was counted so far.
@@ -140,7 +151,8 @@ impl Tracker {
                 None
             }
             // They come from the iterator, which `bootstrap` reads.
-            Record::Task(_) | Record::Hook(_) => None,
+            Record::Hook(hook) => self.hook(&hook, observed),
+            Record::Task(_) => None,
         }
     }
 
@@ -228,6 +240,19 @@ impl Tracker {
             process,
             kind: Kind::Exit(exit_of(exit)),
         })
+    }
+
+    fn hook(&mut self, record: &record::Hook<'_>, observed: Timestamp) -> Option<Event> {
+        // A policy that was deleted a moment ago may have records on their way still.
+        let source = self.sources.get(record.fixed.policy_hook)?;
+        let id = id_of(record.fixed.key);
+        let process = match self.table.get(id) {
+            Some(entry) => Arc::clone(&entry.process),
+            None => self.missed(id, previous_image(record.fixed.key), 0, 0, &[]),
+        };
+        let time = self.clock.at(record.fixed.header.time);
+        let kind = Kind::Hook(hook_of(record, source));
+        Some(Event { time, observed, parent: self.parent(&process), process, kind })
     }
 
     /// Enters an execution of which only this much is known.

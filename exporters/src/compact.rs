@@ -1,7 +1,7 @@
 //! The compact line, for people: one event, one line, and nothing on it that a terminal would obey.
 //!
-//! `[timestamp ]🚀 process NODE BINARY ARGUMENTS`, `[timestamp ]💥 exit    NODE BINARY ARGUMENTS STATUS|SIGNAL`, and at
-//! the right edge `🛑 CAP_SYS_ADMIN` where the process holds that capability; as `tetra getevents -o compact`.
+//! `[timestamp ]🚀 process NODE BINARY ARGUMENTS`, `[timestamp ]💥 exit    NODE BINARY ARGUMENTS STATUS|SIGNAL`, for what
+//! policies ask for a sign and a word of its own as `[timestamp ]📚 read    NODE BINARY PATH BYTES`, and at the right edge `🛑 CAP_SYS_ADMIN` where the process holds that capability; as `tetra getevents -o compact`.
 
 use std::fmt::{Display, Write as _};
 
@@ -13,6 +13,7 @@ use crate::{
     text::moment,
 };
 
+mod hook;
 mod quote;
 #[cfg(test)]
 mod tests;
@@ -56,22 +57,31 @@ impl CompactWriter {
         Self { node: node.into(), timestamps, line: Line { color, ..Line::default() } }
     }
 
-    /// Appends one event and a newline.
+    /// Appends one event and a newline; nothing for a descriptor, whose opening and closing are events of their own.
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
+        if matches!(event.kind, Kind::Descriptor(_)) {
+            return;
+        }
         let line = &mut self.line;
         line.clear();
         if self.timestamps {
             line.word(None, format_args!("{:.9}", moment(event.time)));
         }
         let process = &event.process;
-        match event.kind {
+        match &event.kind {
             Kind::Exec(_) => line.word(None, "🚀 process"),
             Kind::Exit(_) => line.word(None, "💥 exit   "),
+            Kind::Hook(hook) => line.word(None, hook::head(hook)),
+            Kind::Descriptor(_) => {}
         }
         line.word(GREEN, Quoted(&self.node));
         line.word(MAGENTA, Quoted(process.image.binary()));
-        process.image.args().skip(1).for_each(|arg| line.word(CYAN, Quoted(arg)));
-        if let Kind::Exit(exit) = event.kind {
+        if let Kind::Hook(hook) = &event.kind {
+            hook::tail(hook, line);
+        } else {
+            process.image.args().skip(1).for_each(|arg| line.word(CYAN, Quoted(arg)));
+        }
+        if let Kind::Exit(exit) = &event.kind {
             match exit.signal {
                 0 => line.word(RED, exit.code),
                 signal => line.word(RED, names::signal(signal)),

@@ -4,6 +4,8 @@
 //! left out, 64-bit integers are strings, wrapped 32-bit ones are numbers and shown even when 0, enums are
 //! names. What Trigon knows beyond that stands under the key `trigon` of the event's own object.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use crate::{
@@ -14,12 +16,15 @@ use crate::{
 
 mod escape;
 mod facts;
+mod hook;
+mod permission;
 mod process;
 mod scalar;
 #[cfg(test)]
 mod tests;
 
 use facts::Facts;
+use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
 use scalar::{Id, Time};
 
@@ -39,13 +44,24 @@ struct Context<'a> {
 
 #[derive(Serialize)]
 struct Line<'a> {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process_exec: Option<ExecLine<'a>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    process_exit: Option<ExitLine<'a>>,
+    #[serde(flatten)]
+    event: Body<'a>,
     #[serde(skip_serializing_if = "str::is_empty")]
     node_name: &'a str,
     time: Time,
+}
+
+/// The event's own object, under the name of its kind.
+#[derive(Serialize)]
+enum Body<'a> {
+    #[serde(rename = "process_exec")]
+    Exec(ExecLine<'a>),
+    #[serde(rename = "process_exit")]
+    Exit(ExitLine<'a>),
+    #[serde(rename = "process_kprobe")]
+    Kprobe(KprobeLine<'a>),
+    #[serde(rename = "process_tracepoint")]
+    Tracepoint(TracepointLine<'a>),
 }
 
 #[derive(Serialize)]
@@ -81,13 +97,22 @@ impl JsonWriter {
         Self { node: node.into(), host }
     }
 
-    /// Appends one event and a newline.
+    /// Appends one event and a newline; nothing for a descriptor, which is a span and no event of Tetragon's.
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         let context = Context { node: &self.node, host: &self.host };
-        match &event.kind {
-            Kind::Exec(_) => context.exec(event, out),
-            Kind::Exit(exit) => context.exit(event, exit, out),
-        }
+        let signal = match &event.kind {
+            Kind::Exit(exit) => names::signal(exit.signal),
+            _ => Cow::default(),
+        };
+        let body = match &event.kind {
+            Kind::Exec(_) => Body::Exec(context.exec(event)),
+            Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
+            Kind::Hook(hook) => context.hook(event, hook),
+            Kind::Descriptor(_) => return,
+        };
+        let line = Line { event: body, node_name: &self.node, time: Time(event.time) };
+        // Neither writing to a Vec nor these types can fail.
+        let _ = line.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, escape::Printable));
         out.push(b'\n');
     }
 }
@@ -95,36 +120,21 @@ impl JsonWriter {
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    fn exec(self, event: &'a Event, out: &mut Vec<u8>) {
+    fn exec(self, event: &'a Event) -> ExecLine<'a> {
         let mut process = Process::new(self, &event.process);
         process.binary_properties = BinaryProperties::of(&event.process);
-        let parent = self.parent(event);
-        let trigon = Facts::new(&event.process);
-        self.line(event, Some(ExecLine { process, parent, trigon }), None, out);
+        ExecLine { process, parent: self.parent(event), trigon: Facts::new(&event.process) }
     }
 
-    fn exit(self, event: &'a Event, exit: &Exit, out: &mut Vec<u8>) {
-        let line = ExitLine {
+    fn exit(self, event: &'a Event, exit: &Exit, signal: &'a str) -> ExitLine<'a> {
+        ExitLine {
             process: Process::new(self, &event.process),
             parent: self.parent(event),
-            signal: &names::signal(exit.signal),
+            signal,
             status: exit.code,
             time: Time(event.time),
             trigon: Facts::new(&event.process).with_exit(exit),
-        };
-        self.line(event, None, Some(line), out);
-    }
-
-    fn line(
-        self,
-        event: &Event,
-        process_exec: Option<ExecLine<'_>>,
-        process_exit: Option<ExitLine<'_>>,
-        out: &mut Vec<u8>,
-    ) {
-        let line = Line { process_exec, process_exit, node_name: self.node, time: Time(event.time) };
-        // Neither writing to a Vec nor these types can fail.
-        let _ = line.serialize(&mut serde_json::Serializer::with_formatter(out, escape::Printable));
+        }
     }
 
     fn parent(self, event: &'a Event) -> Option<Process<'a>> {

@@ -1,6 +1,7 @@
 //! What the agent counts, for Prometheus.
 
 pub mod agent;
+mod capped;
 pub mod config;
 pub mod families;
 pub mod http;

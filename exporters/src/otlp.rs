@@ -1,4 +1,5 @@
-//! OpenTelemetry: a log record for every event, and a span for every execution when it ends, sent by OTLP.
+//! OpenTelemetry: a log record for every event, and a span for every execution when it ends and for every file that a
+//! policy followed when it is closed, sent by OTLP.
 //!
 //! ```text
 //! events ─► batcher ─► sealed batches ─► delivery ─► endpoint
@@ -44,6 +45,7 @@ pub mod config;
 mod delivery;
 mod display;
 mod grpc;
+mod hook;
 mod http;
 mod logs;
 mod metrics;
@@ -51,6 +53,7 @@ mod queue;
 mod resource;
 mod retry;
 pub mod settings;
+mod span_events;
 mod spans;
 #[cfg(test)]
 mod tests;
@@ -61,7 +64,7 @@ mod wire;
 pub enum Signal {
     /// A log record for every event.
     Logs,
-    /// A span for every execution that ended.
+    /// A span for every execution that ended, and for every followed file that was closed.
     Spans,
 }
 
@@ -130,8 +133,8 @@ impl Signal {
     /// Which events make something of this signal.
     fn concerns(self) -> fn(&Event) -> bool {
         match self {
-            Self::Logs => |event| Self::Logs.has_record(event),
-            Self::Spans => |event| Self::Spans.has_record(event),
+            Self::Logs => |event| Self::Logs.makes(event),
+            Self::Spans => |event| Self::Spans.makes(event),
         }
     }
 
@@ -205,7 +208,7 @@ impl Encoding {
         events.close();
         let mut counts = Counts::default();
         while let Some(chunk) = events.recv().await {
-            let lost = chunk.iter().filter(|event| self.signal.has_record(event));
+            let lost = chunk.iter().filter(|event| self.signal.makes(event));
             lost.for_each(|event| counts.add(event.event_type()));
         }
         counts.lose(&self.losses.shutdown);

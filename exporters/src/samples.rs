@@ -11,10 +11,12 @@ use crate::{
     names::CAP_SYS_ADMIN,
 };
 
+pub(crate) mod hooks;
+
 pub(crate) const NODE: &str = "node-1";
 
 /// 2026-08-17T12:00:00Z.
-const EPOCH: u64 = 1_786_968_000_000_000_000;
+pub(crate) const EPOCH: u64 = 1_786_968_000_000_000_000;
 
 /// All that capabilities(7) knows: bits 0 to 40.
 const ALL_CAPABILITIES: u64 = (1 << 41) - 1;
@@ -76,7 +78,7 @@ pub(crate) fn parent() -> Arc<Process> {
     Arc::new(init)
 }
 
-fn event(process: Process, kind: Kind) -> Event {
+pub(crate) fn event(process: Process, kind: Kind) -> Event {
     Event {
         time: Timestamp(EPOCH + 123_456_789),
         observed: Timestamp(EPOCH + 124_000_000),
@@ -148,6 +150,9 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
         ("many_arguments", exec(truncated(process(302, image("/bin/echo", &many))))),
         ("no_parent", Event { parent: None, ..exec(orphan()) }),
     ]
+    .into_iter()
+    .chain(hooks::table())
+    .collect()
 }
 
 fn root_shell() -> Process {

@@ -10,7 +10,7 @@ use std::{
 
 use crate::{
     compact::CompactWriter,
-    event::{Event, EventType, Namespaces},
+    event::{Event, EventType, Kind, Namespaces},
     json::JsonWriter,
     metrics::{Loss, LossCounter},
     sink::{Chunk, QueueReceiver},
@@ -101,6 +101,11 @@ pub fn run(mut receiver: QueueReceiver, format: Format, context: Context, out: i
     }
 }
 
+/// Whether there is a line for this event.
+pub fn has_line(event: &Event) -> bool {
+    !matches!(event.kind, Kind::Descriptor(_))
+}
+
 /// Standard output without the line buffer of [`std::io::Stdout`], which hides how much of a failed write came out.
 ///
 /// # Errors
@@ -156,7 +161,7 @@ impl Pending {
 
 impl<W: Write> Output<W> {
     fn take(&mut self, chunk: &Chunk, encoder: &mut Encoder, pending: &mut Pending) {
-        for event in chunk.iter() {
+        for event in chunk.iter().filter(|event| has_line(event)) {
             if self.closed {
                 self.lost.closed.lose(event.event_type());
                 continue;

@@ -1,12 +1,20 @@
 //! Text as the lines for people and programs show it.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use crate::event::{Image, Timestamp};
+use crate::event::{Image, Timestamp, Value};
 
 /// Arguments as one text, without `argv[0]`: in double quotes where one is empty or holds a space.
 #[derive(Clone, Copy)]
 pub(crate) struct Arguments<'a>(pub &'a Image);
+
+/// A value of a call, of bounded length: what is longer than [`VALUE_LIMIT`] ends in `…`. Bytes that are no UTF-8 are
+/// shown as `\xNN`.
+#[derive(Clone, Copy)]
+pub(crate) struct Shown<'a>(pub &'a Value);
+
+/// Bytes of a value that are shown.
+pub(crate) const VALUE_LIMIT: usize = 1024;
 
 /// Whether a terminal shows this character as itself: letters, marks, numbers, punctuation, symbols and the
 /// space. Controls, bidirectional and other format characters, private and unassigned ones are not.
@@ -50,6 +58,48 @@ impl fmt::Display for Arguments<'_> {
     }
 }
 
+// === impl Shown ===
+
+impl fmt::Display for Shown<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Value::Int(number) => number.fmt(f),
+            Value::UInt(number) => number.fmt(f),
+            Value::Long(number) => number.fmt(f),
+            Value::Size(number) => number.fmt(f),
+            Value::Text { text, truncated } => beginning(text, *truncated, f),
+            Value::File(file) => f.write_str(&ending(&file.path, VALUE_LIMIT)),
+            Value::Path { path, .. } => f.write_str(&ending(path, VALUE_LIMIT)),
+            Value::Bytes { data, size } => bytes(data, *size, f),
+        }
+    }
+}
+
+fn beginning(text: &str, truncated: bool, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let end = text.floor_char_boundary(VALUE_LIMIT);
+    f.write_str(&text[..end])?;
+    f.write_str(if truncated || end < text.len() { "…" } else { "" })
+}
+
+fn bytes(data: &[u8], size: u64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    // Each may be shown as four characters.
+    let shown = &data[..data.len().min(VALUE_LIMIT / 4)];
+    for chunk in shown.utf8_chunks() {
+        f.write_str(chunk.valid())?;
+        chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+    }
+    f.write_str(if size > shown.len() as u64 { "…" } else { "" })
+}
+
+/// The end of a path, which tells most, where it is longer than `limit` bytes.
+pub(crate) fn ending(path: &str, limit: usize) -> Cow<'_, str> {
+    if path.len() <= limit {
+        return Cow::Borrowed(path);
+    }
+    let start = path.ceil_char_boundary(path.len() - limit);
+    Cow::Owned(format!("…{}", &path[start..]))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -59,5 +109,32 @@ mod tests {
         "aZ~ é日本🚀e\u{301}«€\u{fffd}".chars().for_each(|c| assert!(is_printable(c), "{c:?}"));
         let hidden = "\0\n\r\t\x1b\x7f\u{85}\u{9b}\u{a0}\u{ad}\u{200b}\u{200e}\u{2028}\u{202e}\u{2066}\u{feff}\u{e000}\u{10ffff}";
         hidden.chars().for_each(|c| assert!(!is_printable(c), "{c:?}"));
+    }
+
+    #[test]
+    fn values_are_shown_bounded() {
+        let shown = |value: Value| Shown(&value).to_string();
+        let bytes = |data: &[u8], size| Value::Bytes { data: data.into(), size };
+        assert_eq!(shown(Value::Int(-1)), "-1");
+        assert_eq!(shown(Value::Size(u64::MAX)), "18446744073709551615");
+        assert_eq!(shown(bytes(b"caf\xc3\xa9\xff\0", 7)), "café\\xff\0");
+        assert_eq!(shown(bytes(b"ab", 9)), "ab…");
+        assert_eq!(shown(Value::Text { text: "a".into(), truncated: true }), "a…");
+        for value in [
+            bytes(&[0xff; 100_000], 100_000),
+            bytes("é".repeat(50_000).as_bytes(), 1 << 40),
+            Value::Text { text: "é".repeat(50_000).into(), truncated: false },
+            Value::Path { path: "é".repeat(50_000).into(), truncated: true, deleted: false },
+        ] {
+            let text = shown(value);
+            assert!(text.len() <= VALUE_LIMIT + '…'.len_utf8() && text.contains('…'), "{}", text.len());
+        }
+    }
+
+    #[test]
+    fn of_a_long_path_the_end_is_kept() {
+        assert_eq!(ending("/a/b", 4), "/a/b");
+        assert_eq!(ending("/a/b/c", 4), "…/b/c");
+        assert_eq!(ending("日本", 4), "…本");
     }
 }

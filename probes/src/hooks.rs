@@ -26,7 +26,7 @@ pub use maps::TablePlan;
 pub use processes::Lineage;
 
 /// What a hook is on.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
     /// A function of the kernel, by its symbol.
     Function(String),

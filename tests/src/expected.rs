@@ -99,7 +99,10 @@ impl Executions {
     /// The one execution with this part.
     pub fn role(&self, role: &str) -> &Execution {
         let mut found = self.all.iter().filter(|execution| execution.fact.role == role);
-        found.next().filter(|_| found.next().is_none()).unwrap_or_else(|| panic!("not one {role:?} in {self:#?}"))
+        found
+            .next()
+            .filter(|_| found.next().is_none())
+            .unwrap_or_else(|| panic!("not one {role:?} in {self:#?}"))
     }
 
     /// The execution that started this one, where it is the workload's.
@@ -118,7 +121,8 @@ impl Executions {
         let wanted: Vec<_> = exec.into_iter().chain(exit).collect();
         assert_eq!(said, wanted, "what the agent said about {fact:?}, in order");
         if let Some(start) = fact.start {
-            let images = self.all.iter().filter(|other| other.id.pid == id.pid && other.id.ktime < id.ktime).count();
+            let images =
+                self.all.iter().filter(|other| other.id.pid == id.pid && other.id.ktime < id.ktime).count();
             let of_process = id.ktime - if replaced.is_some() { images as u64 } else { 0 };
             assert_eq!(of_process / TICK, start, "start of {fact:?} as the kernel tells it");
         }
@@ -176,7 +180,9 @@ impl Executions {
         // The end of an execution is its exit, or the exec of the image that replaced it.
         let next = self.all.iter().find(|other| other.replaced == Some(*id));
         let ending = match next {
-            Some(next) => sightings.iter().find(|sighting| sighting.id == next.id && sighting.what == What::Exec),
+            Some(next) => {
+                sightings.iter().find(|sighting| sighting.id == next.id && sighting.what == What::Exec)
+            }
             None => of_it().find(|sighting| sighting.what != What::Exec),
         };
         assert_eq!(Some(record.end_time_unix_nano), ending.map(|sighting| sighting.time), "end of {fact:?}");
@@ -190,7 +196,11 @@ impl Executions {
             if self.is_root(execution) {
                 assert!(record.parent_span_id.is_empty(), "a root has no parent: {record:?}");
                 let links: Vec<_> = record.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
-                assert_eq!(links, [(&above.record.trace_id, &parent_span)], "a root links to where it came from");
+                assert_eq!(
+                    links,
+                    [(&above.record.trace_id, &parent_span)],
+                    "a root links to where it came from"
+                );
             } else {
                 assert_eq!(record.parent_span_id, parent_span, "parent span of {fact:?}");
                 assert!(record.links.is_empty(), "{record:?}");

@@ -27,7 +27,8 @@ impl Exposition {
     /// # Panics
     /// Where a line is malformed.
     pub fn parse(text: &str) -> Self {
-        let samples = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(Sample::parse);
+        let samples =
+            text.lines().filter(|line| !line.is_empty() && !line.starts_with('#')).map(Sample::parse);
         Self { text: text.to_owned(), samples: samples.collect() }
     }
 
@@ -38,7 +39,10 @@ impl Exposition {
 
     /// The labels of the samples of `name` that hold all of `labels` and are not zero.
     pub fn labels(&self, name: &str, labels: &[(&str, &str)]) -> Vec<&Labels> {
-        self.matching(name, labels).filter(|sample| sample.value != 0.0).map(|sample| &sample.labels).collect()
+        self.matching(name, labels)
+            .filter(|sample| sample.value != 0.0)
+            .map(|sample| &sample.labels)
+            .collect()
     }
 
     /// Whether there is a sample of `name`.
@@ -49,7 +53,9 @@ impl Exposition {
     fn matching(&self, name: &str, labels: &[(&str, &str)]) -> impl Iterator<Item = &Sample> {
         let holds = move |sample: &&Sample| {
             sample.name == name
-                && labels.iter().all(|(key, value)| sample.labels.get(*key).is_some_and(|found| found == value))
+                && labels
+                    .iter()
+                    .all(|(key, value)| sample.labels.get(*key).is_some_and(|found| found == value))
         };
         self.samples.iter().filter(holds)
     }

@@ -21,8 +21,10 @@ impl Line {
     /// # Panics
     /// Where it isn't an object with one event.
     pub fn parse(line: &str) -> Self {
-        let whole: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON: {line:?}: {error}"));
-        let event = whole.as_object().and_then(|object| object.iter().find(|(key, _)| key.starts_with("process_")));
+        let whole: Value =
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("no JSON: {line:?}: {error}"));
+        let event =
+            whole.as_object().and_then(|object| object.iter().find(|(key, _)| key.starts_with("process_")));
         let (kind, event) = event.unwrap_or_else(|| panic!("no event: {line:?}"));
         let (kind, event) = (kind.clone(), event.clone());
         Self { kind, event, whole }

@@ -31,9 +31,14 @@ fn program(variable: &str, name: &str) -> PathBuf {
     let path = std::env::var_os(variable).map(PathBuf::from).unwrap_or_else(|| {
         let here = std::env::current_exe().expect("read the path of this test");
         let folder = here.parent().expect("a test lies in a folder");
-        let profile = if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
+        let profile =
+            if folder.ends_with("deps") { folder.parent().expect("deps lies in a folder") } else { folder };
         profile.join(name)
     });
-    assert!(path.exists(), "{} is not there: build it first (cargo build -p trigon -p trigon-tests)", path.display());
+    assert!(
+        path.exists(),
+        "{} is not there: build it first (cargo build -p trigon -p trigon-tests)",
+        path.display()
+    );
     path
 }

@@ -75,8 +75,8 @@ impl Rig {
     pub fn check_done(&self, workload: &Workload, done: &Done) -> Said {
         let (tag, counts) = (workload.tag(), Counts::of(done));
         self.receiver.until(&format!("{counts:?} of {tag}"), |received| {
-            let enough =
-                received.logs_of(tag).len() >= counts.events() && received.spans_of(tag).len() >= counts.spans;
+            let enough = received.logs_of(tag).len() >= counts.events()
+                && received.spans_of(tag).len() >= counts.spans;
             enough.then_some(())
         });
         let received = self.receiver.received();
@@ -100,7 +100,8 @@ impl Rig {
             let of_type = metrics.labels("trigon_events_total", &[("type", kind)]);
             let ours = of_type.into_iter().filter_map(|labels| labels.get("binary"));
             let ours = ours.filter(|binary| binary.contains(workload.tag()));
-            ours.map(|binary| metrics.sum("trigon_events_total", &[("type", kind), ("binary", binary)])).sum::<f64>()
+            ours.map(|binary| metrics.sum("trigon_events_total", &[("type", kind), ("binary", binary)]))
+                .sum::<f64>()
         };
         assert_eq!(count("PROCESS_EXEC"), counts.execs as f64, "{metrics}");
         assert_eq!(count("PROCESS_EXIT"), counts.exits as f64, "{metrics}");

@@ -46,7 +46,9 @@ impl Rotel {
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("trigon-rotel-").tempdir().expect("make a folder");
         let (grpc, http) = (place::free_address(), place::free_address());
-        let log = || File::options().create(true).append(true).open(folder.path().join("log")).expect("make its log");
+        let log = || {
+            File::options().create(true).append(true).open(folder.path().join("log")).expect("make its log")
+        };
         let child = Command::new(find().expect("rotel is installed"))
             .args(["start", "--exporter", "blackhole", "--debug-log", "traces", "--debug-log", "logs"])
             .args(["--debug-log-verbosity", "detailed"])
@@ -82,7 +84,8 @@ impl Rotel {
 
     /// What it has received, as it writes it down.
     fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_else(|error| format!("(no log: {error})"))
+        std::fs::read_to_string(self.folder.path().join("log"))
+            .unwrap_or_else(|error| format!("(no log: {error})"))
     }
 }
 
@@ -104,11 +107,16 @@ fn records(log: &str, wanted: Kind, text: &str) -> Vec<Record> {
             inside = true;
         } else if line.starts_with("Resource") || line.starts_with("Scope") {
             inside = false;
-        } else if let (true, Some((_, record)), Some((name, value))) = (inside, records.last_mut(), line.split_once(": "))
+        } else if let (true, Some((_, record)), Some((name, value))) =
+            (inside, records.last_mut(), line.split_once(": "))
         {
             record.insert(name.trim_start_matches([' ', '-', '>']).trim_end().to_owned(), value.to_owned());
         }
     }
     let holds = |record: &Record| record.values().any(|value| value.contains(text));
-    records.into_iter().filter(|(kind, record)| *kind == wanted && holds(record)).map(|(_, record)| record).collect()
+    records
+        .into_iter()
+        .filter(|(kind, record)| *kind == wanted && holds(record))
+        .map(|(_, record)| record)
+        .collect()
 }

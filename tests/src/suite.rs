@@ -90,7 +90,9 @@ fn guarded(test: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
     match outcome.recv_timeout(HUNG) {
         Ok(result) => result.map_err(Failed::from),
         Err(RecvTimeoutError::Timeout) => Err(format!("still running after {} s", HUNG.as_secs()).into()),
-        Err(RecvTimeoutError::Disconnected) => Err(format!("the test's thread died: {:?}", runner.join()).into()),
+        Err(RecvTimeoutError::Disconnected) => {
+            Err(format!("the test's thread died: {:?}", runner.join()).into())
+        }
     }
 }
 
@@ -113,9 +115,9 @@ impl Need {
                 Some("needs a kernel with BTF (/sys/kernel/btf/vmlinux)".into())
             }
             Self::Kernel => None,
-            Self::Prometheus => {
-                prometheus::find().is_none().then(|| "needs the program `prometheus` (scripts/setup test)".into())
-            }
+            Self::Prometheus => prometheus::find()
+                .is_none()
+                .then(|| "needs the program `prometheus` (scripts/setup test)".into()),
             Self::Rotel => {
                 rotel::find().is_none().then(|| "needs rotel in .cache/rotel (scripts/setup test)".into())
             }

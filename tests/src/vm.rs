@@ -60,7 +60,9 @@ pub fn run(
             Ok(line) => report.line(&line),
             Err(RecvTimeoutError::Timeout) => break Some(format!("silent for {} s", SILENCE.as_secs())),
             Err(RecvTimeoutError::Disconnected) if report.complete() => break None,
-            Err(RecvTimeoutError::Disconnected) => break Some("the machine stopped before its tests ended".into()),
+            Err(RecvTimeoutError::Disconnected) => {
+                break Some("the machine stopped before its tests ended".into());
+            }
         }
     };
     drop(guest);
@@ -98,7 +100,8 @@ impl Guest {
             .stdout(Stdio::piped())
             .stderr(errors)
             .spawn()?;
-        let stdout = qemu.stdout.take().ok_or_else(|| std::io::Error::other("QEMU has no standard output"))?;
+        let stdout =
+            qemu.stdout.take().ok_or_else(|| std::io::Error::other("QEMU has no standard output"))?;
         let (sender, lines) = channel();
         thread::spawn(move || {
             for line in BufReader::new(stdout).split(b'\n').map_while(Result::ok) {

@@ -8,17 +8,28 @@ use std::{
 /// Long enough for an emulated kernel on a busy machine.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
+/// A probe that looks through thousands of records shall not take the processor from what it waits for.
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+
 /// Asks `probe` until it has an answer.
 ///
 /// # Panics
 /// When there is none within [`LIMIT`]; the message says `what` was waited for and, by `seen`, what was there.
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>, seen: impl FnOnce() -> String) -> T {
     let start = Instant::now();
+    let mut pause = FIRST_PAUSE;
     loop {
         if let Some(found) = probe() {
             return found;
         }
-        assert!(start.elapsed() < LIMIT, "waited {} s in vain for {what}; there was: {}", LIMIT.as_secs(), seen());
-        thread::sleep(Duration::from_millis(20));
+        assert!(
+            start.elapsed() < LIMIT,
+            "waited {} s in vain for {what}; there was: {}",
+            LIMIT.as_secs(),
+            seen()
+        );
+        thread::sleep(pause);
+        pause = (2 * pause).min(LONGEST_PAUSE);
     }
 }

@@ -105,7 +105,11 @@ impl Workload {
 
     /// What the paths of its programs contain and no other's on this machine.
     pub fn tag(&self) -> &str {
-        self.folder.path().file_name().and_then(OsStr::to_str).expect("the name of a temporary folder is plain")
+        self.folder
+            .path()
+            .file_name()
+            .and_then(OsStr::to_str)
+            .expect("the name of a temporary folder is plain")
     }
 
     /// The path that its processes execute.
@@ -133,7 +137,8 @@ impl Workload {
     /// Runs a command of [`Self::command`] and waits for all that took part in it.
     pub fn run_with(&self, mut command: Command) -> Done {
         let (mut reader, writer) = std::io::pipe().expect("make a pipe");
-        let mut child = command.stdout(writer).spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
+        let mut child =
+            command.stdout(writer).spawn().unwrap_or_else(|error| panic!("start {command:?}: {error}"));
         // Drops this process's copy of the write end: the pipe ends when the last of the workload has.
         drop(command);
         let mut told = String::new();
@@ -173,7 +178,9 @@ impl Done {
         let mut found = self.facts.iter().filter(|fact| fact.role == role);
         match (found.next(), found.next()) {
             (Some(fact), None) => fact,
-            (none, _) => panic!("{} `{role}` in {self:?}", if none.is_none() { "no" } else { "more than one" }),
+            (none, _) => {
+                panic!("{} `{role}` in {self:?}", if none.is_none() { "no" } else { "more than one" })
+            }
         }
     }
 }
@@ -206,7 +213,8 @@ impl Fact {
             file.read_to_string(&mut text).map(|_| text)
         });
         // The name, field 2, is in parentheses and may hold anything; the fields after it are plain.
-        let start = stat.ok().and_then(|text| text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok());
+        let start =
+            stat.ok().and_then(|text| text.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok());
         Self {
             role: role.to_owned(),
             pid: std::process::id(),

@@ -183,7 +183,11 @@ fn overflow() {
     rig.agent.until_lines(workload.tag(), 1002);
     rig.agent.until_metrics("a loss", |metrics| (lost_on_the_way_out(metrics) > 0.0).then_some(()));
     rig.receiver.reopen();
-    // Later ones arrive, and after them nothing of the burst is left in the queue.
+    rig.agent.until_metrics("an empty queue", |metrics| {
+        let waiting = metrics.sum("trigon_export_queue_events", &[]);
+        (metrics.has("trigon_export_queue_events") && waiting == 0.0).then_some(())
+    });
+    // There is room again.
     rig.check(&Workload::new(), "exit 0");
     let received = rig.receiver.received();
     let ours = received.logs_of(workload.tag()).len();
@@ -198,6 +202,9 @@ fn overflow() {
             metrics.sum("trigon_lost_events_total", &labels)
         })
         .sum();
-    assert!(lost_logs >= (1002 - ours) as f64, "{ours} of 1002 arrived, but only {lost_logs} are counted as lost");
+    assert!(
+        lost_logs >= (1002 - ours) as f64,
+        "{ours} of 1002 arrived, but only {lost_logs} are counted as lost"
+    );
     check_kernel_side(&metrics);
 }

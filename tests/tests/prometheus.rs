@@ -12,7 +12,11 @@ use trigon_tests::{
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        suite.test("prometheus_counts_what_happened", &[Need::Kernel, Need::Prometheus], counts_what_happened);
+        suite.test(
+            "prometheus_counts_what_happened",
+            &[Need::Kernel, Need::Prometheus],
+            counts_what_happened,
+        );
     })
 }
 

@@ -23,7 +23,8 @@ fn kernel_has_btf() {
 
 fn cgroup2_is_mounted() {
     let mounts = std::fs::read_to_string("/proc/self/mounts").expect("read the mounts");
-    let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("a cgroup2 mount");
+    let mount =
+        mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("a cgroup2 mount");
     let path = Path::new(mount.split(' ').nth(1).expect("a mount has a path"));
     assert!(path.join("cgroup.procs").exists(), "{} holds no cgroup", path.display());
 }

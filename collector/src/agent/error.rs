@@ -1,11 +1,14 @@
 //! What keeps the agent from running, with an exit code for each kind.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
 use trigon_exporters::{metrics::http::BindError, otlp::ClientError};
 use trigon_probes::ProbeError;
 
-use crate::config::ConfigError;
+use crate::{
+    config::ConfigError,
+    policy::{FileError, engine::LoadError},
+};
 
 /// Why the agent doesn't run, or no longer.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +25,25 @@ pub enum AgentError {
     /// An OTLP connection can't be prepared.
     #[error(transparent)]
     Otlp(#[from] ClientError),
+    /// A policy's file can't be read.
+    #[error(transparent)]
+    PolicyFile(#[from] FileError),
+    /// A policy is wrong.
+    #[error("{} has {errors} errors; `trigon policy check` shows them", file.display())]
+    Policy {
+        /// Which file.
+        file: PathBuf,
+        /// How many.
+        errors: usize,
+    },
+    /// A policy can't be loaded.
+    #[error("policy {policy} can't be loaded: {source}")]
+    PolicyLoad {
+        /// Which.
+        policy: String,
+        /// Why not.
+        source: Box<LoadError>,
+    },
     /// /proc can't be listed.
     #[error("cannot list the processes that run already: {0}. Is /proc mounted?")]
     Bootstrap(Box<procfs::ProcError>),
@@ -47,7 +69,8 @@ impl AgentError {
     /// The program's exit code. 2 is what clap uses for a wrong command line.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) => 3,
+            Self::Config(_) | Self::PolicyFile(_) | Self::Policy { .. } => 3,
+            Self::PolicyLoad { .. } => 7,
             Self::Probe(ProbeError::NotPermitted(_)) => 4,
             Self::Probe(ProbeError::NoBtf(_) | ProbeError::TooOld { .. } | ProbeError::Attach { .. }) => 5,
             Self::Bind(_) => 6,

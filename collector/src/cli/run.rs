@@ -3,11 +3,13 @@
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
+use tracing::error;
 use trigon_exporters::stdout::Format;
 
 use crate::{
     agent::{self, AgentError},
     config::{Config, Overrides},
+    policy::{self, model::Policy},
 };
 
 /// Arguments of `trigon run`.
@@ -22,6 +24,9 @@ pub struct Arguments {
     /// Where to send log records and spans, such as http://127.0.0.1:4318.
     #[arg(long, value_name = "URL")]
     otlp_endpoint: Option<String>,
+    /// A tracing policy, or a directory of them, to load; may be given more than once.
+    #[arg(long, value_name = "FILE|DIR")]
+    policy: Vec<PathBuf>,
     /// Where to serve /metrics, such as 127.0.0.1:2112.
     #[arg(long, value_name = "ADDRESS", env = "TRIGON_METRICS_ADDR")]
     metrics_addr: Option<SocketAddr>,
@@ -58,5 +63,22 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
         Output::Json => Some(Format::Json),
         Output::None => None,
     };
-    agent::run(effective, format)
+    let policies = read_policies(&arguments.policy)?;
+    agent::run(effective, format, policies)
+}
+
+/// Reads the policies that the command line names: one that is wrong stops the start.
+fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, AgentError> {
+    let mut policies = Vec::new();
+    for path in paths {
+        for file in policy::files(path)? {
+            let checked = policy::check_file(&file)?;
+            checked.faults.iter().for_each(|fault| error!("{}:{fault}", file.display()));
+            if checked.errors > 0 {
+                return Err(AgentError::Policy { file, errors: checked.errors });
+            }
+            policies.extend(checked.policies);
+        }
+    }
+    Ok(policies)
 }

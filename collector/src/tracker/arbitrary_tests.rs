@@ -29,7 +29,11 @@ fn key() -> impl Strategy<Value = ExecKey> {
         9 => near.prop_map(|(pid, start, image)| (pid, start * 1000, image)),
         1 => far,
     ]
-    .prop_map(|(pid, start, image)| ExecKey { ktime: start.saturating_add(u64::from(image)), pid, image })
+    .prop_map(|(pid, start, image)| ExecKey {
+        ktime: start.saturating_add(u64::from(image)),
+        pid,
+        image,
+    })
 }
 
 fn time() -> impl Strategy<Value = u64> {
@@ -52,7 +56,7 @@ fn task() -> impl Strategy<Value = TaskFacts> {
 
 /// Paths, arguments and what looks like them.
 fn text() -> impl Strategy<Value = Vec<u8>> {
-    let known: [&[u8]; 8] = [
+    const KNOWN: &[&[u8]] = &[
         b"",
         b"\0",
         b"tool\0bin\0",
@@ -62,7 +66,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
         b"\xc3",
         b"a\0\xff\xfe\0\0b",
     ];
-    prop_oneof![select(&known[..]).prop_map(<[u8]>::to_vec), vec(any::<u8>(), 0..40)]
+    prop_oneof![select(KNOWN).prop_map(<[u8]>::to_vec), vec(any::<u8>(), 0..40)]
 }
 
 fn given() -> impl Strategy<Value = Given> {
@@ -75,11 +79,21 @@ fn given() -> impl Strategy<Value = Given> {
         let record = ExecRecord { header, task, mode, file_uid, links, ..ExecRecord::default() };
         Given::Exec(Box::new(record), texts)
     });
-    let exit = (header(), key(), key(), any::<(u32, u64, u64, u64)>()).prop_map(|(header, key, parent, more)| {
-        let (code, user_time, system_time, run_time) = more;
-        let record = ExitRecord { header, key, parent, code, user_time, system_time, run_time, ..ExitRecord::default() };
-        Given::Exit(Box::new(record))
-    });
+    let exit =
+        (header(), key(), key(), any::<(u32, u64, u64, u64)>()).prop_map(|(header, key, parent, more)| {
+            let (code, user_time, system_time, run_time) = more;
+            let record = ExitRecord {
+                header,
+                key,
+                parent,
+                code,
+                user_time,
+                system_time,
+                run_time,
+                ..ExitRecord::default()
+            };
+            Given::Exit(Box::new(record))
+        });
     // Whole records of bytes that nobody chose: most can be decoded.
     let bytes = (1..4_u16, vec(any::<u8>(), size_of::<Header>()..600)).prop_map(|(kind, mut bytes)| {
         let length = bytes.len() as u32;

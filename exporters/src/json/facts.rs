@@ -2,9 +2,9 @@
 
 use serde::{Serialize, Serializer};
 
-use super::{is_default, scalar::Seconds};
+use super::{hook::HookFacts, is_default, scalar::Seconds};
 use crate::{
-    event::{Container, Exit, Process, ProcessFlags},
+    event::{Container, Exit, Hook, Process, ProcessFlags},
     identity::{SpanId, SpanRef, TraceId},
 };
 
@@ -41,6 +41,8 @@ pub(super) struct Facts<'a> {
     container: Option<ContainerFacts<'a>>,
     #[serde(flatten)]
     exit: Option<ExitFacts>,
+    #[serde(flatten)]
+    hook: Option<HookFacts<'a>>,
 }
 
 #[derive(Serialize)]
@@ -84,7 +86,12 @@ impl<'a> Facts<'a> {
             cgroup: &process.cgroup.path,
             container: process.container().map(|container| ContainerFacts::from(&**container)),
             exit: None,
+            hook: None,
         }
+    }
+
+    pub(super) fn with_hook(self, hook: &'a Hook) -> Self {
+        Self { hook: Some(HookFacts::new(hook)), ..self }
     }
 
     pub(super) fn with_exit(self, exit: &Exit) -> Self {

@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use base64::{display::Base64Display, engine::general_purpose::STANDARD};
 use serde::{Serialize, Serializer};
 
 use crate::{
@@ -24,6 +25,12 @@ pub(super) struct Id<'a> {
 
 /// An integer of 64 bits, as a string: JavaScript's numbers would round it.
 pub(super) struct Int64(pub u64);
+
+/// A signed one.
+pub(super) struct SInt64(pub i64);
+
+/// Bytes, in base64.
+pub(super) struct Bytes<'a>(pub &'a [u8]);
 
 /// As few digits of a fraction of a second as tell it whole, by threes.
 fn digits(nanoseconds: u32) -> usize {
@@ -80,10 +87,22 @@ macro_rules! serialize_as_text {
     )+};
 }
 
+impl fmt::Display for SInt64 {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Bytes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        Base64Display::new(self.0, &STANDARD).fmt(f)
+    }
+}
+
 impl fmt::Display for Int64 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
     }
 }
 
-serialize_as_text!(Time, Seconds, Int64, Arguments<'_>);
+serialize_as_text!(Time, Seconds, Int64, SInt64, Bytes<'_>, Arguments<'_>);

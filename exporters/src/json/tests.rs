@@ -1,9 +1,13 @@
-use serde_json::{Value, json};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use serde_json::json;
 
 use super::JsonWriter;
 use crate::{
-    event::Event,
-    samples::{self, HOST, NODE},
+    event::{Event, Value},
+    samples::{
+        self, HOST, NODE,
+        hooks::{self, bytes, file, path, text},
+    },
     text::is_printable,
 };
 
@@ -13,7 +17,7 @@ fn write(event: &Event) -> String {
     String::from_utf8(out).unwrap()
 }
 
-fn parse(event: &Event) -> Value {
+fn parse(event: &Event) -> serde_json::Value {
     serde_json::from_str(&write(event)).unwrap()
 }
 
@@ -34,7 +38,7 @@ fn every_line_parses_and_holds_nothing_that_a_terminal_obeys() {
         let line = write(&event);
         let text = line.strip_suffix('\n').unwrap();
         assert!(text.chars().all(is_printable), "{name}: {line}");
-        serde_json::from_str::<Value>(text).unwrap();
+        serde_json::from_str::<serde_json::Value>(text).unwrap();
     }
 }
 
@@ -62,7 +66,7 @@ fn binary_properties_belong_to_exec_alone() {
     });
     assert_eq!(parse(&sample("setuid"))["process_exec"]["process"]["binary_properties"], properties);
     let exit = &parse(&sample("exit_status"))["process_exit"];
-    assert_eq!(exit["process"]["binary_properties"], Value::Null);
+    assert_eq!(exit["process"]["binary_properties"], serde_json::Value::Null);
     assert_eq!(exit["status"], 1);
 }
 
@@ -73,4 +77,64 @@ fn lines_are_appended() {
     samples::table().iter().for_each(|(_, event)| writer.write(event, &mut out));
     let apart: String = samples::table().iter().map(|(_, event)| write(event)).collect();
     assert_eq!(String::from_utf8(out).unwrap(), apart);
+}
+
+#[test]
+fn every_argument_has_the_field_of_its_type() {
+    let args = vec![
+        Value::Int(0),
+        Value::UInt(u32::MAX),
+        Value::Long(i64::MIN),
+        Value::Size(u64::MAX),
+        text(""),
+        bytes(b"\xff\0", 2),
+        bytes(b"ab", 5),
+        bytes(b"", 0),
+        file("/a"),
+        path("/b"),
+    ];
+    let line = parse(&hooks::vi(hooks::hook(hooks::kprobe("f"), args)));
+    let expected = json!([
+        {"int_arg": 0},
+        {"uint_arg": u32::MAX},
+        {"long_arg": i64::MIN.to_string()},
+        {"size_arg": u64::MAX.to_string()},
+        {"string_arg": ""},
+        {"bytes_arg": "/wA="},
+        {"truncated_bytes_arg": {"bytes_arg": "YWI=", "orig_size": "5"}},
+        {"bytes_arg": ""},
+        {"file_arg": {"path": "/a", "permission": "-rw-r--r--"}},
+        {"path_arg": {"path": "/b"}},
+    ]);
+    assert_eq!(line["process_kprobe"]["args"], expected);
+    assert_eq!(line["process_kprobe"]["action"], "KPROBE_ACTION_POST");
+    assert_eq!(line["process_kprobe"]["return_action"], serde_json::Value::Null);
+}
+
+#[test]
+fn what_could_not_be_read_keeps_its_place() {
+    let line = &parse(&sample("hook_unreadable"))["process_kprobe"];
+    assert_eq!(line["args"], json!([{"label": "file"}, {}, {"size_arg": "12"}]));
+    assert_eq!(
+        line["trigon"]["args"],
+        json!([{"index": 0, "unreadable": true}, {"index": 1, "unreadable": true}])
+    );
+    assert_eq!(line["return"], json!({"int_arg": -14}));
+}
+
+#[test]
+fn a_large_buffer_and_a_long_path_come_out_whole() {
+    let data = vec![0xa5; 1 << 20];
+    let long = "/é".repeat(1365);
+    let args = vec![file(&long), bytes(&data, 1 << 40)];
+    let line = &parse(&hooks::vi(hooks::hook(hooks::kprobe("sys_write"), args)))["process_kprobe"];
+    assert_eq!(line["args"][0]["file_arg"]["path"], long);
+    let truncated = &line["args"][1]["truncated_bytes_arg"];
+    assert_eq!(truncated["orig_size"], (1_u64 << 40).to_string());
+    assert_eq!(STANDARD.decode(truncated["bytes_arg"].as_str().unwrap()).unwrap(), data);
+}
+
+#[test]
+fn a_descriptor_has_no_line() {
+    assert_eq!(write(&hooks::descriptor()), "");
 }

@@ -8,12 +8,9 @@ use crate::event::EventType;
 #[derive(Clone, Debug)]
 pub struct Loss(IntCounterVec);
 
-/// Loss at one stage, for one reason.
+/// Loss at one stage, for one reason, by type.
 #[derive(Clone, Debug)]
-pub struct LossCounter {
-    exec: IntCounter,
-    exit: IntCounter,
-}
+pub struct LossCounter([IntCounter; EventType::ALL.len()]);
 
 // === impl Loss ===
 
@@ -34,8 +31,7 @@ impl Loss {
 
     /// The counter for events of any type that `stage` loses for `reason`.
     pub fn counter(&self, stage: &str, reason: &str) -> LossCounter {
-        let of = |event: EventType| self.untyped(stage, reason, event.as_str());
-        LossCounter { exec: of(EventType::ProcessExec), exit: of(EventType::ProcessExit) }
+        LossCounter(EventType::ALL.map(|event| self.untyped(stage, reason, event.as_str())))
     }
 
     /// The counter for a type that is no event's: a record that the kernel or the reader lost before it was one.
@@ -54,9 +50,6 @@ impl LossCounter {
 
     /// Counts `n` lost events.
     pub fn lose_many(&self, event: EventType, n: u64) {
-        match event {
-            EventType::ProcessExec => self.exec.inc_by(n),
-            EventType::ProcessExit => self.exit.inc_by(n),
-        }
+        self.0[event.index()].inc_by(n);
     }
 }

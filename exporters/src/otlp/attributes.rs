@@ -40,6 +40,9 @@ pub(super) struct Attributes<'a> {
 pub(super) struct Scratch {
     pub(super) text: String,
     plain: String,
+    /// Texts end to end, and where each ends.
+    parts: String,
+    ends: Vec<usize>,
 }
 
 // === impl Attributes ===
@@ -108,7 +111,7 @@ impl<'a> Attributes<'a> {
         });
     }
 
-    fn exec_id(&mut self, key: &str, exec_id: ExecId, node: &str, scratch: &mut Scratch) {
+    pub(super) fn exec_id(&mut self, key: &str, exec_id: ExecId, node: &str, scratch: &mut Scratch) {
         self.string(key, scratch.exec_id(exec_id, node));
     }
 
@@ -226,13 +229,40 @@ impl Scratch {
         &self.text
     }
 
+    /// Forgets the parts.
+    pub(super) fn clear_parts(&mut self) {
+        self.parts.clear();
+        self.ends.clear();
+    }
+
+    /// Adds a part, which `write` appends.
+    pub(super) fn part(&mut self, write: impl FnOnce(&mut String)) {
+        write(&mut self.parts);
+        self.ends.push(self.parts.len());
+    }
+
+    /// The parts.
+    pub(super) fn parts(&self) -> impl Iterator<Item = &str> {
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        starts.zip(&self.ends).map(|(start, end)| &self.parts[start..*end])
+    }
+
     /// An id that a backend can recognise a record by when it was delivered twice: a hash of what happened to whom
-    /// and when, as 32 hexadecimal digits.
+    /// and when, as 32 hexadecimal digits. Leaves the arguments of a policy's event in the parts.
     pub(super) fn record_uid(&mut self, event: &Event, node: &str) -> &str {
         use std::fmt::Write as _;
         self.exec_id(event.process.exec_id, node);
         // Writing to a String can't fail.
         let _ = write!(self.text, " {} {}", name(event), event.time.0);
+        if let Kind::Hook(hook) = &event.kind {
+            // Threads of one process, or two policies, can see the same moment.
+            let policy = &hook.source.policy;
+            let namespace = policy.namespace.as_deref().unwrap_or_default();
+            let _ =
+                write!(self.text, " {namespace}/{} {} {}", policy.name, hook.source.name(), hook.selector);
+            self.args(hook);
+            self.text.push_str(&self.parts);
+        }
         let hash = xxhash_rust::xxh3::xxh3_128(self.text.as_bytes());
         self.text.clear();
         let _ = write!(self.text, "{hash:032x}");
@@ -247,8 +277,10 @@ fn seconds(time: Duration) -> f64 {
 
 /// OTLP's name for what happened.
 pub(super) fn name(event: &Event) -> &'static str {
-    match event.kind {
+    match &event.kind {
         Kind::Exec(_) => "process.exec",
         Kind::Exit(_) => "process.exit",
+        Kind::Hook(hook) => super::hook::event_name(hook),
+        Kind::Descriptor(_) => "file.access",
     }
 }

@@ -12,11 +12,12 @@ use super::{
     config::BatchConfig,
     logs,
     resource::{self, Envelope},
+    span_events::SpanEvents,
     spans,
     wire::Wire,
 };
 use crate::{
-    event::{Container, Event, EventType, Timestamp},
+    event::{Container, Event, EventType, Kind, Timestamp},
     metrics::LossCounter,
     node::Node,
 };
@@ -44,6 +45,7 @@ pub(super) struct Batcher {
     limits: BatchConfig,
     envelope: Envelope,
     scratch: Scratch,
+    span_events: SpanEvents,
     groups: Vec<Group>,
     /// Where the group of a container, or of the host, is.
     index: FxHashMap<Option<Arc<Container>>, usize>,
@@ -65,13 +67,18 @@ struct Group {
 // === impl Signal ===
 
 impl Signal {
-    /// Whether this signal has a record for this event: there is a log record for each, but only what ended has a
-    /// span.
+    /// Whether this signal has a record for this event: of descriptors there is only a span, and only what ended has
+    /// one.
     pub(super) fn has_record(self, event: &Event) -> bool {
         match self {
-            Self::Logs => true,
-            Self::Spans => spans::ended(event).is_some(),
+            Self::Logs => !matches!(event.kind, Kind::Descriptor(_)),
+            Self::Spans => spans::spanned(event).is_some(),
         }
+    }
+
+    /// Whether this signal makes something of this event: a record, or a part of one.
+    pub(super) fn makes(self, event: &Event) -> bool {
+        self.has_record(event) || matches!(event.kind, Kind::Hook(_))
     }
 }
 
@@ -86,6 +93,7 @@ impl Batcher {
             node,
             limits,
             scratch: Scratch::default(),
+            span_events: SpanEvents::default(),
             groups: Vec::new(),
             index: FxHashMap::default(),
             spare: Vec::new(),
@@ -96,23 +104,30 @@ impl Batcher {
         }
     }
 
-    /// Adds the event's record, where the signal has one, and seals the batch where that filled it.
+    /// Adds the event's record, where the signal has one, and seals the batch where that filled it. What policies saw
+    /// waits for the span of its process.
     pub(super) fn push(&mut self, event: &Event) -> Option<Batch> {
+        if let (Signal::Spans, Kind::Hook(hook)) = (self.signal, &event.kind) {
+            self.span_events.add(event.process.exec_id, event.time, hook, &mut self.scratch);
+        }
         if !self.signal.has_record(event) {
             return None;
         }
         let container = match self.signal {
             Signal::Logs => event.process.container(),
-            Signal::Spans => spans::ended(event).and_then(|(process, _)| process.container()),
+            Signal::Spans => spans::spanned(event).and_then(|spanned| spanned.process().container()),
         };
         let group = self.group(container);
         let records = &mut self.groups[group].records;
         let before = records.len();
-        let encode = match self.signal {
-            Signal::Logs => logs::record,
-            Signal::Spans => spans::span,
-        };
-        encode(resource::RECORDS, event, &self.node.name, &mut self.scratch, records);
+        let (field, node, scratch) = (resource::RECORDS, &self.node.name, &mut self.scratch);
+        match self.signal {
+            Signal::Logs => logs::record(field, event, node, scratch, records),
+            Signal::Spans => {
+                let context = spans::Context { field, node, scratch, events: &mut self.span_events };
+                spans::span(event, context, records);
+            }
+        }
         self.bytes += records.len() - before;
         self.counts.add(event.event_type());
         self.oldest = self.oldest.min(event.time);
@@ -181,9 +196,7 @@ const SPARE_BATCHES: usize = 3;
 impl Counts {
     /// Counts one event.
     pub(super) fn add(&mut self, event: EventType) {
-        for (known, count) in EventType::ALL.into_iter().zip(&mut self.0) {
-            *count += u64::from(known == event);
-        }
+        self.0[event.index()] += 1;
     }
 
     /// All types together.
@@ -226,11 +239,11 @@ mod tests {
     #[test]
     fn a_split_adds_up() {
         for (exec, exit) in [(0, 0), (1, 0), (0, 1), (3, 4), (1, 1_000), (u64::MAX / 4, 7)] {
-            let counts = Counts([exec, exit]);
+            let counts = Counts([exec, exit, 0, 3, 0]);
             for part in [0, 1, 2, 3, 7, 500, exec + exit, u64::MAX] {
                 let (taken, rest) = counts.split(part);
-                assert_eq!(taken.total(), part.min(exec + exit));
-                assert_eq!([taken.0[0] + rest.0[0], taken.0[1] + rest.0[1]], counts.0);
+                assert_eq!(taken.total(), part.min(counts.total()));
+                assert_eq!(std::array::from_fn(|n| taken.0[n] + rest.0[n]), counts.0);
             }
         }
     }

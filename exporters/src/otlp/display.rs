@@ -40,6 +40,22 @@ pub(super) fn ending(exit: &Exit, out: &mut String) {
     out.push_str(if exit.core_dumped { " (core dumped)" } else { "" });
 }
 
+/// Appends what `write` does, with escapes in place of what could act on a terminal.
+pub(super) fn harmless(out: &mut String, write: impl FnOnce(&mut String)) {
+    let start = out.len();
+    write(out);
+    if out[start..].chars().all(is_printable) {
+        return;
+    }
+    let written = out.split_off(start);
+    for character in written.chars() {
+        match character {
+            plain if is_printable(plain) => out.push(plain),
+            hidden => out.extend(hidden.escape_default()),
+        }
+    }
+}
+
 fn full(start: usize, out: &str) -> bool {
     out.len() - start >= COMMAND_LIMIT
 }

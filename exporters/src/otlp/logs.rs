@@ -1,8 +1,9 @@
-//! Log records: one for every event.
+//! Log records: one for every event, but for descriptors, which are spans.
 
 use super::{
     attributes::{Attributes, Scratch, name},
     display,
+    hook::{self, Detail},
     wire::Wire,
 };
 use crate::event::{Event, Kind};
@@ -23,8 +24,10 @@ mod field {
     pub(super) const STRING: u32 = 1;
 }
 
-/// `SEVERITY_NUMBER_INFO`.
-const INFO: i64 = 9;
+/// `SEVERITY_NUMBER_INFO`, `…_WARN`, `…_ERROR` and their texts.
+const INFO: (i64, &str) = (9, "INFO");
+const WARN: (i64, &str) = (13, "WARN");
+const ERROR: (i64, &str) = (17, "ERROR");
 
 /// The W3C trace flag `sampled`: the record's span is, or will be, exported.
 const SAMPLED: u32 = 1;
@@ -32,10 +35,11 @@ const SAMPLED: u32 = 1;
 /// Appends the log record for an event, as this field of the message that `wire` is in.
 pub(super) fn record(field: u32, event: &Event, node: &str, scratch: &mut Scratch, wire: &mut Wire) {
     let trace = &event.process.trace;
+    let (severity, severity_text) = severity(event);
     wire.message(field, |record| {
         record.fixed64(field::TIME, event.time.0);
-        record.integer(field::SEVERITY, INFO);
-        record.string(field::SEVERITY_TEXT, "INFO");
+        record.integer(field::SEVERITY, severity);
+        record.string(field::SEVERITY_TEXT, severity_text);
         body(event, &mut scratch.text);
         record.message(field::BODY, |any| any.string(field::STRING, &scratch.text));
         attributes(event, node, scratch, record);
@@ -47,12 +51,23 @@ pub(super) fn record(field: u32, event: &Event, node: &str, scratch: &mut Scratc
     });
 }
 
+/// A policy's match is worth a look, and more so where the policy stepped in.
+fn severity(event: &Event) -> (i64, &'static str) {
+    match &event.kind {
+        Kind::Hook(hook) if hook.enforced() => ERROR,
+        Kind::Hook(_) => WARN,
+        Kind::Exec(_) | Kind::Exit(_) | Kind::Descriptor(_) => INFO,
+    }
+}
+
 fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wire) {
     let mut attributes = Attributes::new(record, field::ATTRIBUTES);
     attributes.string("log.record.uid", scratch.record_uid(event, node));
     attributes.process(&event.process, node, scratch);
-    if let Kind::Exit(exit) = &event.kind {
-        attributes.exit(exit, event.time, scratch);
+    match &event.kind {
+        Kind::Exit(exit) => attributes.exit(exit, event.time, scratch),
+        Kind::Hook(hook) => attributes.hook(hook, Detail::Full, scratch),
+        Kind::Exec(_) | Kind::Descriptor(_) => {}
     }
 }
 
@@ -60,8 +75,15 @@ fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wir
 fn body(event: &Event, text: &mut String) {
     text.clear();
     display::command(&event.process.image, text);
-    if let Kind::Exit(exit) = &event.kind {
-        text.push_str(": ");
-        display::ending(exit, text);
+    match &event.kind {
+        Kind::Exit(exit) => {
+            text.push_str(": ");
+            display::ending(exit, text);
+        }
+        Kind::Hook(hook) => {
+            text.push_str(": ");
+            display::harmless(text, |text| hook::describe(hook, text));
+        }
+        Kind::Exec(_) | Kind::Descriptor(_) => {}
     }
 }

@@ -2,6 +2,7 @@
 
 mod delivery;
 mod encoding;
+mod hooks;
 mod receiver;
 mod sample;
 mod tls;

@@ -153,7 +153,7 @@ static __always_inline void do_follow(struct call *call, __u32 index, struct sel
 
 	if (!table || number >= VALUES)
 		return;
-	struct value *value = value_of(call, index, table, number);
+	struct value *value = value_of(call, index, number);
 	struct value_spec *spec = &table->value[number];
 
 	if (!value || value->state != VALUE_READ)

@@ -122,7 +122,7 @@ static long step_post(__u32 index, void *context)
 		if (first.iov_len > length || call->raw[(spec->size_arg - 1) & 7] > 1)
 			arg->flags |= ARG_TRUNCATED;
 	} else {
-		struct value *value = value_of(call, key, table, number);
+		struct value *value = value_of(call, key, number);
 
 		if (!value || value->state != VALUE_READ) {
 			arg->flags |= ARG_ABSENT;

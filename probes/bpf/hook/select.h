@@ -101,24 +101,43 @@ static __always_inline struct mask *look_up_prefix(struct call *call, __u32 inde
 	return bpf_map_lookup_elem(&prefixes, key);
 }
 
+struct turning {
+	__u32 call;
+	__u32 value;
+};
+
+/* One byte of a text that is turned round. */
+static long step_turn(__u32 at, void *context)
+{
+	struct turning *turning = context;
+	struct call *call = call_at(turning->call);
+	__u32 slot = turning->call, number = turning->value;
+	struct text_key *key = bpf_map_lookup_elem(&text_keys, &slot);
+
+	if (!call || !key || at >= SUFFIX_BYTES || number >= VALUES)
+		return 1;
+	struct value *value = &call->value[number];
+	__u32 end = value->offset + value->length;
+
+	if (at >= value->length)
+		return 1;
+	key->text[at] = call->text[value->text & (TEXTS - 1)][(end - 1 - at) & (TEXT_BYTES_MOST - 1)];
+	return 0;
+}
+
 /* Looks a text up from its end, turned round. */
-static __always_inline struct mask *look_up_suffix(struct call *call, __u32 index, __u32 dimension,
+static __always_inline struct mask *look_up_suffix(struct call *call, __u32 index, __u32 dimension, __u32 number,
 						   struct value *value)
 {
 	struct text_key *key = text_key(call, index, dimension);
-	char *text = call->text[value->text & (TEXTS - 1)];
-	__u32 end = value->offset + value->length;
+	struct turning turning = { .call = index, .value = number };
 	__u32 length = value->length;
 
 	if (!key)
 		return NULL;
+	bpf_loop(SUFFIX_BYTES, step_turn, &turning, 0);
 	if (length > SUFFIX_BYTES)
 		length = SUFFIX_BYTES;
-	for (int i = 0; i < SUFFIX_BYTES; i++) {
-		if (i >= length)
-			break;
-		key->text[i] = text[(end - 1 - i) & (TEXT_BYTES_MOST - 1)];
-	}
 	key->bits = FIXED_KEY_BITS + 8 * length;
 	return bpf_map_lookup_elem(&suffixes, key);
 }
@@ -185,7 +204,7 @@ static long step_dimension(__u32 index, void *context)
 
 	if (dimension->late != at->late)
 		return 0;
-	struct value *value = value_of(call, at->call, table, dimension->value);
+	struct value *value = value_of(call, at->call, dimension->value);
 	struct mask *found = NULL;
 
 	if (dimension->class == CLASS_BITS) {
@@ -206,7 +225,7 @@ static long step_dimension(__u32 index, void *context)
 			found = look_up_prefix(call, at->call, index, value);
 			break;
 		case CLASS_SUFFIX:
-			found = look_up_suffix(call, at->call, index, value);
+			found = look_up_suffix(call, at->call, index, dimension->value, value);
 			break;
 		}
 	}

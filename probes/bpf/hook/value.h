@@ -300,16 +300,16 @@ static __always_inline __u64 capabilities(struct task_struct *task, __u8 set)
 	return bits;
 }
 
-/* Reads a value where that was not done yet; returns it, or NULL where the spec is none. */
-static __always_inline struct value *value_of(struct call *call, int index, struct table *table, __u8 number)
+/* Reads a value. Global: the kernel verifies a global function once, and not again at each place that calls it. */
+__attribute__((noinline)) int read_value(int index, __u32 number)
 {
-	if (number >= VALUES)
-		return NULL;
+	struct call *call = call_at(index);
+	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
+
+	if (!call || !table || number >= VALUES)
+		return 0;
 	struct value *value = &call->value[number];
 	struct value_spec *spec = &table->value[number];
-
-	if (value->state != VALUE_UNREAD)
-		return value;
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct task_struct *leader = BPF_CORE_READ(task, group_leader);
 	struct pid_namespace *ns = NULL;
@@ -348,7 +348,17 @@ static __always_inline struct value *value_of(struct call *call, int index, stru
 		read_number(value, capabilities(task, spec->index), TYPE_U64);
 		break;
 	}
-	return value;
+	return 0;
+}
+
+/* A value, read where that was not done yet; NULL for none. */
+static __always_inline struct value *value_of(struct call *call, int index, __u8 number)
+{
+	if (number >= VALUES)
+		return NULL;
+	if (call->value[number].state == VALUE_UNREAD)
+		read_value(index, number);
+	return &call->value[number];
 }
 
 #endif

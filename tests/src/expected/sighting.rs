@@ -88,19 +88,21 @@ impl From<&Line> for Sighting {
         let (node, id) = exec_id(line.text("/process/exec_id"));
         assert_eq!(line.pid(), id.pid, "{line:?}");
         assert_eq!(line.whole["node_name"], *node, "{line:?}");
-        let time: jiff::Timestamp = line.whole["time"].as_str().and_then(|time| time.parse().ok()).expect("a time");
+        let time: jiff::Timestamp =
+            line.whole["time"].as_str().and_then(|time| time.parse().ok()).expect("a time");
         Self {
             what,
             node,
             id,
-            parent: Some(line.text("/process/parent_exec_id")).filter(|id| !id.is_empty()).map(|id| exec_id(id).1),
+            parent: Some(line.text("/process/parent_exec_id"))
+                .filter(|id| !id.is_empty())
+                .map(|id| exec_id(id).1),
             trace: line.text("/trigon/trace_id").to_owned(),
             span: line.text("/trigon/span_id").to_owned(),
             time: u64::try_from(time.as_nanosecond()).expect("after 1970"),
         }
     }
 }
-
 
 /// Takes an exported exec id apart: base64 of `<node>:<ktime>:<pid>`.
 ///

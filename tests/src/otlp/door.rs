@@ -75,13 +75,22 @@ async fn receive<E: Export>(
     }
     let taken = !matches!(behaviour, Behaviour::Unavailable(_) | Behaviour::Refuse);
     let partial = match &behaviour {
-        Behaviour::Partial { rejected, message } => Some(Rejected { count: *rejected, message: message.clone() }),
+        Behaviour::Partial { rejected, message } => {
+            Some(Rejected { count: *rejected, message: message.clone() })
+        }
         _ => None,
     };
     let rejected = partial.as_ref().map_or(0, |partial| partial.count);
     let mut received = lock(&state.received);
     let records = request.records();
-    received.requests.push(received::Request { protocol, signal: E::SIGNAL, headers, records, taken, rejected });
+    received.requests.push(received::Request {
+        protocol,
+        signal: E::SIGNAL,
+        headers,
+        records,
+        taken,
+        rejected,
+    });
     if !taken {
         return Err(behaviour);
     }

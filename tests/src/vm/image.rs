@@ -102,7 +102,10 @@ fn archive(root: &Path, image: &Path) -> Result<()> {
     let mut names = String::new();
     list(root, Path::new(""), &mut names)?;
     // Dropped when written, so that cpio sees the end.
-    cpio.stdin.take().ok_or_else(|| Error::other("cpio has no standard input"))?.write_all(names.as_bytes())?;
+    cpio.stdin
+        .take()
+        .ok_or_else(|| Error::other("cpio has no standard input"))?
+        .write_all(names.as_bytes())?;
     let status = cpio.wait()?;
     if status.success() { Ok(()) } else { Err(Error::other(format!("cpio: {status}"))) }
 }

@@ -1,5 +1,7 @@
 //! From what the guest says to a result for each test.
 
+use std::time::Instant;
+
 /// Results of the tests in one kernel; while they come, each is handed on as a line.
 #[derive(Debug)]
 pub struct Report<P = ()> {
@@ -19,6 +21,7 @@ pub struct Report<P = ()> {
 #[derive(Debug)]
 struct Suite {
     name: String,
+    began: Instant,
     failed: usize,
     /// The list of failures, with their messages, has begun.
     failures: bool,
@@ -38,7 +41,7 @@ impl<P: FnMut(&str)> Report<P> {
     pub(super) fn line(&mut self, line: &str) {
         match line.strip_prefix("@ ").map(|words| words.split(' ').collect::<Vec<_>>()).as_deref() {
             Some(["begin", name]) => {
-                self.suite = Some(Suite { name: (*name).into(), failed: 0, failures: false, running: None });
+                self.suite = Some(Suite::new(name));
             }
             Some(["end", name, status]) => self.end(name, status),
             Some(["done"]) => self.complete = true,
@@ -59,7 +62,10 @@ impl<P: FnMut(&str)> Report<P> {
             None => "boot".into(),
         };
         self.failed += 1;
-        self.say(&format!("test {}: {at} ... FAILED ({reason}); the console's last lines:\n{console}", self.kernel));
+        self.say(&format!(
+            "test {}: {at} ... FAILED ({reason}); the console's last lines:\n{console}",
+            self.kernel
+        ));
     }
 
     /// The counts alone.
@@ -74,10 +80,16 @@ impl<P: FnMut(&str)> Report<P> {
 
     /// A suite that fails without a failed test has died.
     fn end(&mut self, name: &str, status: &str) {
-        let failed = self.suite.take().map_or(0, |suite| suite.failed);
+        let suite = self.suite.take();
+        let seconds = suite.as_ref().map_or(0.0, |suite| suite.began.elapsed().as_secs_f64());
+        self.say(&format!("{}: {name} took {seconds:.1} s", self.kernel));
+        let failed = suite.map_or(0, |suite| suite.failed);
         if status != "0" && failed == 0 {
             self.failed += 1;
-            self.say(&format!("test {}: {name} ... FAILED (the suite ended with status {status})", self.kernel));
+            self.say(&format!(
+                "test {}: {name} ... FAILED (the suite ended with status {status})",
+                self.kernel
+            ));
         }
     }
 
@@ -104,6 +116,14 @@ impl<P: FnMut(&str)> Report<P> {
             let text = format!("{}: {line}", self.kernel);
             self.say(&text);
         }
+    }
+}
+
+// === impl Suite ===
+
+impl Suite {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), began: Instant::now(), failed: 0, failures: false, running: None }
     }
 }
 
@@ -143,7 +163,10 @@ mod tests {
     fn a_suite_that_dies_is_a_failure() {
         let (report, said) = report(&["@ begin life", "test tree ... ok", "@ end life 139"]);
         assert_eq!((report.passed, report.failed, report.complete), (1, 1, false));
-        assert_eq!(said.last().map(String::as_str), Some("test 6.1: life ... FAILED (the suite ended with status 139)"));
+        assert_eq!(
+            said.last().map(String::as_str),
+            Some("test 6.1: life ... FAILED (the suite ended with status 139)")
+        );
     }
 
     #[test]
@@ -153,6 +176,9 @@ mod tests {
         report.line("@ begin life");
         report.broke("silent for 330 s", "Kernel panic");
         assert_eq!(report.into_counts().failed, 1);
-        assert_eq!(said, ["test 6.12: life ... FAILED (silent for 330 s); the console's last lines:\nKernel panic"]);
+        assert_eq!(
+            said,
+            ["test 6.12: life ... FAILED (silent for 330 s); the console's last lines:\nKernel panic"]
+        );
     }
 }

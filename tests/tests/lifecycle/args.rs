@@ -29,7 +29,7 @@ pub fn tests(suite: &mut Suite, shared: &Shared) {
 fn exec_of<'a>(said: &'a Said, role: &str) -> &'a Log {
     let pid = i64::from(said.executions.role(role).id.pid);
     let of_it = |log: &&Log| log.record.event_name == "process.exec" && log.int("process.pid") == Some(pid);
-    said.logs.iter().filter(of_it).next_back().expect("an exec record")
+    said.logs.iter().rfind(of_it).expect("an exec record")
 }
 
 /// Bytes that aren't UTF-8 as `\xNN`.
@@ -64,7 +64,10 @@ fn long_argument_is_cut_and_marked(rig: &Rig) {
     let exec = exec_of(&said, "long");
     let args = exec.texts("process.command_args").expect("arguments");
     let bytes: usize = args.iter().map(|arg| arg.len() + 1).sum();
-    assert!((MAX_ARGS_BYTES / 2..=MAX_ARGS_BYTES + 1).contains(&bytes), "{bytes} bytes of arguments are kept");
+    assert!(
+        (MAX_ARGS_BYTES / 2..=MAX_ARGS_BYTES + 1).contains(&bytes),
+        "{bytes} bytes of arguments are kept"
+    );
     assert!(exec.texts("trigon.flags").is_some_and(|flags| flags.iter().any(|flag| flag == "trunc_args")));
     assert!(args[3].bytes().all(|byte| byte == b'x'));
 }

@@ -5,13 +5,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use trigon_tests::{
-    otlp::Attributes as _,
-    rig::Rig,
-    suite::Suite,
-    wait,
-    workload::Workload,
-};
+use trigon_tests::{otlp::Attributes as _, rig::Rig, suite::Suite, wait, workload::Workload};
 
 use crate::{Shared, test};
 
@@ -38,7 +32,8 @@ fn container_is_known_by_its_cgroup(rig: &Rig) {
     let span = said.spans.iter().find(|span| span.record.span_id == contained.span_id(said.node()).0);
     let span = span.expect("a span of the execution in the container");
     assert_eq!(span.origin.text("container.id"), Some(CONTAINER), "{span:?}");
-    let before = said.spans.iter().find(|other| other.record.span_id != span.record.span_id).expect("another span");
+    let before =
+        said.spans.iter().find(|other| other.record.span_id != span.record.span_id).expect("another span");
     assert_eq!(before.origin.text("container.id"), None, "{before:?}");
     let cgroup_text = format!("/{}", cgroup.path.display());
     assert_eq!(span.text("process.linux.cgroup"), Some(cgroup_text.as_str()));
@@ -49,7 +44,8 @@ fn container_is_known_by_its_cgroup(rig: &Rig) {
 impl Cgroup {
     fn new(path: &str) -> Self {
         let mounts = fs::read_to_string("/proc/self/mounts").expect("read the mounts");
-        let mount = mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("a cgroup2 mount");
+        let mount =
+            mounts.lines().find(|line| line.split(' ').nth(2) == Some("cgroup2")).expect("a cgroup2 mount");
         let mount = PathBuf::from(mount.split(' ').nth(1).expect("a mount has a path"));
         fs::create_dir_all(mount.join(path)).expect("make a cgroup");
         Self { mount, path: path.into() }

@@ -23,15 +23,22 @@ fn process_keeps_its_ids(crash: bool) {
     let agent = || Rig::agent(&receiver, Protocol::Grpc, "").start();
     let first = agent();
     let alive = workload.live();
-    let exec = receiver.until("the exec", |received| Some(Sighting::from(*received.logs_of(workload.tag()).first()?)));
-    if crash { first.kill() } else { first.stop() };
+    let exec = receiver
+        .until("the exec", |received| Some(Sighting::from(*received.logs_of(workload.tag()).first()?)));
+    if crash {
+        first.kill()
+    } else {
+        first.stop()
+    };
     let second = agent();
     let fact = alive.finish();
-    let exit = receiver.until("the exit", |received| Some(Sighting::from(*received.logs_of(workload.tag()).get(1)?)));
+    let exit = receiver
+        .until("the exit", |received| Some(Sighting::from(*received.logs_of(workload.tag()).get(1)?)));
     assert_eq!((exec.what, exit.what), (What::Exec, What::Exit(fact.end)));
     assert_eq!((&exit.node, exit.id, exit.parent), (&exec.node, exec.id, exec.parent));
     assert_eq!((&exit.trace, &exit.span), (&exec.trace, &exec.span));
-    let span = receiver.until("the span", |received| Some((*received.spans_of(workload.tag()).first()?).clone()));
+    let span =
+        receiver.until("the span", |received| Some((*received.spans_of(workload.tag()).first()?).clone()));
     assert_eq!(span.record.span_id, exec.id.span_id(&exec.node).0);
     assert_eq!(span.record.end_time_unix_nano, exit.time);
     assert!(span.record.start_time_unix_nano <= exec.time, "it began before its exec was over: {span:?}");
@@ -49,9 +56,9 @@ fn process_that_was_there_first_is_a_parent() {
     let root = said.executions.iter().next().expect("one execution");
     assert_eq!(root.fact.parent, std::process::id());
     let fact = alive.finish();
-    let exit = rig.receiver.until("the exit", |received| {
-        Some(Sighting::from(*received.logs_of(workload.tag()).first()?))
-    });
+    let exit = rig
+        .receiver
+        .until("the exit", |received| Some(Sighting::from(*received.logs_of(workload.tag()).first()?)));
     assert_eq!(exit.what, What::Exit(fact.end));
     assert_eq!(Some(exit.id.ktime / 10_000_000), fact.start, "start as the kernel tells it");
     assert_eq!(exit.parent.map(|parent| parent.pid), Some(std::process::id()));

@@ -1,7 +1,11 @@
 use prometheus::proto::MetricFamily;
 
 use super::*;
-use crate::{event::Exit, samples};
+use crate::{
+    event::{Action, Exit},
+    metrics::Label,
+    samples::{self, hooks},
+};
 
 fn register(config: &MetricsConfig) -> (Registry, EventMetrics) {
     let registry = Registry::new();
@@ -66,7 +70,8 @@ fn a_label_that_is_not_chosen_is_empty() {
 
 #[test]
 fn the_cap_holds_and_sums_stay_true() {
-    let (max_series, binaries, rounds) = (12, 50, 3);
+    // Six are kept for what finds no room, of which two are needed.
+    let (max_series, binaries, rounds) = (16, 50, 3);
     let (registry, mut metrics) = register(&MetricsConfig { max_series, ..MetricsConfig::default() });
     for _ in 0..rounds {
         for n in 0..binaries {
@@ -75,7 +80,7 @@ fn the_cap_holds_and_sums_stay_true() {
         }
     }
     let all = series(&registry, "trigon_events_total");
-    assert_eq!(all.len(), max_series);
+    assert_eq!(all.len(), 12);
     for kind in ["PROCESS_EXEC", "PROCESS_EXIT"] {
         let of_kind = |labels: &[(String, String)]| labels.iter().any(|(_, value)| value == kind);
         let sum: f64 = all.iter().filter(|(labels, _)| of_kind(labels)).map(|(_, value)| value).sum();
@@ -124,4 +129,75 @@ fn hostile_paths_are_served_as_one_line_each() {
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     assert!(text.contains(r#"binary="/tmp/a\nb\"c\\d""#), "{text}");
     assert!(text.lines().all(|line| line.starts_with('#') || line.starts_with("trigon_")), "{text}");
+}
+
+fn matched(policy: &str, function: &str, action: Action, binary: &str) -> Event {
+    let kind = crate::event::HookKind::Kprobe { function: function.into() };
+    let policy = crate::event::Policy { name: policy.into(), namespace: None };
+    let source = crate::event::HookSource::new(std::sync::Arc::new(policy), kind);
+    let hook = crate::event::Hook { action, ..hooks::hook(source, Vec::new()) };
+    samples::event(samples::process(7, samples::image(binary, &[])), Kind::Hook(hook))
+}
+
+fn sum(registry: &Registry, family: &str) -> f64 {
+    series(registry, family).iter().map(|(_, value)| value).sum()
+}
+
+const POLICIES: &str = "trigon_policy_events_total";
+
+#[test]
+fn matches_are_counted_by_policy_hook_and_action() {
+    let (registry, mut metrics) = register(&MetricsConfig::default());
+    for event in [
+        matched("files", "__x64_sys_read", Action::Post, "/bin/cat"),
+        matched("files", "__x64_sys_read", Action::Post, "/bin/cat"),
+        matched("files", "__x64_sys_read", Action::Sigkill, "/bin/cat"),
+        hooks::descriptor(),
+        exec("/bin/cat"),
+    ] {
+        metrics.observe(&event);
+    }
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    insta::assert_snapshot!("policies", text);
+}
+
+#[test]
+fn the_cap_holds_for_policies_and_sums_stay_true() {
+    for max_series in [0, 1, 4, 40, 400] {
+        let (registry, mut metrics) = register(&MetricsConfig { max_series, ..MetricsConfig::default() });
+        let mut count = 0.0;
+        for policy in 0..20 {
+            for binary in 0..30 {
+                let name = format!("p{policy}");
+                metrics.observe(&matched(&name, "fd_install", Action::Post, &format!("/bin/{binary}")));
+                count += 1.0;
+            }
+        }
+        let all = series(&registry, POLICIES);
+        assert!(all.len() <= max_series.max(1), "{} of {max_series}", all.len());
+        assert_eq!(sum(&registry, POLICIES), count);
+        assert_eq!(sum(&registry, "trigon_events_total"), count);
+        let has = |labels: &[(String, String)], wanted: &[(&str, &str)]| {
+            wanted.iter().all(|(name, value)| labels.iter().any(|(n, v)| n == name && v == value))
+        };
+        let other = [("policy", "other"), ("hook", "other"), ("action", "other"), ("binary", "other")];
+        let rest = all.iter().filter(|(labels, _)| has(labels, &other)).count();
+        // 20 policies have a series each for the rest where 100 are kept for it.
+        assert_eq!(rest, usize::from(max_series < 400), "{max_series}");
+        if max_series == 400 {
+            let folded = [("policy", "p19"), ("hook", "kprobe:fd_install"), ("binary", "other")];
+            assert!(all.iter().any(|(labels, value)| has(labels, &folded) && *value == 30.0));
+        }
+    }
+}
+
+#[test]
+fn long_names_of_policies_fold() {
+    let (registry, mut metrics) = register(&MetricsConfig::default());
+    for n in 0..10 {
+        metrics.observe(&matched(&format!("{}{n}", "p".repeat(4000)), "f", Action::Post, "/bin/cat"));
+    }
+    let all = series(&registry, POLICIES);
+    assert_eq!(all.len(), 1);
+    assert_eq!(all[0].1, 10.0);
 }

@@ -28,7 +28,7 @@ use crate::{
 const ONE_BATCH: BatchConfig =
     BatchConfig { max_records: usize::MAX, max_bytes: usize::MAX, max_age: Duration::from_secs(1) };
 
-fn sealed(signal: Signal, node: Node, events: &[Event]) -> Option<Batch> {
+pub(super) fn sealed(signal: Signal, node: Node, events: &[Event]) -> Option<Batch> {
     let mut batcher = Batcher::new(signal, Arc::new(node), ONE_BATCH);
     assert!(events.iter().all(|event| batcher.push(event).is_none()));
     batcher.seal()
@@ -45,20 +45,20 @@ fn logs(events: &[Event]) -> ExportLogsServiceRequest {
     decoded(&sealed(Signal::Logs, sample::node(), events).expect("a batch"))
 }
 
-fn traces(events: &[Event]) -> ExportTraceServiceRequest {
+pub(super) fn traces(events: &[Event]) -> ExportTraceServiceRequest {
     decoded(&sealed(Signal::Spans, sample::node(), events).expect("a batch"))
 }
 
-fn log(event: Event) -> LogRecord {
+pub(super) fn log(event: Event) -> LogRecord {
     logs(&[event]).resource_logs.remove(0).scope_logs.remove(0).log_records.remove(0)
 }
 
-fn span(event: Event) -> Span {
+pub(super) fn span(event: Event) -> Span {
     traces(&[event]).resource_spans.remove(0).scope_spans.remove(0).spans.remove(0)
 }
 
 /// Attributes as JSON-like text, so that a table of them can be read.
-fn attributes(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
+pub(super) fn attributes(attributes: &[KeyValue]) -> BTreeMap<&str, String> {
     let shown =
         attributes.iter().map(|pair| (pair.key.as_str(), text(pair.value.as_ref().expect("a value"))));
     let map: BTreeMap<_, _> = shown.collect();
@@ -375,7 +375,7 @@ fn a_batch_knows_its_oldest_event() {
 }
 
 /// A record or span as lines, for a snapshot.
-fn lines(head: String, attributes: &[KeyValue]) -> String {
+pub(super) fn lines(head: String, attributes: &[KeyValue]) -> String {
     attributes.iter().fold(head, |lines, pair| {
         let value = text(pair.value.as_ref().expect("a value")).escape_debug().to_string();
         format!("{lines}  {} = {value}\n", pair.key)
@@ -388,7 +388,7 @@ fn every_sample_is_a_record_and_a_span() {
         let record = log(event.clone());
         let body = text(record.body.as_ref().expect("a body"));
         let mut shown = lines(format!("log {} {:?}\n", record.event_name, body), &record.attributes);
-        if spans::ended(&event).is_some() {
+        if spans::spanned(&event).is_some() {
             let span = span(event);
             let hex = |id: &Vec<u8>| id.iter().map(|byte| format!("{byte:02x}")).collect::<String>();
             let ids = [&span.trace_id, &span.span_id, &span.parent_span_id].map(hex);

@@ -46,7 +46,10 @@ pub fn again(mut args: Args) -> ! {
 pub fn thread_exec() -> ! {
     tell(&Fact::of_self("root", End::Exec));
     let executor = thread::spawn(|| become_deed(["exit", "7", "executed by a thread"].map(Into::into)));
-    panic!("the thread came back: {:?}", executor.join().map(|never: std::convert::Infallible| match never {}));
+    panic!(
+        "the thread came back: {:?}",
+        executor.join().map(|never: std::convert::Infallible| match never {})
+    );
 }
 
 /// Executes this program by a descriptor.
@@ -78,7 +81,8 @@ fn execute(file: &File, role: &str) -> ! {
 pub fn script() -> ! {
     let program = std::env::current_exe().expect("read the path of this program");
     let script = program.with_file_name("script");
-    std::fs::write(&script, [b"#!", program.as_os_str().as_bytes(), b" interpret\n"].concat()).expect("write a script");
+    std::fs::write(&script, [b"#!", program.as_os_str().as_bytes(), b" interpret\n"].concat())
+        .expect("write a script");
     std::fs::set_permissions(&script, Permissions::from_mode(0o755)).expect("make it executable");
     tell(&Fact::of_self("root", End::Exec));
     let folder = script.parent().expect("a script lies in a folder");

@@ -1,6 +1,8 @@
 //! Deeds about the birth of processes.
 
-use std::{collections::VecDeque, os::unix::process::ExitStatusExt as _, process::ExitStatus, thread, time::Duration};
+use std::{
+    collections::VecDeque, os::unix::process::ExitStatusExt as _, process::ExitStatus, thread, time::Duration,
+};
 
 use nix::{
     sys::wait::{WaitStatus, waitpid},
@@ -21,7 +23,9 @@ pub fn tree(mut args: Args) -> ! {
     let (depth, width) = (number(&mut args), number(&mut args));
     let role = args.next().and_then(|role| role.into_string().ok()).unwrap_or_else(|| "0".into());
     let children: Vec<_> = (0..if depth > 0 { width } else { 0 })
-        .map(|index| start(["tree", &(depth - 1).to_string(), &width.to_string(), &format!("{role}.{index}")]))
+        .map(|index| {
+            start(["tree", &(depth - 1).to_string(), &width.to_string(), &format!("{role}.{index}")])
+        })
         .collect();
     for mut child in children {
         child.wait().expect("wait for a child");

@@ -77,7 +77,9 @@ fn tell_and_exit(role: &str, code: u8) -> ! {
 /// The next argument as a number.
 fn number(args: &mut Args) -> i32 {
     let text = args.next().unwrap_or_default();
-    text.to_str().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{text:?} is no number\n{USAGE}"))
+    text.to_str()
+        .and_then(|text| text.parse().ok())
+        .unwrap_or_else(|| panic!("{text:?} is no number\n{USAGE}"))
 }
 
 /// This program, by the path that it was started with.

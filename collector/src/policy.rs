@@ -1,0 +1,168 @@
+//! Tracing policies, in the language that Tetragon reads: from a file to a checked [`Policy`], or to everything that
+//! keeps it from being one.
+//!
+//! `yaml` makes a tree of the text, `read` a policy of the tree, and `check` knows which operators and values fit which
+//! argument. What Trigon doesn't support yet is refused by its name.
+
+use std::{
+    fs::File,
+    io::{self, Read as _},
+    path::{Path, PathBuf},
+};
+
+pub mod check;
+pub mod compile;
+pub mod engine;
+pub mod fault;
+pub mod limits;
+pub mod matches;
+pub mod model;
+mod read;
+mod words;
+mod yaml;
+
+use fault::{Class, Fault, Faults};
+use model::{Policy, Position};
+
+#[cfg(test)]
+mod tests;
+
+/// What a file holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// Its policies. Empty if there is one fault that is more than a warning: a file is taken whole or not at all.
+    pub policies: Vec<Policy>,
+    /// What is wrong, by place; at most [`limits::FAULTS`].
+    pub faults: Vec<Fault>,
+    /// Faults beyond these.
+    pub hidden: usize,
+    /// How many of all of them are more than a warning.
+    pub errors: usize,
+}
+
+/// A file or directory that can't be read.
+#[derive(Debug, thiserror::Error)]
+pub enum FileError {
+    /// The system refuses it.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is a device, a pipe or a socket.
+    #[error("cannot read {}: a policy is a file", path.display())]
+    NotAFile {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A directory has no files that end in .yaml or .yml.
+    #[error("{} has no file that ends in .yaml or .yml", path.display())]
+    Empty {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A directory has too many files.
+    #[error("{} has more than {} policy files", path.display(), limits::FILES)]
+    TooMany {
+        /// Which.
+        path: PathBuf,
+    },
+}
+
+/// Reads the policies in a text.
+pub fn check_text(text: &str) -> Checked {
+    let faults = Faults::default();
+    if text.len() > limits::FILE_BYTES {
+        return too_long();
+    }
+    let documents = yaml::parse(text, &faults);
+    let mut policies: Vec<Policy> = Vec::new();
+    for document in &documents {
+        let root = read::Item::root(document, &faults);
+        let Some(policy) = read::policy::read(&root) else { continue };
+        if policies.iter().any(|other| other.name == policy.name) {
+            root.invalid(format_args!("two policies of this file are called {}", policy.name));
+        }
+        policies.push(policy);
+    }
+    if documents.is_empty() && faults.fatal() == 0 {
+        faults.push(whole(Class::Invalid, "there is no policy in it".to_owned(), None));
+    }
+    let errors = faults.fatal();
+    if errors > 0 {
+        policies.clear();
+    }
+    let (faults, hidden) = faults.finish();
+    Checked { policies, faults, hidden, errors }
+}
+
+/// Reads the policies in a file.
+///
+/// # Errors
+/// Fails if the file can't be read. What is wrong in the file is part of the result.
+pub fn check_file(path: &Path) -> Result<Checked, FileError> {
+    let refused = |source| FileError::Read { path: path.to_owned(), source };
+    // Asked before it is opened: to open a pipe is to wait for its writer.
+    if !path.metadata().map_err(refused)?.is_file() {
+        return Err(FileError::NotAFile { path: path.to_owned() });
+    }
+    let mut bytes = Vec::new();
+    let most = limits::FILE_BYTES as u64 + 1;
+    File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
+    if bytes.len() > limits::FILE_BYTES {
+        return Ok(too_long());
+    }
+    Ok(match std::str::from_utf8(&bytes) {
+        Ok(text) => check_text(text),
+        Err(error) => {
+            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+            let mut fault = whole(Class::Syntax, "this isn't UTF-8".to_owned(), None);
+            fault.at.line = u32::try_from(line).unwrap_or(u32::MAX);
+            refuse(fault)
+        }
+    })
+}
+
+/// The policy files that a path stands for: itself, or what a directory has of .yaml and .yml, by name.
+///
+/// # Errors
+/// Fails if the directory can't be read, has none or too many.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, FileError> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let refused = |source| FileError::Read { path: path.to_owned(), source };
+    let mut files = Vec::new();
+    for entry in path.read_dir().map_err(refused)? {
+        let file = entry.map_err(refused)?.path();
+        let hidden = file.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        let policy = file.extension().is_some_and(|extension| extension == "yaml" || extension == "yml");
+        if hidden || !policy || file.is_dir() {
+            continue;
+        }
+        if files.len() == limits::FILES {
+            return Err(FileError::TooMany { path: path.to_owned() });
+        }
+        files.push(file);
+    }
+    if files.is_empty() {
+        return Err(FileError::Empty { path: path.to_owned() });
+    }
+    files.sort();
+    Ok(files)
+}
+
+fn whole(class: Class, message: String, allowed: Option<String>) -> Fault {
+    Fault { class, at: Position::START, path: String::new(), message, allowed }
+}
+
+fn refuse(fault: Fault) -> Checked {
+    Checked { faults: vec![fault], errors: 1, ..Checked::default() }
+}
+
+fn too_long() -> Checked {
+    let message = "this is too long for a policy file".to_owned();
+    refuse(whole(Class::Limit, message, Some(format!("at most {} bytes", limits::FILE_BYTES))))
+}

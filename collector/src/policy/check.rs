@@ -1,0 +1,329 @@
+//! What an operator may be used on, and what its values mean there.
+
+use super::{
+    fault::{Class, Feature, Quoted},
+    limits,
+    model::{
+        Located, Position,
+        arguments::{ArgumentType, Class as ArgumentClass, Integer},
+        conditions::{Comparison, Condition, FileType, Number, NumberRange, Operator, TextOperator},
+    },
+    words::{Word, Words},
+};
+
+#[cfg(test)]
+mod tests;
+
+/// Why a condition can't be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wrong {
+    /// Which value is wrong, by its place. None: the operator is.
+    pub value: Option<usize>,
+    /// Where that stands.
+    pub at: Position,
+    /// What sort of fault it is.
+    pub class: Class,
+    /// What is wrong.
+    pub message: String,
+    /// What is allowed.
+    pub allowed: Option<String>,
+}
+
+const NUMBER_OPERATORS: &[Operator] = &[
+    Operator::Equal,
+    Operator::NotEqual,
+    Operator::GreaterThan,
+    Operator::LessThan,
+    Operator::Mask,
+    Operator::InMap,
+    Operator::NotInMap,
+    Operator::InRange,
+    Operator::NotInRange,
+];
+
+const TEXT_OPERATORS: &[Operator] = &[
+    Operator::Equal,
+    Operator::NotEqual,
+    Operator::Prefix,
+    Operator::NotPrefix,
+    Operator::Postfix,
+    Operator::NotPostfix,
+];
+
+const FILE_OPERATORS: &[Operator] = &[
+    Operator::Equal,
+    Operator::NotEqual,
+    Operator::Prefix,
+    Operator::NotPrefix,
+    Operator::Postfix,
+    Operator::NotPostfix,
+    Operator::FileType,
+    Operator::NotFileType,
+];
+
+/// Values of `FileType`.
+const FILE_TYPES: Words<FileType> = Words {
+    what: "file type",
+    any_case: true,
+    words: &[
+        ("reg", Word::Is(FileType::Regular)),
+        ("regular", Word::Also(FileType::Regular)),
+        ("dir", Word::Is(FileType::Directory)),
+        ("lnk", Word::Is(FileType::Symlink)),
+        ("link", Word::Also(FileType::Symlink)),
+        ("sock", Word::Is(FileType::Socket)),
+        ("socket", Word::Also(FileType::Socket)),
+        ("blk", Word::Is(FileType::Block)),
+        ("block", Word::Also(FileType::Block)),
+        ("chr", Word::Is(FileType::Character)),
+        ("char", Word::Also(FileType::Character)),
+        ("fifo", Word::Is(FileType::Fifo)),
+        ("pipe", Word::Also(FileType::Fifo)),
+    ],
+};
+
+/// The condition that `operator` at `at` makes with `values` on an argument of type `kind`.
+///
+/// # Errors
+/// Gives everything that is wrong with it: an operator that such an argument doesn't have, or values that it can't take.
+pub fn condition(
+    kind: ArgumentType,
+    operator: &Located<Operator>,
+    values: &[Located<String>],
+) -> Result<Condition, Vec<Wrong>> {
+    let misplaced = |class, message: String, allowed: Option<String>| {
+        Err(vec![Wrong { value: None, at: operator.at, class, message, allowed }])
+    };
+    let allowed = operators(kind.class());
+    if allowed.is_empty() {
+        return misplaced(Class::Invalid, "an argument of type nop has no value to compare".to_owned(), None);
+    }
+    if !allowed.contains(operator) {
+        let names = allowed.iter().map(|operator| operator.name()).collect::<Vec<_>>().join(", ");
+        let what = describe(kind.class());
+        let message = format!("{} is no operator for {what}", operator.name());
+        return misplaced(Class::Invalid, message, Some(names));
+    }
+    let most = if operator.takes_ranges() { limits::MAP_VALUES } else { limits::VALUES };
+    if values.is_empty() {
+        return misplaced(Class::Invalid, format!("{} needs values", operator.name()), None);
+    }
+    if values.len() > most {
+        let message = format!("{} has {} values", operator.name(), values.len());
+        return misplaced(Class::Limit, message, Some(format!("at most {most}")));
+    }
+    match (kind.class(), **operator) {
+        (ArgumentClass::Unknown, operator) => Ok(Condition::Deferred(operator, values.to_vec())),
+        (_, Operator::FileType | Operator::NotFileType) => {
+            let negated = **operator == Operator::NotFileType;
+            each(values, file_type).map(|types| Condition::FileType { negated, types })
+        }
+        (ArgumentClass::Number(integer), operator) if operator.takes_ranges() => {
+            let negated = matches!(operator, Operator::NotInMap | Operator::NotInRange);
+            let single = matches!(operator, Operator::InMap | Operator::NotInMap);
+            each(values, |text| range(text, integer, single))
+                .map(|ranges| Condition::Within { negated, ranges })
+        }
+        (ArgumentClass::Number(integer), operator) => {
+            let comparison = operator.comparison();
+            each(values, |text| number(text, integer)).map(|numbers| Condition::Compare(comparison, numbers))
+        }
+        (_, operator) => {
+            let text = operator.text();
+            each(values, |value| bytes(value, text)).map(|values| Condition::Text(text, values))
+        }
+    }
+}
+
+/// The operators that see something in an argument of this class.
+pub fn operators(class: ArgumentClass) -> &'static [Operator] {
+    match class {
+        ArgumentClass::Unknown => Operator::ALL,
+        ArgumentClass::Nothing => &[],
+        ArgumentClass::Number(_) => NUMBER_OPERATORS,
+        ArgumentClass::Text | ArgumentClass::Path => TEXT_OPERATORS,
+        ArgumentClass::File => FILE_OPERATORS,
+    }
+}
+
+/// A whole number as C and Go write it: decimal, `0x`, `0o` or a leading 0, `0b`.
+pub fn integer(text: &str) -> Option<i128> {
+    /// More digits than 64 bits have in any base.
+    const LONGEST: usize = 70;
+    if text.len() > LONGEST {
+        return None;
+    }
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    let lower = digits.to_ascii_lowercase();
+    let (base, digits) = match (lower.get(..2), lower.as_bytes()) {
+        (Some("0x"), _) => (16, &lower[2..]),
+        (Some("0o"), _) => (8, &lower[2..]),
+        (Some("0b"), _) => (2, &lower[2..]),
+        (_, [b'0', _, ..]) => (8, &lower[1..]),
+        _ => (10, &*lower),
+    };
+    if !digits.starts_with(|character: char| character.is_ascii_hexdigit()) {
+        return None;
+    }
+    let number = i128::from_str_radix(digits, base).ok()?;
+    Some(if negative { -number } else { number })
+}
+
+type Refused = (Class, String, Option<String>);
+
+/// Parses every value, or tells everything that is wrong with them.
+fn each<T>(
+    values: &[Located<String>],
+    parse: impl Fn(&str) -> Result<T, Refused>,
+) -> Result<Vec<T>, Vec<Wrong>> {
+    let (mut parsed, mut wrong) = (Vec::with_capacity(values.len()), Vec::new());
+    for (index, value) in values.iter().enumerate() {
+        match parse(value) {
+            Ok(value) => parsed.push(value),
+            Err((class, message, allowed)) => {
+                wrong.push(Wrong { value: Some(index), at: value.at, class, message, allowed });
+            }
+        }
+    }
+    if wrong.is_empty() { Ok(parsed) } else { Err(wrong) }
+}
+
+fn number(text: &str, kind: Integer) -> Result<Number, Refused> {
+    let (least, greatest) = kind.bounds();
+    match integer(text) {
+        Some(number) if (least..=greatest).contains(&number) => Ok(Number(number)),
+        _ => {
+            let message = format!("{} is no number that the argument can have", Quoted(text));
+            Err((Class::Invalid, message, Some(format!("{least} to {greatest}"))))
+        }
+    }
+}
+
+fn range(text: &str, kind: Integer, single: bool) -> Result<NumberRange, Refused> {
+    if text.starts_with("list:") {
+        let feature = Feature { of: "value", name: "list:" };
+        return Err((Class::Unsupported(feature), format!("{feature} is not supported yet"), None));
+    }
+    let refused = |message: String| {
+        let allowed = if single { "a number, or FIRST:LAST" } else { "FIRST:LAST" };
+        (Class::Invalid, message, Some(allowed.to_owned()))
+    };
+    let (first, last) = match text.split_once(':') {
+        Some((first, last)) => (number(first, kind)?, number(last, kind)?),
+        None if single => number(text, kind).map(|number| (number, number))?,
+        None => return Err(refused(format!("{} is no range", Quoted(text)))),
+    };
+    if last < first {
+        return Err(refused(format!("the range {} ends before it begins", Quoted(text))));
+    }
+    Ok(NumberRange { first, last })
+}
+
+fn file_type(text: &str) -> Result<FileType, Refused> {
+    let refused =
+        |_| (Class::Invalid, format!("no such file type: {}", Quoted(text)), Some(FILE_TYPES.to_string()));
+    FILE_TYPES.get(text).map_err(refused)
+}
+
+fn bytes(text: &str, operator: TextOperator) -> Result<Box<[u8]>, Refused> {
+    let most = match operator {
+        TextOperator::Equal | TextOperator::NotEqual => limits::EQUAL_BYTES,
+        TextOperator::Prefix | TextOperator::NotPrefix => limits::PREFIX_BYTES,
+        TextOperator::Postfix | TextOperator::NotPostfix => limits::POSTFIX_BYTES,
+    };
+    // The kernel's strings end where C's do: some policies write that end.
+    let text = text.trim_end_matches('\0');
+    if text.len() > most {
+        let message = format!("this value has {} bytes", text.len());
+        return Err((Class::Limit, message, Some(format!("at most {most}"))));
+    }
+    if text.contains('\0') {
+        return Err((Class::Invalid, "a NUL ends every string of the kernel".to_owned(), None));
+    }
+    Ok(text.as_bytes().into())
+}
+
+fn describe(class: ArgumentClass) -> &'static str {
+    match class {
+        ArgumentClass::Unknown => "a value of unknown type",
+        ArgumentClass::Nothing => "nothing",
+        ArgumentClass::Number(_) => "a number",
+        ArgumentClass::Text => "text",
+        ArgumentClass::File => "a file",
+        ArgumentClass::Path => "a path",
+    }
+}
+
+// === impl Operator ===
+
+impl Operator {
+    /// All of them.
+    pub const ALL: &'static [Self] = &[
+        Self::Equal,
+        Self::NotEqual,
+        Self::Prefix,
+        Self::NotPrefix,
+        Self::Postfix,
+        Self::NotPostfix,
+        Self::GreaterThan,
+        Self::LessThan,
+        Self::Mask,
+        Self::InMap,
+        Self::NotInMap,
+        Self::InRange,
+        Self::NotInRange,
+        Self::FileType,
+        Self::NotFileType,
+    ];
+
+    /// Its name in a file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Equal => "Equal",
+            Self::NotEqual => "NotEqual",
+            Self::Prefix => "Prefix",
+            Self::NotPrefix => "NotPrefix",
+            Self::Postfix => "Postfix",
+            Self::NotPostfix => "NotPostfix",
+            Self::GreaterThan => "GreaterThan",
+            Self::LessThan => "LessThan",
+            Self::Mask => "Mask",
+            Self::InMap => "InMap",
+            Self::NotInMap => "NotInMap",
+            Self::InRange => "InRange",
+            Self::NotInRange => "NotInRange",
+            Self::FileType => "FileType",
+            Self::NotFileType => "NotFileType",
+        }
+    }
+
+    fn takes_ranges(self) -> bool {
+        matches!(self, Self::InMap | Self::NotInMap | Self::InRange | Self::NotInRange)
+    }
+
+    /// As a comparison of numbers; `operators` lets no other come here.
+    fn comparison(self) -> Comparison {
+        match self {
+            Self::NotEqual => Comparison::NotEqual,
+            Self::GreaterThan => Comparison::GreaterThan,
+            Self::LessThan => Comparison::LessThan,
+            Self::Mask => Comparison::Mask,
+            _ => Comparison::Equal,
+        }
+    }
+
+    /// As a comparison of texts; `operators` lets no other come here.
+    fn text(self) -> TextOperator {
+        match self {
+            Self::NotEqual => TextOperator::NotEqual,
+            Self::Prefix => TextOperator::Prefix,
+            Self::NotPrefix => TextOperator::NotPrefix,
+            Self::Postfix => TextOperator::Postfix,
+            Self::NotPostfix => TextOperator::NotPostfix,
+            _ => TextOperator::Equal,
+        }
+    }
+}

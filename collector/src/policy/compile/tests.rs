@@ -1,0 +1,135 @@
+use super::*;
+use crate::policy::model::conditions::{Number, NumberRange};
+
+/// What the programs answer for a number: that of the longest entry which covers it, or the miss.
+fn look_up(miss: Mask, entries: &[(u64, u32, Mask)], number: u64) -> Mask {
+    let turned = |bits: u64| bits ^ (1 << 63);
+    let covers = |first: u64, bits: u32| bits == 0 || (turned(first) ^ turned(number)) >> (64 - bits) == 0;
+    let hit =
+        entries.iter().filter(|(first, bits, _)| covers(*first, *bits)).max_by_key(|(_, bits, _)| *bits);
+    hit.map_or(miss, |(.., mask)| *mask)
+}
+
+fn sample() -> Vec<i128> {
+    let edges = [i128::from(i64::MIN), -300, -1, 0, 1, 7, 8, 255, 256, 65_535, i128::from(i64::MAX)];
+    edges.into_iter().flat_map(|edge| [edge - 1, edge, edge + 1]).collect()
+}
+
+/// Every comparison, on every pair of edges, with and without a sign: the tables say what arithmetic says.
+#[test]
+fn numbers_compare_as_numbers_do() {
+    for turn in [Turn::Signed, Turn::Unsigned] {
+        let (least, greatest) = match turn {
+            Turn::Signed => (i128::from(i64::MIN), i128::from(i64::MAX)),
+            Turn::Unsigned => (0, i128::from(u64::MAX)),
+        };
+        let mut edges = sample();
+        edges.extend([i128::from(u64::MAX) - 1, i128::from(u64::MAX)]);
+        let edges: Vec<_> = edges.into_iter().filter(|edge| (least..=greatest).contains(edge)).collect();
+        for operand in &edges {
+            let operators: [(Comparison, fn(&i128, &i128) -> bool); 4] = [
+                (Comparison::Equal, |a, b| a == b),
+                (Comparison::NotEqual, |a, b| a != b),
+                (Comparison::GreaterThan, |a, b| a > b),
+                (Comparison::LessThan, |a, b| a < b),
+            ];
+            let conditions: Vec<_> = operators
+                .iter()
+                .enumerate()
+                .map(|(bit, (comparison, _))| {
+                    (bit, Numbers::compared(*comparison, &[Number(*operand)], turn))
+                })
+                .collect();
+            let (miss, entries) = condition::numbers(&conditions, operators.len());
+            for number in &edges {
+                let found = look_up(miss, &entries, *number as u64);
+                for (bit, (comparison, holds)) in operators.iter().enumerate() {
+                    assert_eq!(
+                        found.has(bit),
+                        holds(number, operand),
+                        "{number} {comparison:?} {operand} {turn:?}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn ranges_may_overlap_and_selectors_without_a_condition_are_satisfied() {
+    let range = |first, last| NumberRange { first: Number(first), last: Number(last) };
+    let conditions = [
+        (0, Numbers::within(&[range(5, 10), range(8, 20)], false, Turn::Unsigned)),
+        (1, Numbers::within(&[range(9, 9)], true, Turn::Unsigned)),
+        // A second condition on the same value: both have to hold.
+        (1, Numbers::compared(Comparison::GreaterThan, &[Number(3)], Turn::Unsigned)),
+    ];
+    let (miss, entries) = condition::numbers(&conditions, 3);
+    for number in 0..30_u64 {
+        let found = look_up(miss, &entries, number);
+        assert_eq!(found.has(0), (5..=20).contains(&number), "{number}");
+        assert_eq!(found.has(1), number > 3 && number != 9, "{number}");
+        assert!(found.has(2));
+    }
+}
+
+#[test]
+fn a_whole_range_is_one_block() {
+    let range = NumberRange { first: Number(i128::from(i64::MIN)), last: Number(i128::from(i64::MAX)) };
+    let (_, entries) = condition::numbers(&[(0, Numbers::within(&[range], false, Turn::Signed))], 1);
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0].1, 0);
+}
+
+fn text(operator: TextOperator, texts: &[&str]) -> Texts {
+    let texts: Vec<Box<[u8]>> = texts.iter().map(|text| text.as_bytes().into()).collect();
+    Texts::new(operator, &texts).unwrap()
+}
+
+#[test]
+fn texts_compare_as_texts_do() {
+    let conditions = [
+        (0, text(TextOperator::Prefix, &["/etc/", "/etc/ssh/"])),
+        (1, text(TextOperator::Equal, &["/etc/passwd", "/"])),
+        (2, text(TextOperator::NotPrefix, &["/etc/ssh/"])),
+        (3, text(TextOperator::NotEqual, &["/etc/passwd"])),
+    ];
+    let (miss, entries) = condition::texts(&conditions, 5);
+    for path in ["/", "/etc", "/etc/", "/etc/passwd", "/etc/passwd2", "/etc/ssh/key", "/etc/ss", ""] {
+        let with_nul = [path.as_bytes(), b"\0"].concat();
+        let hit =
+            entries.iter().filter(|(key, _)| with_nul.starts_with(key)).max_by_key(|(key, _)| key.len());
+        let found = hit.map_or(miss, |(_, mask)| *mask);
+        assert_eq!(found.has(0), path.starts_with("/etc/"), "{path}");
+        assert_eq!(found.has(1), path == "/etc/passwd" || path == "/", "{path}");
+        assert_eq!(found.has(2), !path.starts_with("/etc/ssh/"), "{path}");
+        assert_eq!(found.has(3), path != "/etc/passwd", "{path}");
+        assert!(found.has(4));
+    }
+}
+
+#[test]
+fn bits_turn_the_answer_of_none() {
+    let conditions = [(0, 0b110, false), (1, 0b100, true)];
+    let (miss, entries) = condition::bits(&conditions, 3);
+    for value in 0..8_u64 {
+        let mut answer = miss;
+        let mut asked = Mask::default();
+        for (bit, mask) in &entries {
+            if value >> bit & 1 == 1 {
+                asked = asked | *mask;
+            }
+        }
+        answer.words.iter_mut().zip(asked.words).for_each(|(word, asked)| *word ^= asked);
+        assert_eq!(answer.has(0), value & 0b110 != 0);
+        assert_eq!(answer.has(1), value & 0b100 == 0);
+        assert!(answer.has(2));
+    }
+}
+
+#[test]
+fn what_the_kernel_cannot_compare_is_refused() {
+    let long = "x".repeat(300);
+    let error = Texts::new(TextOperator::Equal, &[long.as_bytes().into()]).unwrap_err();
+    assert!(matches!(error, CompileError::TooLong { length: 300, .. }));
+}

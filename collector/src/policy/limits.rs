@@ -1,0 +1,71 @@
+//! Every limit of the policy language. Where Tetragon has one, this is at least ten times as much.
+
+/// Bytes of a policy file. One of a hundred hooks has about 50 000.
+pub const FILE_BYTES: usize = 1 << 20;
+/// Files that one directory gives.
+pub const FILES: usize = 1024;
+/// How much a document may grow by its aliases, in bytes of text and [`NODE_COST`] a node.
+pub const EXPANDED_BYTES: usize = 8 << 20;
+/// What a node counts beside its text.
+pub const NODE_COST: usize = 16;
+/// How deep lists and mappings nest, what an alias stands for included.
+pub const DEPTH: usize = 64;
+/// Faults that are told of one file; the rest is counted.
+pub const FAULTS: usize = 50;
+
+/// Policies in one file.
+pub const POLICIES: usize = 256;
+/// Bytes of a policy's name, a DNS subdomain (RFC 1123).
+pub const NAME_BYTES: usize = 253;
+/// Hooks of one policy.
+pub const HOOKS: usize = 256;
+/// Lists of one policy.
+pub const LISTS: usize = 64;
+/// Functions in one list.
+pub const LIST_FUNCTIONS: usize = 1024;
+/// Functions of one policy, those of a list counted for each hook that names it.
+pub const FUNCTIONS: usize = 4096;
+/// Bytes of a function's name: the kernel's KSYM_NAME_LEN without its NUL.
+pub const SYMBOL_BYTES: usize = 511;
+
+/// Arguments of one hook.
+pub const ARGUMENTS: usize = 5;
+/// The last argument of a function: six go in registers.
+pub const FUNCTION_INDEX: i64 = 5;
+/// The last field of a tracepoint.
+pub const TRACEPOINT_INDEX: i64 = 63;
+/// The last argument of a raw tracepoint: the kernel's MAX_BPF_FUNC_ARGS.
+pub const RAW_TRACEPOINT_INDEX: i64 = 11;
+/// Characters of a hook's message.
+pub const MESSAGE_CHARS: usize = 256;
+/// Tags of one hook.
+pub const TAGS: usize = 16;
+/// Characters of a tag or a label.
+pub const LABEL_CHARS: usize = 256;
+
+/// Selectors of one hook. Tetragon: 5.
+pub const SELECTORS: usize = 64;
+/// Items of one section of a selector. Tetragon: 5.
+pub const FILTERS: usize = 64;
+/// PIDs of one `matchPIDs` item. Tetragon: 4.
+pub const PIDS: usize = 64;
+/// The greatest PID: the kernel's PID_MAX_LIMIT.
+pub const PID: i64 = 1 << 22;
+/// Binaries of one `matchBinaries` item.
+pub const BINARIES: usize = 256;
+/// Namespaces of one `matchNamespaces` item. Tetragon: 4.
+pub const NAMESPACES: usize = 64;
+/// Values of one operator. Tetragon: 4, or 8 files.
+pub const VALUES: usize = 256;
+/// Values of `InMap` and `NotInMap`.
+pub const MAP_VALUES: usize = 16_384;
+/// Bytes of a value that must be equal: the kernel's PATH_MAX.
+pub const EQUAL_BYTES: usize = 4096;
+/// Bytes of a prefix.
+pub const PREFIX_BYTES: usize = 256;
+/// Bytes of a postfix.
+pub const POSTFIX_BYTES: usize = 128;
+/// Actions of one selector.
+pub const ACTIONS: usize = 16;
+/// Seconds of a rate limit: a week.
+pub const RATE_LIMIT_SECONDS: u64 = 7 * 24 * 3600;

@@ -1,0 +1,94 @@
+//! From a hook's record to its event.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError, RwLock},
+};
+
+use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
+use trigon_probes::{
+    hooks::plan::value_type,
+    record::{self, arg_flags},
+};
+
+use crate::tracker::push_escaped;
+
+/// The hooks that records name by number.
+#[derive(Clone, Debug, Default)]
+pub struct Sources(Arc<RwLock<HashMap<u32, Arc<HookSource>>>>);
+
+// === impl Sources ===
+
+impl Sources {
+    /// Adds a hook.
+    pub(super) fn learn(&self, number: u32, source: HookSource) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(source));
+    }
+
+    /// Removes a hook; records of it that are still to come are nobody's.
+    pub(super) fn forget(&self, number: u32) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    }
+
+    /// The hook of that number.
+    pub fn get(&self, number: u32) -> Option<Arc<HookSource>> {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+    }
+}
+
+/// What a record says.
+pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
+    let fixed = &record.fixed;
+    let returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
+    Hook {
+        args: record.args().map(|arg| value_of(&arg)).collect(),
+        returned,
+        action: Action::from_number(fixed.action),
+        return_action: None,
+        selector: fixed.selector,
+        descriptor: None,
+        source,
+    }
+}
+
+fn text_of(data: &[u8]) -> Box<str> {
+    let mut text = String::with_capacity(data.len());
+    push_escaped(data, &mut text);
+    text.into()
+}
+
+/// A return value, read as its type says.
+fn returned_value(source: &HookSource, bits: u64) -> Value {
+    match &*source.returned.kind {
+        "int" | "sint32" | "int32" | "sint16" | "int16" | "sint8" | "int8" | "fd" => Value::Int(bits as i32),
+        "uint32" | "uint16" | "uint8" => Value::UInt(bits as u32),
+        "ulong" | "uint64" | "size_t" => Value::Size(bits),
+        _ => Value::Long(bits as i64),
+    }
+}
+
+fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
+    let fixed = &arg.fixed;
+    let is = |flag| fixed.flags & flag != 0;
+    let truncated = is(arg_flags::TRUNCATED);
+    Some(match fixed.kind {
+        _ if is(arg_flags::ABSENT) => return None,
+        value_type::S8 | value_type::S16 | value_type::S32 => Value::Int(fixed.value as i32),
+        value_type::U8 | value_type::U16 | value_type::U32 => Value::UInt(fixed.value as u32),
+        value_type::S64 => Value::Long(fixed.value as i64),
+        value_type::U64 => Value::Size(fixed.value),
+        value_type::STRING | value_type::FILENAME => Value::Text { text: text_of(arg.data), truncated },
+        value_type::BYTES | value_type::IOVEC => Value::Bytes { data: arg.data.into(), size: fixed.value },
+        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::BINPRM => Value::File(File {
+            path: text_of(arg.data),
+            flags: fixed.value as u32,
+            mode: fixed.mode,
+            truncated,
+            deleted: is(arg_flags::DELETED),
+        }),
+        value_type::PATH | value_type::DENTRY => {
+            Value::Path { path: text_of(arg.data), truncated, deleted: is(arg_flags::DELETED) }
+        }
+        _ => return None,
+    })
+}

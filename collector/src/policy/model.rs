@@ -1,0 +1,102 @@
+//! A policy that was read and checked: closed sets and bounded numbers, and where in the file each part stands.
+
+use std::{fmt, ops::Deref};
+
+use serde::Serialize;
+
+pub mod actions;
+pub mod arguments;
+pub mod conditions;
+pub mod hooks;
+pub mod selectors;
+
+use hooks::{Hook, List};
+
+/// A tracing policy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Where `metadata.name` stands.
+    pub at: Position,
+    /// The group and version of its language.
+    pub api_version: ApiVersion,
+    /// What it applies to.
+    pub kind: Kind,
+    /// `metadata.name`: a DNS subdomain (RFC 1123).
+    pub name: String,
+    /// `metadata.namespace`. None for a policy of the whole node.
+    pub namespace: Option<String>,
+    /// `spec.options`
+    pub options: Options,
+    /// `spec.lists`, used or not.
+    pub lists: Vec<List>,
+    /// kprobes, then fentries, then tracepoints, each in the order of the file.
+    pub hooks: Vec<Hook>,
+}
+
+/// The group and version of a policy's language.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ApiVersion {
+    /// `cilium.io/v1alpha1`
+    CiliumV1Alpha1,
+}
+
+/// What a policy applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// `TracingPolicy`: to the whole node.
+    Cluster,
+}
+
+/// `spec.options`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// `disable-kprobe-multi`: attach each function by a kprobe of its own.
+    pub disable_kprobe_multi: bool,
+}
+
+/// A place in a file. Both count from 1; a column is a character.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Position {
+    /// The line.
+    pub line: u32,
+    /// The column.
+    pub column: u32,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Located<T> {
+    /// Where.
+    pub at: Position,
+    /// What.
+    pub value: T,
+}
+
+// === impl Policy ===
+
+impl Policy {
+    /// Whether it follows descriptors: then its `fd` arguments resolve through the followed ones, and a call on
+    /// any other posts nothing.
+    pub fn follows(&self) -> bool {
+        let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        selectors.any(|selector| selector.all_actions().any(|action| action.follows()))
+    }
+}
+
+// === impl Position ===
+
+impl fmt::Display for Position {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.line, self.column)
+    }
+}
+
+// === impl Located ===
+
+impl<T> Deref for Located<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}

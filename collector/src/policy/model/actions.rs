@@ -1,0 +1,67 @@
+//! What is done about a call that a selector takes.
+
+use std::time::Duration;
+
+use super::arguments::ArgumentSlot;
+
+/// An item of `matchActions`. All but `NoPost` also post the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Post the event, at this rate at most.
+    Post(Option<RateLimit>),
+    /// Don't post the event.
+    NoPost,
+    /// Kill the process. The call itself may still complete.
+    Sigkill,
+    /// Send the process a signal, 1 to 64.
+    Signal(u8),
+    /// Follow a descriptor.
+    FollowFd {
+        /// `argFd`: its number.
+        fd: ArgumentSlot,
+        /// `argName`: the file it stands for.
+        name: ArgumentSlot,
+    },
+    /// Follow a descriptor no longer.
+    UnfollowFd {
+        /// `argFd`: its number.
+        fd: ArgumentSlot,
+    },
+    /// Follow a copy of a followed descriptor.
+    CopyFd {
+        /// `argFd`: the followed one's number.
+        from: ArgumentSlot,
+        /// `argName`: the copy's number.
+        to: ArgumentSlot,
+    },
+}
+
+/// Of the same events within an interval, one is posted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RateLimit {
+    /// The interval: whole seconds.
+    pub interval: Duration,
+    /// Whose events are the same.
+    pub scope: RateLimitScope,
+}
+
+/// `rateLimitScope`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RateLimitScope {
+    /// Those of a thread.
+    #[default]
+    Thread,
+    /// Those of a process.
+    Process,
+    /// Those of all.
+    Global,
+}
+
+// === impl Action ===
+
+impl Action {
+    /// Whether it begins to follow a descriptor.
+    pub fn follows(&self) -> bool {
+        matches!(self, Self::FollowFd { .. } | Self::CopyFd { .. })
+    }
+}

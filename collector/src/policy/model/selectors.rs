@@ -1,0 +1,175 @@
+//! Which calls a hook takes: every filter of a selector must hold.
+
+use super::{Located, Position, actions::Action, arguments::ArgumentSlot, conditions::Condition};
+
+/// An item of `selectors`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Selector {
+    /// Where it begins.
+    pub at: Position,
+    /// `label`: its name in states and metrics.
+    pub label: Option<String>,
+    /// `matchPIDs`
+    pub pids: Vec<PidFilter>,
+    /// `matchBinaries`
+    pub binaries: Option<BinaryFilter>,
+    /// `matchParentBinaries`
+    pub parent_binaries: Option<BinaryFilter>,
+    /// `matchArgs`
+    pub arguments: Vec<ArgumentFilter>,
+    /// `matchReturnArgs`
+    pub return_values: Vec<ReturnFilter>,
+    /// `matchNamespaces`
+    pub namespaces: Vec<NamespaceFilter>,
+    /// `matchCapabilities`
+    pub capabilities: Vec<CapabilityFilter>,
+    /// `matchActions`. None of them is `NoPost`: the event is posted.
+    pub actions: Vec<Located<Action>>,
+    /// `matchReturnActions`: what is done once the return filters hold.
+    pub return_actions: Vec<Located<Action>>,
+}
+
+/// In a set, or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Membership {
+    /// `In`
+    In,
+    /// `NotIn`
+    NotIn,
+}
+
+/// An item of `matchPIDs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PidFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// In the set, or not.
+    pub operator: Membership,
+    /// The PIDs.
+    pub pids: Vec<u32>,
+    /// `isNamespacePID`: PIDs are those of the process's own PID namespace.
+    pub in_namespace: bool,
+    /// `followForks`: whoever descends from one of them counts as one of them.
+    pub follow_forks: bool,
+}
+
+/// The item of `matchBinaries` or `matchParentBinaries`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinaryFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// How.
+    pub operator: BinaryOperator,
+    /// Paths, or their beginnings or ends.
+    pub paths: Vec<Box<[u8]>>,
+    /// `followChildren`: whoever descends from such a process counts as one. Only with `In` and `NotIn`.
+    pub follow_children: bool,
+}
+
+/// An operator of `matchBinaries`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum BinaryOperator {
+    /// One of these.
+    In,
+    /// None of these.
+    NotIn,
+    /// It begins like one of these.
+    Prefix,
+    /// It begins like none of these.
+    NotPrefix,
+    /// It ends like one of these.
+    Postfix,
+    /// It ends like none of these.
+    NotPostfix,
+}
+
+/// An item of `matchArgs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ArgumentFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// Which argument of the hook.
+    pub argument: ArgumentSlot,
+    /// What it must be.
+    pub condition: Condition,
+}
+
+/// An item of `matchReturnArgs`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReturnFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// What the hook's return value must be.
+    pub condition: Condition,
+}
+
+/// An item of `matchNamespaces`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// Which.
+    pub namespace: Namespace,
+    /// In the set, or not.
+    pub operator: Membership,
+    /// The namespaces.
+    pub values: Vec<NamespaceId>,
+}
+
+/// A namespace of a process: namespaces(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named as in the file")]
+pub enum Namespace {
+    Uts,
+    Ipc,
+    Mnt,
+    Pid,
+    PidForChildren,
+    Net,
+    Time,
+    TimeForChildren,
+    Cgroup,
+    User,
+}
+
+/// One namespace.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum NamespaceId {
+    /// `host_ns`: the host's, whatever its number is.
+    Host,
+    /// The inode that /proc/PID/ns shows.
+    Inode(u32),
+}
+
+/// An item of `matchCapabilities`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapabilityFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// Which set of the process.
+    pub set: CapabilitySet,
+    /// The set holds one of these, or none.
+    pub operator: Membership,
+    /// A bit for each capability's number.
+    pub capabilities: u64,
+    /// `isNamespaceCapability`: only where the process is in another user namespace than the host's.
+    pub in_namespace: bool,
+}
+
+/// A set of capabilities: capabilities(7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(missing_docs, reason = "named as in the file")]
+pub enum CapabilitySet {
+    Effective,
+    Inheritable,
+    Permitted,
+}
+
+// === impl Selector ===
+
+impl Selector {
+    /// Actions at entry, then those at return.
+    pub fn all_actions(&self) -> impl Iterator<Item = &Action> {
+        self.actions.iter().chain(&self.return_actions).map(|action| &action.value)
+    }
+}

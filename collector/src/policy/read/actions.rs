@@ -1,0 +1,219 @@
+//! `matchActions` and `matchReturnActions`.
+
+use std::time::Duration;
+
+use super::{
+    super::{
+        fault::{Feature, Quoted},
+        limits,
+        model::{
+            Located,
+            actions::{Action, RateLimit, RateLimitScope},
+            arguments::{ArgumentSlot, ArgumentType},
+        },
+        words::{Word, Words},
+    },
+    Fields, Item, Keys,
+    arguments::Named,
+    selectors::Scope,
+};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Name {
+    Post,
+    NoPost,
+    Sigkill,
+    Signal,
+    FollowFd,
+    UnfollowFd,
+    CopyFd,
+}
+
+const NAMES: Words<Name> = Words {
+    what: "action",
+    any_case: true,
+    words: &[
+        ("Post", Word::Is(Name::Post)),
+        ("NoPost", Word::Is(Name::NoPost)),
+        ("Sigkill", Word::Is(Name::Sigkill)),
+        ("Signal", Word::Is(Name::Signal)),
+        ("FollowFD", Word::Is(Name::FollowFd)),
+        ("UnfollowFD", Word::Is(Name::UnfollowFd)),
+        ("CopyFD", Word::Is(Name::CopyFd)),
+        ("Override", Word::Later),
+        ("GetUrl", Word::Later),
+        ("DnsLookup", Word::Later),
+        ("TrackSock", Word::Later),
+        ("UntrackSock", Word::Later),
+        ("NotifyEnforcer", Word::Later),
+        ("CleanupEnforcerNotification", Word::Later),
+        ("Set", Word::Later),
+    ],
+};
+
+const SCOPES: Words<RateLimitScope> = Words {
+    what: "scope",
+    any_case: true,
+    words: &[
+        ("thread", Word::Is(RateLimitScope::Thread)),
+        ("process", Word::Is(RateLimitScope::Process)),
+        ("global", Word::Is(RateLimitScope::Global)),
+    ],
+};
+
+const KEYS: Keys = Keys {
+    known: &[
+        "action",
+        "rateLimit",
+        "rateLimitScope",
+        "argSig",
+        "argFd",
+        "argName",
+        // Those of actions that aren't supported yet: the action's name is the fault.
+        "argError",
+        "argUrl",
+        "argFqdn",
+        "argSock",
+        "argRegs",
+        "argNewSymbol",
+        "argNewAddr",
+        "argNewOffset",
+        "argIndex",
+        "argValue",
+        // Of Post, each refused by name where it is true.
+        "kernelStackTrace",
+        "userStackTrace",
+        "imaHash",
+    ],
+    later: &[],
+};
+
+/// Reads a list of actions.
+pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Action>> {
+    let actions = fields.list(key, limits::ACTIONS, |item| Some(item.locate(read(item, scope)?)));
+    let posts = actions.iter().any(|action| matches!(action.value, Action::Post(_)));
+    let hides = actions.iter().any(|action| action.value == Action::NoPost);
+    if posts
+        && hides
+        && let Some(item) = fields.get(key)
+    {
+        item.invalid("Post and NoPost contradict each other");
+    }
+    actions
+}
+
+fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Action> {
+    let fields = item.fields(&KEYS)?;
+    for name in ["kernelStackTrace", "userStackTrace", "imaHash"] {
+        if let Some(item) = fields.get(name)
+            && item.boolean() == Some(true)
+        {
+            item.unsupported(Feature { of: "", name });
+        }
+    }
+    let name = fields.need("action")?.word(&NAMES)?;
+    warn_unused(&fields, name);
+    match name {
+        Name::Post => rate_limit(&fields).map(Action::Post),
+        Name::NoPost => Some(Action::NoPost),
+        Name::Sigkill => Some(Action::Sigkill),
+        Name::Signal => {
+            let number = fields.need("argSig")?.integer(1..=64)?;
+            u8::try_from(number).ok().map(Action::Signal)
+        }
+        Name::FollowFd => {
+            let fd = descriptor(&fields, "argFd", scope);
+            let file = slot(&fields, "argName", scope, ArgumentType::names_file, FILES);
+            Some(Action::FollowFd { fd: fd?, name: file? })
+        }
+        Name::UnfollowFd => descriptor(&fields, "argFd", scope).map(|fd| Action::UnfollowFd { fd }),
+        Name::CopyFd => {
+            let (from, to) = (descriptor(&fields, "argFd", scope), descriptor(&fields, "argName", scope));
+            Some(Action::CopyFd { from: from?, to: to? })
+        }
+    }
+}
+
+const DESCRIPTORS: &str = "an argument of type int or fd";
+const FILES: &str = "an argument of type file, path, dentry, string or filename";
+
+/// Warns of what belongs to other actions.
+fn warn_unused(fields: &Fields<'_>, name: Name) {
+    let used: &[&str] = match name {
+        Name::Post => &["rateLimit", "rateLimitScope", "kernelStackTrace", "userStackTrace", "imaHash"],
+        Name::NoPost | Name::Sigkill => &[],
+        Name::Signal => &["argSig"],
+        // Policies give both to UnfollowFD, for its schema once asked for both.
+        Name::FollowFd | Name::UnfollowFd | Name::CopyFd => &["argFd", "argName"],
+    };
+    for key in KEYS.known.iter().filter(|key| **key != "action" && !used.contains(key)) {
+        if let Some(item) = fields.get(key) {
+            item.warn(format_args!("{key} has no effect on this action"));
+        }
+    }
+}
+
+/// `rateLimit` and `rateLimitScope`. None where one is wrong; `Some(None)` where there is none.
+fn rate_limit(fields: &Fields<'_>) -> Option<Option<RateLimit>> {
+    let scope = fields.get("rateLimitScope");
+    let parsed = match &scope {
+        Some(item) => item.word(&SCOPES),
+        None => Some(RateLimitScope::default()),
+    };
+    let Some(item) = fields.get("rateLimit") else {
+        scope.iter().for_each(|item| item.warn("rateLimitScope has no effect without rateLimit"));
+        return parsed.map(|_| None);
+    };
+    let text = item.text(limits::LABEL_CHARS)?;
+    let (digits, unit) = match text.as_bytes().last() {
+        Some(b's') => (&text[..text.len() - 1], 1),
+        Some(b'm') => (&text[..text.len() - 1], 60),
+        Some(b'h') => (&text[..text.len() - 1], 3600),
+        _ => (text, 1),
+    };
+    let digits = Some(digits).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()));
+    let seconds = digits.and_then(|digits| digits.parse::<u64>().ok()?.checked_mul(unit));
+    match seconds.filter(|seconds| (1..=limits::RATE_LIMIT_SECONDS).contains(seconds)) {
+        Some(seconds) => Some(Some(RateLimit { interval: Duration::from_secs(seconds), scope: parsed? })),
+        None => {
+            let allowed = "a number of seconds, or with a unit: 5s, 5m, 1h; from 1 second to 168 hours";
+            item.expected(format_args!("{} is no interval", Quoted(text)), allowed);
+            None
+        }
+    }
+}
+
+fn descriptor(fields: &Fields<'_>, key: &'static str, scope: &Scope<'_>) -> Option<ArgumentSlot> {
+    slot(fields, key, scope, ArgumentType::is_descriptor, DESCRIPTORS)
+}
+
+/// The argument that an action names by its index, 0 where it names none.
+fn slot(
+    fields: &Fields<'_>,
+    key: &'static str,
+    scope: &Scope<'_>,
+    fits: fn(ArgumentType) -> bool,
+    allowed: &str,
+) -> Option<ArgumentSlot> {
+    let item = fields.get(key);
+    let index = match &item {
+        Some(item) => item.integer(0..=limits::TRACEPOINT_INDEX)?,
+        None => 0,
+    };
+    let (at, before) = match &item {
+        Some(item) => (item, String::new()),
+        None => (fields.item, format!("{key}: ")),
+    };
+    match scope.arguments.by_index(index) {
+        Named::Found(slot, argument) if fits(argument.kind) => return Some(slot),
+        Named::Found(..) => {
+            at.expected(format_args!("{before}the argument with index {index} is of another type"), allowed);
+        }
+        Named::Unread => {}
+        Named::Missing => at.expected(
+            format_args!("{before}the hook has no argument with index {index} in its args"),
+            scope.arguments.indices(),
+        ),
+    }
+    None
+}

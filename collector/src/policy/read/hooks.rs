@@ -1,0 +1,242 @@
+//! `kprobes`, `fentries`, `tracepoints` and `lists`.
+
+use std::sync::Arc;
+
+use super::{
+    super::{
+        fault::Quoted,
+        limits,
+        model::{
+            arguments::Argument,
+            hooks::{Abi, Function, FunctionSection, Functions, Hook, List, Point, ReturnValue, Tracepoint},
+            selectors::Selector,
+        },
+        words::{Word, Words},
+    },
+    Fields, Item, Keys,
+    arguments::{self, Place},
+    selectors::{self, Scope},
+};
+
+/// The lists of a policy.
+pub struct Lists {
+    /// Those that could be read.
+    pub found: Vec<List>,
+    /// The names of the others, as far as they could be read. Each has its own fault.
+    broken: Vec<Option<String>>,
+}
+
+const FUNCTION: Keys = Keys {
+    known: &[
+        "call",
+        "syscall",
+        "return",
+        "args",
+        "returnArg",
+        "returnArgAction",
+        "selectors",
+        "message",
+        "tags",
+        "ignore",
+    ],
+    later: &["data"],
+};
+
+const TRACEPOINT: Keys =
+    Keys { known: &["subsystem", "event", "raw", "args", "selectors", "message", "tags"], later: &[] };
+
+const LIST: Keys = Keys { known: &["name", "type", "values", "validated"], later: &["pattern"] };
+
+#[derive(Clone, Copy, PartialEq)]
+enum ListType {
+    Functions,
+    Syscalls,
+}
+
+const LIST_TYPES: Words<ListType> = Words {
+    what: "list type",
+    any_case: false,
+    words: &[
+        ("syscalls", Word::Is(ListType::Syscalls)),
+        ("generated_syscalls", Word::Later),
+        ("generated_ftrace", Word::Later),
+    ],
+};
+
+const RETURN_ACTIONS: Words<()> = Words {
+    what: "action",
+    any_case: true,
+    // What Tetragon once took for what happens anyway.
+    words: &[("Post", Word::Is(())), ("TrackSock", Word::Later), ("UntrackSock", Word::Later)],
+};
+
+/// Reads an item of `kprobes` or `fentries`.
+pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Option<Hook> {
+    let fields = item.fields(&FUNCTION)?;
+    let syscall = fields.flag("syscall", true);
+    let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
+    let at_return = fields.flag("return", false);
+    let arguments = arguments::list(&fields, Place::Function);
+    let return_value = return_value(&fields, at_return);
+    if let Some(action) = fields.get("returnArgAction") {
+        action.word(&RETURN_ACTIONS);
+    }
+    let ignore = fields.get("ignore");
+    let ignore = ignore.as_ref().and_then(|item| item.fields(&Keys { known: &["callNotFound"], later: &[] }));
+    let ignore_missing = ignore.is_some_and(|ignore| ignore.flag("callNotFound", false));
+    let selectors = selectors(&fields, &arguments, return_value.as_ref());
+    let point = called
+        .map(|(list, functions)| Point::Functions(Functions { section, list, functions, ignore_missing }));
+    hook(item, &fields, point, arguments.found, return_value, selectors)
+}
+
+/// Reads an item of `tracepoints`.
+pub fn tracepoint(item: &Item<'_>) -> Option<Hook> {
+    let fields = item.fields(&TRACEPOINT)?;
+    let name = |key| fields.need(key).and_then(|item| symbol(&item));
+    let (subsystem, event) = (name("subsystem"), name("event"));
+    let raw = fields.flag("raw", false);
+    let place = if raw { Place::RawTracepoint } else { Place::Tracepoint };
+    let arguments = arguments::list(&fields, place);
+    let selectors = selectors(&fields, &arguments, None);
+    let tracepoint = subsystem.zip(event).map(|(subsystem, event)| Tracepoint { subsystem, event });
+    let point = tracepoint.map(if raw { Point::RawTracepoint } else { Point::Tracepoint });
+    hook(item, &fields, point, arguments.found, None, selectors)
+}
+
+fn hook(
+    item: &Item<'_>,
+    fields: &Fields<'_>,
+    point: Option<Point>,
+    arguments: Vec<Argument>,
+    return_value: Option<ReturnValue>,
+    selectors: Vec<Selector>,
+) -> Option<Hook> {
+    let message = fields.text("message", limits::MESSAGE_CHARS);
+    let tag = |item: &Item<'_>| item.text(limits::LABEL_CHARS).map(str::to_owned);
+    let tags = fields.list("tags", limits::TAGS, tag);
+    Some(Hook { at: item.at(), point: point?, message, tags, arguments, return_value, selectors })
+}
+
+fn selectors(
+    fields: &Fields<'_>,
+    arguments: &arguments::Arguments,
+    return_value: Option<&ReturnValue>,
+) -> Vec<Selector> {
+    let scope = Scope { arguments, return_value };
+    fields.list("selectors", limits::SELECTORS, |item| selectors::read(item, &scope))
+}
+
+/// `returnArg`, where `return` asks for it.
+fn return_value(fields: &Fields<'_>, at_return: bool) -> Option<ReturnValue> {
+    match (fields.get("returnArg"), at_return) {
+        (Some(item), true) => arguments::return_value(&item),
+        (Some(item), false) => {
+            item.warn("returnArg has no effect without return: true");
+            arguments::return_value(&item);
+            None
+        }
+        (None, true) => {
+            fields.item.invalid("return: true needs returnArg: it says what the function returns");
+            None
+        }
+        (None, false) => None,
+    }
+}
+
+/// The functions that `call` stands for, and the list that it names.
+fn called(item: &Item<'_>, syscall: bool, lists: &Lists) -> Option<(Option<usize>, Arc<[Function]>)> {
+    let text = item.text(limits::SYMBOL_BYTES)?;
+    let Some(wanted) = text.strip_prefix("list:") else {
+        let symbol = symbol(item)?;
+        let Some(function) = resolve(&symbol, syscall) else {
+            let message = format!(
+                "{symbol} is no system call: those begin with sys_. For any other function, add syscall: false"
+            );
+            item.invalid(message);
+            return None;
+        };
+        return Some((None, Arc::from([function])));
+    };
+    match lists.found.iter().position(|list| list.name == wanted) {
+        Some(index) => Some((Some(index), Arc::clone(&lists.found[index].functions))),
+        None => {
+            let unread = |name: &Option<String>| name.as_ref().is_none_or(|name| name == wanted);
+            if !lists.broken.iter().any(unread) {
+                let names = lists.found.iter().map(|list| &*list.name);
+                let hint = item.hint(wanted, names);
+                item.invalid(format_args!("no such list: {}{hint}", Quoted(wanted)));
+            }
+            None
+        }
+    }
+}
+
+/// Reads `lists`.
+pub fn lists(spec: &Fields<'_>) -> Lists {
+    let mut lists = Lists { found: Vec::new(), broken: Vec::new() };
+    let Some(items) = spec.get("lists") else { return lists };
+    for item in items.items(limits::LISTS) {
+        match list(&item) {
+            Ok(list) if lists.found.iter().any(|other| other.name == list.name) => {
+                item.invalid(format_args!("two lists are called {}", Quoted(&list.name)));
+            }
+            Ok(list) => lists.found.push(list),
+            Err(name) => lists.broken.push(name),
+        }
+    }
+    lists
+}
+
+/// Reads an item of `lists`, or its name at least.
+fn list(item: &Item<'_>) -> Result<List, Option<String>> {
+    let fields = item.fields(&LIST).ok_or(None)?;
+    let name = fields.need("name").and_then(|item| item.text(limits::LABEL_CHARS).map(str::to_owned));
+    let kind = match fields.get("type") {
+        Some(item) => item.word(&LIST_TYPES),
+        None => Some(ListType::Functions),
+    };
+    // A generated list has no values: there is no more to say about it.
+    let Some(kind) = kind else { return Err(name) };
+    let functions = fields.list("values", limits::LIST_FUNCTIONS, |item| {
+        let symbol = symbol(item)?;
+        let function = resolve(&symbol, kind == ListType::Syscalls);
+        if function.is_none() {
+            item.invalid(format_args!("{symbol} is no system call: those begin with sys_"));
+        }
+        function
+    });
+    if fields.get("values").is_none_or(|values| values.items(usize::MAX).next().is_none()) {
+        item.invalid("this list is empty");
+    }
+    let Some(name) = name else { return Err(None) };
+    if functions.is_empty() {
+        Err(Some(name))
+    } else {
+        Ok(List { at: item.at(), name, functions: functions.into() })
+    }
+}
+
+/// The function that a name stands for. None if it must be a system call and isn't.
+fn resolve(name: &str, syscall: bool) -> Option<Function> {
+    if !syscall {
+        return Some(Function::Symbol(name.to_owned()));
+    }
+    let call = |abi: Abi| Some((name.strip_prefix(abi.prefix())?, abi));
+    let (name, abi) = [Abi::X64, Abi::Ia32, Abi::Arm64, Abi::Native].into_iter().find_map(call)?;
+    Some(Function::Syscall { name: name.to_owned(), abi })
+}
+
+/// The name of a function, of a tracepoint or of its group.
+fn symbol(item: &Item<'_>) -> Option<String> {
+    let text = item.text(limits::SYMBOL_BYTES)?;
+    let allowed = |character: char| character.is_ascii_alphanumeric() || "_.$-".contains(character);
+    if !text.is_empty() && text.chars().all(allowed) {
+        return Some(text.to_owned());
+    }
+    item.expected(
+        format_args!("{} is no name of the kernel's", Quoted(text)),
+        "letters, digits, '_', '.', '$' and '-'",
+    );
+    None
+}

@@ -1,0 +1,175 @@
+//! The document: `apiVersion`, `kind`, `metadata`, and the sections of `spec`.
+
+use super::{
+    super::{
+        fault::Class,
+        limits,
+        model::{
+            ApiVersion, Kind, Options, Policy,
+            hooks::{FunctionSection, Hook},
+        },
+        words::{Word, Words},
+    },
+    Item, Keys, hooks,
+};
+
+const KEYS: Keys = Keys { known: &["apiVersion", "kind", "metadata", "spec", "status"], later: &[] };
+
+/// `metadata` is Kubernetes' ObjectMeta. The name is the policy's; the rest is the cluster's book-keeping.
+const METADATA: Keys = Keys {
+    known: &[
+        "name",
+        "namespace",
+        "annotations",
+        "labels",
+        "creationTimestamp",
+        "deletionGracePeriodSeconds",
+        "deletionTimestamp",
+        "finalizers",
+        "generateName",
+        "generation",
+        "managedFields",
+        "ownerReferences",
+        "resourceVersion",
+        "selfLink",
+        "uid",
+    ],
+    later: &[],
+};
+
+const SPEC: Keys = Keys {
+    known: &["kprobes", "fentries", "tracepoints", "lists", "options"],
+    later: &[
+        "lsmhooks",
+        "uprobes",
+        "usdts",
+        "loader",
+        "podSelector",
+        "containerSelector",
+        "hostSelector",
+        "nodeSelector",
+        "enforcers",
+        "selectorsMacros",
+    ],
+};
+
+const API_VERSIONS: Words<ApiVersion> = Words {
+    what: "apiVersion",
+    any_case: false,
+    words: &[
+        ("cilium.io/v1alpha1", Word::Is(ApiVersion::CiliumV1Alpha1)),
+        ("trigon.io/v1alpha1", Word::Later),
+    ],
+};
+
+const KINDS: Words<Kind> = Words {
+    what: "kind",
+    any_case: false,
+    words: &[("TracingPolicy", Word::Is(Kind::Cluster)), ("TracingPolicyNamespaced", Word::Later)],
+};
+
+#[derive(Clone, Copy)]
+enum OptionName {
+    DisableKprobeMulti,
+}
+
+const OPTIONS: Words<OptionName> = Words {
+    what: "option",
+    any_case: false,
+    words: &[
+        ("disable-kprobe-multi", Word::Is(OptionName::DisableKprobeMulti)),
+        ("disable-uprobe-multi", Word::Later),
+        ("override-method", Word::Later),
+        ("policy-mode", Word::Later),
+        ("sleepable-preload-size", Word::Later),
+    ],
+};
+
+/// Values of an option that is true or false.
+const BOOLEANS: Words<bool> = Words {
+    what: "boolean",
+    any_case: true,
+    words: &[
+        ("true", Word::Is(true)),
+        ("false", Word::Is(false)),
+        ("1", Word::Is(true)),
+        ("0", Word::Is(false)),
+        ("t", Word::Also(true)),
+        ("f", Word::Also(false)),
+    ],
+};
+
+/// Reads a document. None where too little of it can be understood; every reason is noted.
+pub fn read(document: &Item<'_>) -> Option<Policy> {
+    let fields = document.fields(&KEYS)?;
+    let api_version = fields.need("apiVersion").and_then(|item| item.word(&API_VERSIONS));
+    let kind = fields.need("kind").and_then(|item| item.word(&KINDS));
+    let metadata = fields.need("metadata");
+    let metadata = metadata.as_ref().and_then(|item| item.fields(&METADATA));
+    let name = metadata.as_ref().and_then(|metadata| metadata.need("name"));
+    let name = name.and_then(|item| Some(item.locate(subdomain(&item)?)));
+    if let Some(item) = metadata.as_ref().and_then(|metadata| metadata.get("namespace")) {
+        item.warn("a TracingPolicy has no namespace: it applies to the whole node");
+    }
+    let spec = fields.need("spec")?;
+    let spec = spec.fields(&SPEC)?;
+    let options = options(&spec.list("options", OPTIONS.words.len(), option));
+    let lists = hooks::lists(&spec);
+    let mut found: Vec<Hook> = Vec::new();
+    for (key, section) in [("kprobes", FunctionSection::Kprobes), ("fentries", FunctionSection::Fentries)] {
+        found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section, &lists)));
+    }
+    found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
+    let functions: usize = found.iter().map(|hook| hook.point.count()).sum();
+    if functions > limits::FUNCTIONS {
+        let message = format_args!("its hooks are on {functions} functions");
+        spec.item.fault(Class::Limit, message, Some(format!("at most {}", limits::FUNCTIONS)));
+    }
+    if functions == 0 && document.faults.fatal() == 0 {
+        spec.item.warn("this policy has no hooks");
+    }
+    let (name, api_version, kind) = (name?, api_version?, kind?);
+    Some(Policy {
+        at: name.at,
+        api_version,
+        kind,
+        name: name.value,
+        namespace: None,
+        options,
+        lists: lists.found,
+        hooks: found,
+    })
+}
+
+fn options(found: &[(OptionName, bool)]) -> Options {
+    let last = |wanted: fn(&OptionName) -> bool| found.iter().rev().find(|(name, _)| wanted(name));
+    let multi = last(|name| matches!(name, OptionName::DisableKprobeMulti));
+    Options { disable_kprobe_multi: multi.is_some_and(|(_, value)| *value) }
+}
+
+fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {
+    let fields = item.fields(&Keys { known: &["name", "value"], later: &[] })?;
+    let name = fields.need("name")?.word(&OPTIONS)?;
+    let value = fields.need("value")?.word(&BOOLEANS)?;
+    Some((name, value))
+}
+
+/// A DNS subdomain (RFC 1123): what Kubernetes takes as a name.
+fn subdomain(item: &Item<'_>) -> Option<String> {
+    let text = item.text(limits::NAME_BYTES)?;
+    let inner = |character: char| character.is_ascii_lowercase() || character.is_ascii_digit();
+    let label = |label: &str| {
+        label.starts_with(inner)
+            && label.ends_with(inner)
+            && label.chars().all(|character| inner(character) || character == '-')
+    };
+    if text.split('.').all(label) {
+        return Some(text.to_owned());
+    }
+    let message = format!("{} is no name", super::Quoted(text));
+    item.expected(
+        message,
+        "lower-case letters, digits, '-' and '.', each part beginning and ending with one of the first two",
+    );
+    None
+}

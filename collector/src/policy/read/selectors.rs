@@ -1,0 +1,386 @@
+//! `selectors` and their sections.
+
+use trigon_exporters::names;
+
+use super::{
+    super::{
+        check::{self, condition},
+        fault::{Feature, Quoted},
+        limits,
+        model::{
+            Located,
+            arguments::{ArgumentSlot, ArgumentType},
+            conditions::{Condition, Operator},
+            hooks::ReturnValue,
+            selectors::{
+                ArgumentFilter, BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership,
+                Namespace, NamespaceFilter, NamespaceId, PidFilter, ReturnFilter, Selector,
+            },
+        },
+        words::{Word, Words},
+    },
+    Fields, Item, Keys, actions,
+    arguments::{Arguments, Named},
+};
+
+/// What filters and actions of a hook may name.
+pub struct Scope<'a> {
+    /// Its arguments.
+    pub arguments: &'a Arguments,
+    /// What its function returns.
+    pub return_value: Option<&'a ReturnValue>,
+}
+
+const SELECTOR: Keys = Keys {
+    known: &[
+        "label",
+        "matchPIDs",
+        "matchBinaries",
+        "matchParentBinaries",
+        "matchArgs",
+        "matchReturnArgs",
+        "matchNamespaces",
+        "matchCapabilities",
+        "matchActions",
+        "matchReturnActions",
+    ],
+    later: &[
+        "matchData",
+        "matchNamespaceChanges",
+        "matchCapabilityChanges",
+        "matchWorkloads",
+        "matchCmdArgs",
+        "macros",
+    ],
+};
+
+const PIDS: Keys = Keys { known: &["operator", "values", "isNamespacePID", "followForks"], later: &[] };
+const BINARIES: Keys = Keys { known: &["operator", "values", "followChildren"], later: &[] };
+const NAMESPACES: Keys = Keys { known: &["namespace", "operator", "values"], later: &[] };
+const CAPABILITIES: Keys =
+    Keys { known: &["type", "operator", "isNamespaceCapability", "values"], later: &[] };
+const ARGUMENT: Keys = Keys { known: &["index", "args", "operator", "values"], later: &[] };
+
+const MEMBERSHIP: Words<Membership> = Words {
+    what: "operator",
+    any_case: true,
+    words: &[("In", Word::Is(Membership::In)), ("NotIn", Word::Is(Membership::NotIn))],
+};
+
+const BINARY_OPERATORS: Words<BinaryOperator> = Words {
+    what: "operator",
+    any_case: true,
+    words: &[
+        ("In", Word::Is(BinaryOperator::In)),
+        ("NotIn", Word::Is(BinaryOperator::NotIn)),
+        ("Prefix", Word::Is(BinaryOperator::Prefix)),
+        ("NotPrefix", Word::Is(BinaryOperator::NotPrefix)),
+        ("Postfix", Word::Is(BinaryOperator::Postfix)),
+        ("NotPostfix", Word::Is(BinaryOperator::NotPostfix)),
+    ],
+};
+
+const NAMESPACE_NAMES: Words<Namespace> = Words {
+    what: "namespace",
+    any_case: true,
+    words: &[
+        ("Uts", Word::Is(Namespace::Uts)),
+        ("Ipc", Word::Is(Namespace::Ipc)),
+        ("Mnt", Word::Is(Namespace::Mnt)),
+        ("Pid", Word::Is(Namespace::Pid)),
+        ("PidForChildren", Word::Is(Namespace::PidForChildren)),
+        ("Net", Word::Is(Namespace::Net)),
+        ("Time", Word::Is(Namespace::Time)),
+        ("TimeForChildren", Word::Is(Namespace::TimeForChildren)),
+        ("Cgroup", Word::Is(Namespace::Cgroup)),
+        ("User", Word::Is(Namespace::User)),
+    ],
+};
+
+const CAPABILITY_SETS: Words<CapabilitySet> = Words {
+    what: "set of capabilities",
+    any_case: true,
+    words: &[
+        ("Effective", Word::Is(CapabilitySet::Effective)),
+        ("Inheritable", Word::Is(CapabilitySet::Inheritable)),
+        ("Permitted", Word::Is(CapabilitySet::Permitted)),
+    ],
+};
+
+/// Operators of `matchArgs`. Tetragon takes them in any case, and some shorter, from a file.
+const OPERATORS: Words<Operator> = Words {
+    what: "operator",
+    any_case: true,
+    words: &[
+        ("Equal", Word::Is(Operator::Equal)),
+        ("eq", Word::Also(Operator::Equal)),
+        ("NotEqual", Word::Is(Operator::NotEqual)),
+        ("neq", Word::Also(Operator::NotEqual)),
+        ("Prefix", Word::Is(Operator::Prefix)),
+        ("NotPrefix", Word::Is(Operator::NotPrefix)),
+        ("Postfix", Word::Is(Operator::Postfix)),
+        ("NotPostfix", Word::Is(Operator::NotPostfix)),
+        ("GreaterThan", Word::Is(Operator::GreaterThan)),
+        ("GT", Word::Is(Operator::GreaterThan)),
+        ("LessThan", Word::Is(Operator::LessThan)),
+        ("LT", Word::Is(Operator::LessThan)),
+        ("Mask", Word::Is(Operator::Mask)),
+        ("InMap", Word::Is(Operator::InMap)),
+        ("NotInMap", Word::Is(Operator::NotInMap)),
+        ("InRange", Word::Is(Operator::InRange)),
+        ("NotInRange", Word::Is(Operator::NotInRange)),
+        ("FileType", Word::Is(Operator::FileType)),
+        ("NotFileType", Word::Is(Operator::NotFileType)),
+        ("SPort", Word::Later),
+        ("NotSPort", Word::Later),
+        ("SPortPriv", Word::Later),
+        ("NotSPortPriv", Word::Later),
+        ("DPort", Word::Later),
+        ("NotDPort", Word::Later),
+        ("DPortPriv", Word::Later),
+        ("NotDPortPriv", Word::Later),
+        ("SAddr", Word::Later),
+        ("NotSAddr", Word::Later),
+        ("DAddr", Word::Later),
+        ("NotDAddr", Word::Later),
+        ("Protocol", Word::Later),
+        ("Family", Word::Later),
+        ("State", Word::Later),
+        ("CapabilitiesGained", Word::Later),
+        ("SubString", Word::Later),
+        ("SubStringIgnCase", Word::Later),
+        ("CelExpr", Word::Later),
+    ],
+};
+
+/// Reads an item of `selectors`.
+pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
+    let fields = item.fields(&SELECTOR)?;
+    let selector = Selector {
+        at: item.at(),
+        label: fields.text("label", limits::LABEL_CHARS),
+        pids: fields.list("matchPIDs", limits::FILTERS, pids),
+        binaries: one(&fields, "matchBinaries", binaries),
+        parent_binaries: one(&fields, "matchParentBinaries", binaries),
+        arguments: fields.list("matchArgs", limits::FILTERS, |item| argument(item, scope)),
+        return_values: fields.list("matchReturnArgs", limits::FILTERS, |item| returned(item, scope)),
+        namespaces: fields.list("matchNamespaces", limits::FILTERS, namespaces),
+        capabilities: fields.list("matchCapabilities", limits::FILTERS, capabilities),
+        actions: actions::list(&fields, "matchActions", scope),
+        return_actions: actions::list(&fields, "matchReturnActions", scope),
+    };
+    if let Some(actions) = fields.get("matchReturnActions")
+        && scope.return_value.is_none()
+    {
+        needs_return(&actions);
+    }
+    Some(selector)
+}
+
+fn needs_return(item: &Item<'_>) {
+    item.invalid("the hook doesn't wait for the return: add return: true and returnArg");
+}
+
+/// A section that has one item at most.
+fn one<T>(fields: &Fields<'_>, key: &str, read: fn(&Item<'_>) -> Option<T>) -> Option<T> {
+    fields.list(key, 1, read).pop()
+}
+
+fn pids(item: &Item<'_>) -> Option<PidFilter> {
+    let fields = item.fields(&PIDS)?;
+    let operator = fields.need("operator").and_then(|item| item.word(&MEMBERSHIP));
+    let pid = |item: &Item<'_>| item.integer(0..=limits::PID).and_then(|pid| u32::try_from(pid).ok());
+    let pids = values(&fields, limits::PIDS, pid);
+    let in_namespace = fields.flag("isNamespacePID", false);
+    let follow_forks = fields.flag("followForks", false);
+    Some(PidFilter { at: item.at(), operator: operator?, pids: pids?, in_namespace, follow_forks })
+}
+
+fn binaries(item: &Item<'_>) -> Option<BinaryFilter> {
+    let fields = item.fields(&BINARIES)?;
+    let operator = fields.need("operator").and_then(|item| item.word(&BINARY_OPERATORS));
+    let most = match operator {
+        Some(BinaryOperator::Prefix | BinaryOperator::NotPrefix) => limits::PREFIX_BYTES,
+        Some(BinaryOperator::Postfix | BinaryOperator::NotPostfix) => limits::POSTFIX_BYTES,
+        _ => limits::EQUAL_BYTES,
+    };
+    let paths = values(&fields, limits::BINARIES, |item| {
+        let text = item.text(most)?;
+        if text.is_empty() || text.contains('\0') {
+            item.invalid("this is no path");
+            return None;
+        }
+        Some(text.as_bytes().into())
+    });
+    let follow = fields.get("followChildren");
+    let follow_children = fields.flag("followChildren", false);
+    if let Some(operator) = operator
+        && let Some(follow) = follow
+        && follow_children
+        && !matches!(operator, BinaryOperator::In | BinaryOperator::NotIn)
+    {
+        follow.expected("followChildren needs whole paths", "with the operators In and NotIn");
+    }
+    Some(BinaryFilter { at: item.at(), operator: operator?, paths: paths?, follow_children })
+}
+
+fn namespaces(item: &Item<'_>) -> Option<NamespaceFilter> {
+    let fields = item.fields(&NAMESPACES)?;
+    let namespace = fields.need("namespace").and_then(|item| item.word(&NAMESPACE_NAMES));
+    let operator = fields.need("operator").and_then(|item| item.word(&MEMBERSHIP));
+    let values = values(&fields, limits::NAMESPACES, |item| {
+        let text = item.text(limits::LABEL_CHARS)?;
+        if text == "host_ns" {
+            return Some(NamespaceId::Host);
+        }
+        let inode = check::integer(text).and_then(|inode| u32::try_from(inode).ok());
+        if inode.is_none() {
+            let message = format!("{} is no namespace", Quoted(text));
+            item.expected(message, "host_ns, or the number that /proc/PID/ns shows");
+        }
+        inode.map(NamespaceId::Inode)
+    });
+    Some(NamespaceFilter { at: item.at(), namespace: namespace?, operator: operator?, values: values? })
+}
+
+fn capabilities(item: &Item<'_>) -> Option<CapabilityFilter> {
+    let fields = item.fields(&CAPABILITIES)?;
+    let set = match fields.get("type") {
+        Some(item) => item.word(&CAPABILITY_SETS),
+        None => Some(CapabilitySet::Effective),
+    };
+    let operator = fields.need("operator").and_then(|item| item.word(&MEMBERSHIP));
+    let numbers = values(&fields, u64::BITS as usize, capability);
+    let in_namespace = fields.flag("isNamespaceCapability", false);
+    let capabilities = numbers?.into_iter().fold(0, |set, number| set | 1 << number);
+    Some(CapabilityFilter { at: item.at(), set: set?, operator: operator?, capabilities, in_namespace })
+}
+
+fn capability(item: &Item<'_>) -> Option<u32> {
+    let text = item.text(limits::LABEL_CHARS)?;
+    let number = names::capability_number(text);
+    if number.is_none() {
+        let names = || (0..u64::BITS).filter_map(names::capability);
+        let short = names().find(|name| name.strip_prefix("CAP_") == Some(text));
+        let hint = item.hint(short.unwrap_or(text), names());
+        item.expected(
+            format_args!("no such capability: {}{hint}", Quoted(text)),
+            "the names of capabilities(7)",
+        );
+    }
+    number
+}
+
+fn argument(item: &Item<'_>, scope: &Scope<'_>) -> Option<ArgumentFilter> {
+    let fields = item.fields(&ARGUMENT)?;
+    let named = named(&fields, scope.arguments);
+    let kind = named.map(|(_, kind)| kind);
+    let condition = read_condition(&fields, kind);
+    Some(ArgumentFilter { at: item.at(), argument: named?.0, condition: condition? })
+}
+
+fn returned(item: &Item<'_>, scope: &Scope<'_>) -> Option<ReturnFilter> {
+    let fields = item.fields(&ARGUMENT)?;
+    if scope.return_value.is_none() {
+        needs_return(item);
+    }
+    if let Some(index) = fields.get("index") {
+        index.integer(0..=i64::from(u32::MAX));
+    }
+    if let Some(args) = fields.get("args") {
+        args.warn("a function returns one value: args has no effect");
+    }
+    let condition = read_condition(&fields, scope.return_value.map(|value| value.kind));
+    Some(ReturnFilter { at: item.at(), condition: condition? })
+}
+
+/// The argument that a filter is about: `index` is that of the function, `args` is a place in the hook's list.
+fn named(fields: &Fields<'_>, arguments: &Arguments) -> Option<(ArgumentSlot, ArgumentType)> {
+    let (item, named) = match (fields.get("index"), fields.get("args")) {
+        (Some(_), Some(_)) => {
+            fields.item.invalid("a filter has index or args, not both");
+            return None;
+        }
+        (Some(item), None) => {
+            let index = item.integer(0..=limits::TRACEPOINT_INDEX)?;
+            return slot(&item, arguments.by_index(index), &arguments.indices());
+        }
+        (None, Some(list)) => {
+            let place = |item: Item<'_>| item.integer(0..=limits::ARGUMENTS as i64 - 1);
+            let places = list.items(limits::ARGUMENTS).filter_map(place).collect::<Vec<_>>();
+            let [place] = places.as_slice() else {
+                if places.is_empty() {
+                    list.expected("a filter is about an argument", "a place in the hook's args");
+                } else {
+                    list.unsupported(Feature { of: "", name: "a filter on several args" });
+                }
+                return None;
+            };
+            let named = arguments.by_place(*place);
+            (list, named)
+        }
+        (None, None) => {
+            fields.item.warn("there is no index: 0 is meant");
+            return slot(fields.item, arguments.by_index(0), &arguments.indices());
+        }
+    };
+    let places = (0..arguments.found.len()).map(|place| place.to_string()).collect::<Vec<_>>().join(", ");
+    slot(&item, named, &places)
+}
+
+fn slot(item: &Item<'_>, named: Named<'_>, allowed: &str) -> Option<(ArgumentSlot, ArgumentType)> {
+    match named {
+        Named::Found(slot, argument) => Some((slot, argument.kind)),
+        Named::Unread => None,
+        Named::Missing if allowed.is_empty() => {
+            item.invalid("the hook has no args");
+            None
+        }
+        Named::Missing => {
+            item.expected("the hook has no such argument in its args", allowed);
+            None
+        }
+    }
+}
+
+/// `operator` and `values`. Without the argument's type only the words are looked at.
+fn read_condition(fields: &Fields<'_>, kind: Option<ArgumentType>) -> Option<Condition> {
+    let operator_item = fields.need("operator");
+    let operator = operator_item.as_ref().and_then(|item| Some(item.locate(item.word(&OPERATORS)?)))?;
+    let list = fields.get("values");
+    let items = list.as_ref().map(|list| list.items(limits::MAP_VALUES).collect::<Vec<_>>());
+    let items = items.unwrap_or_default();
+    let value = |item: &Item<'_>| Some(item.locate(item.text(limits::EQUAL_BYTES)?.to_owned()));
+    let values: Vec<Located<String>> = all(&items, value)?;
+    let wrong = match condition(kind?, &operator, &values) {
+        Ok(condition) => return Some(condition),
+        Err(wrong) => wrong,
+    };
+    for wrong in wrong {
+        let item = match wrong.value {
+            Some(index) => items.get(index),
+            None => operator_item.as_ref(),
+        };
+        if let Some(item) = item {
+            item.fault(wrong.class, wrong.message, wrong.allowed);
+        }
+    }
+    None
+}
+
+/// The values of a filter, of which there must be one.
+fn values<T>(fields: &Fields<'_>, max: usize, read: impl Fn(&Item<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let list = fields.need("values")?;
+    let items = list.items(max).collect::<Vec<_>>();
+    if items.is_empty() {
+        list.invalid("a filter needs values");
+        return None;
+    }
+    all(&items, read)
+}
+
+/// What `read` makes of each item, if it makes something of all. It looks at every one.
+fn all<T>(items: &[Item<'_>], read: impl Fn(&Item<'_>) -> Option<T>) -> Option<Vec<T>> {
+    let found: Vec<T> = items.iter().filter_map(read).collect();
+    (found.len() == items.len()).then_some(found)
+}

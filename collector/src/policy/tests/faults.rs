@@ -1,0 +1,201 @@
+//! Every fault and what is said of it: one snapshot a part of the language.
+
+use std::fmt::Write as _;
+
+use super::{super::check_text, policy, selectors, written};
+
+/// The faults of each text, after what is particular in it.
+fn table(texts: &[(String, &str)]) -> String {
+    let mut table = String::new();
+    for (text, shown) in texts {
+        let checked = check_text(text);
+        let faults = written(&checked);
+        assert!(!faults.is_empty(), "nothing is wrong with:\n{text}");
+        assert!(checked.errors == 0 || checked.policies.is_empty());
+        writeln!(table, "{}\n{faults}", shown.trim_end()).unwrap();
+    }
+    table
+}
+
+fn table_of(wrap: fn(&str) -> String, parts: &[&'static str]) -> String {
+    let texts = parts.iter().map(|part| (wrap(part), *part)).collect::<Vec<_>>();
+    table(&texts)
+}
+
+fn whole(text: &str) -> String {
+    text.to_owned()
+}
+
+#[test]
+fn documents() {
+    let table = table_of(
+        whole,
+        &[
+            "",
+            "- a\n",
+            "just text\n",
+            "a: [1\n",
+            "a: 'x\n",
+            "\tkind: x\n",
+            "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\nspec: {}\n",
+            "apiVersion: cilium.io/v1alpha2\nkind: TracingPolicie\nmetadata: {}\n",
+            "apiVersion: trigon.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {name: x, namespace: y}\nspec: {kprobes: [{call: sys_read}]}\n",
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: Not_a_Name\n  lables: {}\nspec: {kprobe: []}\n",
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: a}\nspec: {kprobes: [{call: sys_a}]}\n---\napiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: a}\nspec: {kprobes: [{call: sys_a}]}\n",
+            "a: [\n---\napiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: b}\nspec: {kprobes: [{call: b}]}\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn specs() {
+    let table = table_of(
+        policy,
+        &[
+            "",
+            "  {}",
+            "  options: [{name: disable-kprobe-multi, value: \"1\"}]\n",
+            "  options: [{name: disable-kprobe-multi, value: maybe}, {name: policy-mode, value: monitor}, {name: mode}, {value: 1}]\n",
+            "  lists: [{name: a, type: syscalls, values: [open, sys_read]}, {type: other}, {name: a, values: [x]}, {name: a, values: [y]}, {name: c}]\n",
+            "  lists: [{name: calls, type: syscalls, values: [sys_read]}]\n  kprobes: [{call: 'list:call'}, {call: 'list:other'}]\n",
+            "  lists: [{name: all, type: generated_syscalls}, {name: f, type: generated_ftrace, pattern: ^x}]\n  kprobes: [{call: 'list:all'}]\n",
+            "  lsmhooks: [{hook: file_open}]\n  uprobes: [{path: /bin/sh}]\n  usdts: [{path: /bin/sh}]\n  loader: true\n",
+            "  podSelector: {}\n  containerSelector: {}\n  hostSelector: {}\n  nodeSelector: {}\n  enforcers: [{calls: []}]\n  selectorsMacros: {a: {}}\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn hooks() {
+    let table = table_of(
+        policy,
+        &[
+            "  kprobes: sys_read\n",
+            "  kprobes: [sys_read, ~]\n",
+            "  kprobes:\n  - syscall: false\n",
+            "  kprobes:\n  - {call: fd_install}\n",
+            "  kprobes:\n  - {call: \"a b\", syscall: false}\n",
+            "  kprobes:\n  - {call: sys_read, syscall: \"true\"}\n",
+            "  kprobes:\n  - {call: sys_read, return: true}\n",
+            "  kprobes:\n  - {call: sys_read, returnArg: {index: 0, type: int}}\n",
+            "  kprobes:\n  - {call: sys_read, return: true, returnArg: {index: 1, type: sock, returnCopy: true}, returnArgAction: TrackSock}\n",
+            "  kprobes:\n  - {call: sys_read, return: true, returnArg: {index: 0}, returnArgAction: Kill}\n",
+            "  kprobes:\n  - {call: sys_read, calls: 1, data: [{index: 0}], ignore: {callNotfound: true}}\n",
+            "  kprobes:\n  - {call: sys_read, tags: [a, [b], c], message: {}}\n",
+            "  tracepoints:\n  - {subsystem: sched, return: true, raw: 1}\n",
+            "  tracepoints:\n  - {subsystem: s, event: e, args: [{index: 64}, {index: 5, type: char_buf, returnCopy: true}]}\n",
+            "  tracepoints:\n  - {subsystem: s, event: e, raw: true, args: [{index: 12}]}\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn messages_and_tags_have_limits() {
+    let message = policy(&format!("  kprobes:\n  - {{call: sys_read, message: {}}}\n", "é".repeat(257)));
+    let tags = policy(&format!("  kprobes:\n  - {{call: sys_read, tags: [{}]}}\n", "t, ".repeat(17)));
+    let table = table(&[(message, "257 characters"), (tags, "17 tags")]);
+    insta::assert_snapshot!(table);
+    let message = policy(&format!("  kprobes:\n  - {{call: sys_read, message: {}}}\n", "é".repeat(256)));
+    super::sound(&message);
+}
+
+#[test]
+fn arguments() {
+    let wrap = |args: &str| policy(&format!("  kprobes:\n  - call: sys_read\n    args:\n{args}"));
+    let table = table_of(
+        wrap,
+        &[
+            "    - {type: int}\n",
+            "    - {index: 6, type: int}\n",
+            "    - {index: -1, type: int}\n",
+            "    - {index: \"0\", type: int}\n",
+            "    - {index: 0, type: integer}\n",
+            "    - {index: 0, type: strin}\n",
+            "    - {index: 0, type: sock}\n    - {index: 1, type: cred, resolve: uid.val}\n",
+            "    - {index: 0, source: current_task, btfType: task_struct, btfTypeModule: x}\n",
+            "    - {index: 0, type: char_buf}\n",
+            "    - {index: 0, type: int, sizeArgIndex: 2, maxData: true}\n",
+            "    - {index: 0, type: char_buf, sizeArgIndex: 9}\n",
+            "    - {index: 0}\n    - {index: 1}\n    - {index: 2}\n    - {index: 3}\n    - {index: 4}\n    - {index: 5}\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn filters() {
+    let table = table_of(
+        selectors,
+        &[
+            "    - [a]\n",
+            "    - {matchPids: [], matchCmdArgs: [{}], matchData: [{}], matchNamespaceChanges: [{}], matchCapabilityChanges: [{}], matchWorkloads: {}, macros: [a]}\n",
+            "    - matchPIDs: [{operator: Equal, values: [1]}]\n",
+            "    - matchPIDs: [{operator: In, values: []}, {operator: In}, {values: [1]}]\n",
+            "    - matchPIDs: [{operator: In, values: [a, -1, 4194305, 1.5], followForks: maybe}]\n",
+            "    - matchBinaries: [{operator: In, values: [/a]}, {operator: In, values: [/b]}]\n",
+            "    - matchBinaries: [{operator: Equal, values: [/a]}]\n",
+            "    - matchBinaries: [{operator: Prefix, values: [/a, ''], followChildren: true}]\n",
+            "    - matchParentBinaries: [{operator: Postfix, values: [sh], followChildren: true}]\n",
+            "    - matchNamespaces: [{namespace: Pod, operator: In, values: [host_ns]}]\n",
+            "    - matchNamespaces: [{namespace: Pid, operator: NotIn, values: [host, '4294967296', -1]}]\n",
+            "    - matchCapabilities: [{operator: In, values: [SYS_ADMIN, CAP_SYS_ADMN]}]\n",
+            "    - matchCapabilities: [{type: Bounding, operator: Has, isNamespaceCapability: 1, values: [CAP_BPF]}]\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn operators() {
+    let table = table_of(
+        selectors,
+        &[
+            "    - matchArgs: [{index: 0, operator: Prefix, values: ['1']}]\n",
+            "    - matchArgs: [{index: 1, operator: GreaterThan, values: ['1']}]\n",
+            "    - matchArgs: [{index: 1, operator: Equals, values: ['1']}]\n",
+            "    - matchArgs: [{index: 1, operator: In, values: ['1']}]\n",
+            "    - matchArgs: [{index: 1, operator: SubStringIgnoreCase, values: [a]}, {index: 1, operator: SubString, values: [a]}]\n",
+            "    - matchArgs: [{index: 0, operator: NotSportPriv}, {index: 0, operator: saddr, values: [1.1.1.1]}]\n",
+            "    - matchArgs: [{index: 2, operator: Equal, values: ['1']}]\n",
+            "    - matchArgs: [{args: [2], operator: Equal, values: ['1']}, {args: [0, 1], operator: CelExpr, values: ['1']}]\n",
+            "    - matchArgs: [{index: 0, args: [0], operator: Equal, values: ['1']}, {operator: Equal, values: ['1']}]\n",
+            "    - matchArgs: [{index: 0, operator: Equal, values: []}, {index: 0, operator: Equal}, {index: 0, values: [1]}]\n",
+            "    - matchArgs: [{index: 0, operator: Equal, values: [1, x, 0x100000000, [3]]}]\n",
+            "    - matchArgs: [{index: 0, operator: InRange, values: ['1', '2:1']}]\n",
+            "    - matchArgs: [{index: 1, operator: FileType, values: [reg, directory]}]\n",
+            "    - matchArgs: [{index: 1, operator: Equal, values: [\"a\\0b\"]}]\n",
+            "    - matchReturnArgs: [{index: 0, operator: Equal, values: ['1']}]\n",
+            "    - matchReturnActions: [{action: Post}]\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn a_filter_on_what_could_not_be_read_gives_no_second_fault() {
+    let hook = "  kprobes:\n  - call: tcp_connect\n    syscall: false\n    args: [{index: 0, type: sock}, {index: x, type: int}]\n    selectors:\n    - matchArgs: [{index: 0, operator: Equal, values: [a]}, {index: 1, operator: Equal, values: [a]}, {args: [0], operator: Prefix, values: [a]}]\n";
+    let table = table_of(policy, &[hook]);
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn actions() {
+    let table = table_of(
+        selectors,
+        &[
+            "    - matchActions: [{}, {action: Kill}, {action: ~}]\n",
+            "    - matchActions: [{action: Override, argError: -1}, {action: GetUrl, argUrl: x}, {action: DnsLookup, argFqdn: x}, {action: TrackSock, argSock: 0}, {action: Set, argIndex: 0, argValue: 1}, {action: NotifyEnforcer}]\n",
+            "    - matchActions: [{action: Post, kernelStackTrace: true, userStackTrace: true, imaHash: true}]\n",
+            "    - matchActions: [{action: Post, rateLimit: 5x}, {action: Post, rateLimit: m}, {action: Post, rateLimit: 0}, {action: Post, rateLimit: 200h}, {action: Post, rateLimit: -5}]\n",
+            "    - matchActions: [{action: Post, rateLimitScope: thread}, {action: Post, rateLimit: 5, rateLimitScope: pod}]\n",
+            "    - matchActions: [{action: Post}, {action: NoPost}]\n",
+            "    - matchActions: [{action: Signal}, {action: Signal, argSig: 0}, {action: Signal, argSig: 65}, {action: Signal, argSig: SIGTERM}]\n",
+            "    - matchActions: [{action: Sigkill, argError: -1, rateLimit: 5}]\n",
+            "    - matchActions: [{action: FollowFD, argFd: 1, argName: 0}, {action: UnfollowFD, argFd: 2}, {action: CopyFD, argFd: 0, argName: 1}]\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+}

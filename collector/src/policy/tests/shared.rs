@@ -1,0 +1,49 @@
+//! Policies that people use, from outside of the project: accepted, or refused for what isn't supported yet.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    super::{check_file, fault::Class, files},
+    unsupported,
+};
+
+/// Where they are: `TRIGON_POLICIES`, else `shared/policies` beside the checkout.
+fn directory() -> Option<PathBuf> {
+    let given = env::var_os("TRIGON_POLICIES").map(PathBuf::from);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/policies");
+    let directory = given.unwrap_or_else(beside);
+    directory.is_dir().then_some(directory)
+}
+
+#[test]
+#[expect(clippy::print_stderr, reason = "the counts are for whoever reads the test's output")]
+fn real_policies_are_accepted_or_refused_by_the_name_of_what_is_missing() {
+    let Some(directory) = directory() else {
+        eprintln!("SKIPPED: there are no policies; set TRIGON_POLICIES to a directory of them");
+        return;
+    };
+    let files = files(&directory).unwrap();
+    let (mut accepted, mut hooks, mut refused) = (0, 0, 0);
+    for file in &files {
+        let name = file.file_name().unwrap().to_string_lossy();
+        let checked = check_file(file).unwrap();
+        for fault in &checked.faults {
+            assert!(matches!(fault.class, Class::Unsupported(_) | Class::Warning), "{name}:{fault}");
+        }
+        if checked.errors > 0 {
+            refused += 1;
+            eprintln!("refused  {name}: {}", unsupported(&checked).join(", "));
+            continue;
+        }
+        accepted += 1;
+        let found: usize = checked.policies.iter().map(|policy| policy.hooks.len()).sum();
+        assert!(found > 0, "{name} has no hooks");
+        hooks += found;
+        eprintln!("accepted {name}: {found} hooks");
+    }
+    eprintln!("{} policies: {accepted} accepted with {hooks} hooks, {refused} refused", files.len());
+    assert_eq!(accepted + refused, files.len());
+}

@@ -19,7 +19,6 @@ fn directory() -> Option<PathBuf> {
 }
 
 #[test]
-#[expect(clippy::print_stderr, reason = "the counts are for whoever reads the test's output")]
 fn real_policies_are_accepted_or_refused_by_the_name_of_what_is_missing() {
     let Some(directory) = directory() else {
         eprintln!("SKIPPED: there are no policies; set TRIGON_POLICIES to a directory of them");

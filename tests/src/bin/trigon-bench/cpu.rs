@@ -18,15 +18,14 @@ pub enum Core {
 impl Core {
     /// From now on this thread, and whatever it starts, runs on this core.
     pub fn pin(self) {
-        let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let mut set = CpuSet::new();
         set.set(match self {
             Self::Loop => 0,
-            Self::Agent => usize::from(cores_at_start() > 1),
+            Self::Agent => usize::from(cores() > 1),
         });
         // Where that is forbidden the figures are worse, and still true.
         if let Err(error) = sched_setaffinity(None, &set) {
-            eprintln!("cannot choose one of {cores} cores: {error}");
+            eprintln!("cannot choose a core: {error}");
         }
     }
 
@@ -39,7 +38,8 @@ impl Core {
     }
 }
 
-fn cores_at_start() -> usize {
+/// Cores of the machine, whichever this thread may use.
+fn cores() -> usize {
     fs::read_to_string("/proc/stat")
         .map(|text| text.lines().filter(|line| line.starts_with("cpu") && !line.starts_with("cpu ")).count())
         .unwrap_or(1)

@@ -34,12 +34,6 @@ struct {
 	__type(value, __u64);
 } rate_limited SEC(".maps");
 
-struct acting {
-	__u32 call;
-	__u32 reserved;
-	struct mask left;
-};
-
 static __always_inline __u32 lowest_bit(__u64 word)
 {
 	__u32 at = 0;
@@ -169,37 +163,34 @@ static __always_inline void do_follow(struct call *call, __u32 index, struct sel
 
 static long step_act(__u32 step, void *context)
 {
-	struct acting *at = context;
-	struct call *call = call_at(at->call);
+	__u32 index = *(__u32 *)context;
+	struct call *call = call_at(index);
 
 	if (!call)
 		return 1;
-	__u32 bit = first_left(&at->left);
+	__u32 bit = first_left(&call->left);
 	struct selector_key key = { .table = call->table, .selector = bit };
 	struct selector *selector = bit < 64 * MASK_WORDS ? bpf_map_lookup_elem(&selectors, &key) : NULL;
 
 	if (!selector)
 		return 1;
-	clear_below(&at->left, selector->next);
+	clear_below(&call->left, selector->next);
 	/* Before the post, which tells since when it is followed. */
 	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
-		do_follow(call, at->call, selector);
+		do_follow(call, index, selector);
 	if (selector->flags & SELECTOR_POST &&
 	    (!selector->rate_interval || is_within_rate(call, bit, selector)))
-		post(call, at->call, bit, selector);
+		post(call, index, bit, selector);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);
 	return 0;
 }
 
-/* Acts on what is in the call's mask. */
-static __always_inline void act(struct call *call, __u32 index, const struct mask *on)
+/* Acts on the selectors that are left. */
+static __always_inline void act(struct call *call, __u32 index)
 {
-	struct acting at = { .call = index };
-
-	__builtin_memcpy(&at.left, on, sizeof(at.left));
-	if (!is_empty(&at.left))
-		bpf_loop(MATCHES, step_act, &at, 0);
+	if (!is_empty(&call->left))
+		bpf_loop(MATCHES, step_act, &index, 0);
 }
 
 #endif

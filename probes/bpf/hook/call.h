@@ -35,6 +35,7 @@ struct value {
 struct call {
 	struct mask mask;
 	struct mask asked; /* while bits are looked at */
+	struct mask left;  /* selectors that matched and have not been acted on */
 	__u64 raw[8]; /* arguments; the sixth and on are zero where the mechanism can't tell them */
 	__u64 returned;
 	__u32 hook;

@@ -62,15 +62,13 @@ static __always_inline void leave(int index)
 		release_call(index);
 }
 
-static __always_inline void split_mask(const struct mask *mask, const struct mask *late, struct mask *now,
-				       struct mask *then)
-{
-#pragma unroll
-	for (int i = 0; i < MASK_WORDS; i++) {
-		now->words[i] = mask->words[i] & ~late->words[i];
-		then->words[i] = mask->words[i] & late->words[i];
-	}
-}
+/* Too large for the stack, of which all functions of a call share 512 bytes. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CALLS_PER_CPU);
+	__type(key, __u32);
+	__type(value, struct pending);
+} pending_scratch SEC(".maps");
 
 /*
  * The rest is global: the kernel verifies a global function once, and not again at each place that calls it. `index`
@@ -78,24 +76,28 @@ static __always_inline void split_mask(const struct mask *mask, const struct mas
  */
 __attribute__((noinline)) int on_entry(int index)
 {
+	__u32 slot = index;
 	struct call *call = call_at(index);
 	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
-	struct mask now;
-	struct pending later = {};
+	struct pending *later = bpf_map_lookup_elem(&pending_scratch, &slot);
 
-	if (!call || !table)
+	if (!call || !table || !later)
 		return 0;
 	call->mask = table->selectors;
 	select(call, index, 0);
-	split_mask(&call->mask, &table->late, &now, &later.mask);
-	if (!is_empty(&later.mask)) {
+#pragma unroll
+	for (int i = 0; i < MASK_WORDS; i++) {
+		later->mask.words[i] = call->mask.words[i] & table->late.words[i];
+		call->left.words[i] = call->mask.words[i] & ~table->late.words[i];
+	}
+	if (!is_empty(&later->mask)) {
 		struct pending_key key = { .thread = bpf_get_current_pid_tgid(), .hook = call->hook };
 
-		__builtin_memcpy(later.raw, call->raw, sizeof(later.raw));
-		later.table = call->table;
-		bpf_map_update_elem(&pending, &key, &later, BPF_ANY);
+		__builtin_memcpy(later->raw, call->raw, sizeof(later->raw));
+		later->table = call->table;
+		bpf_map_update_elem(&pending, &key, later, BPF_ANY);
 	}
-	act(call, index, &now);
+	act(call, index);
 	return 0;
 }
 
@@ -118,7 +120,8 @@ __attribute__((noinline)) int on_return(int index, __u64 returned)
 	call->returned = returned;
 	call->late = 1;
 	select(call, index, 1);
-	act(call, index, &call->mask);
+	call->left = call->mask;
+	act(call, index);
 	return 0;
 }
 

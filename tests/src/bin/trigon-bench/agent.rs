@@ -96,6 +96,11 @@ impl Agent {
         self.metrics().sum("trigon_process_table_size", &[])
     }
 
+    /// Events and records that it has lost.
+    pub fn lost(&self) -> f64 {
+        self.metrics().sum("trigon_lost_events_total", &[])
+    }
+
     /// Its CPU time so far.
     pub fn cpu(&self) -> Duration {
         cpu::time_of(self.child.id())

@@ -85,9 +85,13 @@ pub fn tables(bench: &mut Bench) {
     let tiny = bench.tiny();
     let agent = bench.agent("");
     let living = Living::start(&tiny, LIVING);
-    wait_for("the table to have them", || agent.table() >= LIVING as f64, || agent.metrics().to_string());
+    wait_for(
+        "the table to have them",
+        || agent.table() + agent.lost() >= LIVING as f64,
+        || agent.metrics().to_string(),
+    );
     thread::sleep(Duration::from_secs(3));
-    let seen = agent.memory();
+    let (seen, known) = (agent.memory(), agent.table());
     agent.stop(&mut bench.losses);
     let agent = bench.agent("");
     thread::sleep(Duration::from_secs(3));
@@ -95,7 +99,7 @@ pub fn tables(bench: &mut Bench) {
     agent.stop(&mut bench.losses);
     drop(living);
     let how = format!(
-        "{LIVING} living processes that the agent saw start; {found} in an agent that found them in /proc ({processes} in the table)."
+        "{LIVING} living processes that the agent saw start ({known} in the table); {found} in an agent that found them in /proc ({processes} in the table)."
     );
     let worse = if found.rss > seen.rss { found } else { seen };
     bench.table.add(Row {
@@ -113,7 +117,11 @@ pub fn tables(bench: &mut Bench) {
             scope.spawn(|| (0..CAPACITY / SPAWNERS).for_each(|number| short(&tiny, number)));
         }
     });
-    wait_for("the table to be full", || agent.table() >= CAPACITY as f64, || agent.metrics().to_string());
+    wait_for(
+        "the table to be full",
+        || agent.table() + agent.lost() >= CAPACITY as f64,
+        || agent.metrics().to_string(),
+    );
     thread::sleep(Duration::from_secs(3));
     let (memory, processes) = (agent.memory(), agent.table());
     agent.stop(&mut bench.losses);

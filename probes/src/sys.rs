@@ -42,8 +42,8 @@ pub mod attach_type {
 /// `BPF_F_KPROBE_MULTI_RETURN`
 const KPROBE_MULTI_RETURN: u32 = 1;
 
-/// Bytes of a verifier's log that are kept.
-const LOG_BYTES: usize = 64 << 10;
+/// Bytes for the log of a verifier: older kernels keep its beginning, and what matters is at its end.
+const LOG_BYTES: usize = 16 << 20;
 
 /// `union bpf_attr`, as words.
 #[repr(C, align(8))]

@@ -69,26 +69,43 @@ static __always_inline void clear_below(struct mask *mask, __u32 end)
 	}
 }
 
-/* Whether a post is within its rate; what is told apart are the arguments that are numbers and the start of texts. */
-static __always_inline bool is_within_rate(struct call *call, __u32 bit, struct selector *selector)
+struct digesting {
+	__u64 digest;
+	__u32 call;
+	__u32 reserved;
+};
+
+/* Numbers, and the ends of texts: what tells one event from another for a rate limit. */
+static long step_digest(__u32 number, void *context)
+{
+	struct digesting *at = context;
+	struct call *call = call_at(at->call);
+
+	if (!call || number >= VALUES)
+		return 1;
+	struct value *value = &call->value[number];
+	__u64 some = value->number;
+
+	if (value->state != VALUE_READ)
+		return 0;
+	if (value->length)
+		bpf_probe_read_kernel(&some, sizeof(some),
+				      &call->text[value->text & (TEXTS - 1)]
+						 [(value->offset + value->length - 8) & (TEXT_BYTES_MOST - 1)]);
+	at->digest = (at->digest ^ some) * 0x9e3779b97f4a7c15ULL + value->length;
+	return 0;
+}
+
+/* Whether a post is within its rate. */
+static __always_inline bool is_within_rate(__u32 index, struct selector *selector)
 {
 	__u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_boot_ns();
 	struct rate_key key = { .table = selector->policy_hook, .selector = selector->number };
+	struct digesting digesting = { .call = index };
 
 	key.who = selector->rate_scope == 0 ? task : selector->rate_scope == 1 ? task >> 32 : 0;
-	for (int i = 0; i < VALUES; i++) {
-		struct value *value = &call->value[i];
-
-		if (value->state != VALUE_READ)
-			continue;
-		__u64 some = value->number;
-
-		if (value->length)
-			bpf_probe_read_kernel(&some, sizeof(some),
-					      &call->text[value->text & (TEXTS - 1)]
-							 [(value->offset + value->length - 8) & (TEXT_BYTES_MOST - 1)]);
-		key.what = (key.what ^ some) * 0x9e3779b97f4a7c15ULL + value->length;
-	}
+	bpf_loop(VALUES, step_digest, &digesting, 0);
+	key.what = digesting.digest;
 	__u64 *last = bpf_map_lookup_elem(&rates, &key);
 
 	if (last && now - *last < selector->rate_interval) {
@@ -112,12 +129,10 @@ static __always_inline void follow(struct call *call, __u32 index, struct value 
 	struct followed_key key = { .file = (__u64)file, .group = group };
 	__u32 slot = index;
 	struct followed *entry = bpf_map_lookup_elem(&followed_scratch, &slot);
-	__u32 length = value->length;
+	__u32 length = value->length & (FOLLOWED_PATH_BYTES - 1);
 
 	if (!entry || !file)
 		return;
-	if (length > FOLLOWED_PATH_BYTES - 1)
-		length = FOLLOWED_PATH_BYTES - 1;
 	entry->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
 	entry->inode = (__u64)BPF_CORE_READ(file, f_inode);
 	entry->opened = bpf_ktime_get_boot_ns();
@@ -179,7 +194,7 @@ static long step_act(__u32 step, void *context)
 	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
 		do_follow(call, index, selector);
 	if (selector->flags & SELECTOR_POST &&
-	    (!selector->rate_interval || is_within_rate(call, bit, selector)))
+	    (!selector->rate_interval || is_within_rate(index, selector)))
 		post(call, index, bit, selector);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);

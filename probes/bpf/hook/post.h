@@ -135,9 +135,7 @@ static long step_post(__u32 index, void *context)
 			if (value->flags & VALUE_DELETED)
 				arg->flags |= ARG_DELETED;
 			if (spec->type >= TYPE_STRING) {
-				length = value->length;
-				if (length > TEXT_BYTES_MOST)
-					length = TEXT_BYTES_MOST;
+				length = value->length & (TEXT_BYTES_MOST - 1);
 				bpf_probe_read_kernel(data, length,
 						      &call->text[value->text & (TEXTS - 1)]
 								 [value->offset & (TEXT_BYTES_MOST - 1)]);

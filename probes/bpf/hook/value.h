@@ -176,10 +176,8 @@ static __always_inline void read_followed(struct call *call, struct value *value
 
 	if (!followed || call->texts >= TEXTS)
 		return;
-	__u32 length = followed->length;
+	__u32 length = followed->length & (TEXT_BYTES_MOST - 1);
 
-	if (length > TEXT_BYTES_MOST - 1)
-		length = TEXT_BYTES_MOST - 1;
 	bpf_probe_read_kernel(call->text[call->texts & (TEXTS - 1)], length, followed->path);
 	value->text = call->texts;
 	value->offset = 0;

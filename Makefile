@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help run test test-kernels bench check
+.PHONY: help run test test-kernels bench record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,6 +20,11 @@ test-kernels: ## Run the kernel tests in Debian's kernels only (SUITES='lifecycl
 bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
+
+record-golden: ## Record what the golden tests replay anew (root)
+	@scripts/setup run
+	cargo build -p trigon-tests --bins
+	cargo run -q -p trigon-tests --bin trigon-record -- tests/golden
 
 check: ## Look at form: formatting, lints, documentation, scripts
 	@scripts/setup check

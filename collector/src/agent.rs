@@ -10,13 +10,13 @@
 //! It stops in the same direction: the reader takes what the ring buffer still holds, the queues end, and each way
 //! out sends what it has until `limits.shutdown_timeout` is over.
 
-use std::{sync::Arc, thread};
+use std::{sync::Arc, thread, time::Duration};
 
 use prometheus::Registry;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
     task::JoinHandle,
     time::timeout,
 };
@@ -25,7 +25,7 @@ use tracing::{info, warn};
 use trigon_exporters::{
     metrics::{AgentMetrics, EventMetrics, Loss, Readiness, agent::register_queues, http},
     node::Node,
-    otlp::{self, ExportMetrics, Signal},
+    otlp::{self, ExportMetrics, Signal as OtlpSignal},
     sink::{self, QueueSender},
     stdout::{self, Format},
 };
@@ -61,26 +61,45 @@ struct WaysOut {
 ///
 /// # Errors
 /// Says what stopped it, and what to do.
-pub fn run(settings: Effective, format: Option<Format>, policies: Vec<Policy>) -> Result<(), AgentError> {
+pub fn run(settings: &Effective, format: Option<Format>, policies: Vec<Policy>) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("trigon-io")
         .enable_all()
         .build()
         .map_err(|source| AgentError::System { what: "start the runtime", source })?;
+    // From here on a signal is heard: one that comes while the agent starts stops it as soon as it has.
+    let signals = Signals::listen(&runtime)?;
     // First what a person gets wrong most easily, then what takes time.
     let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
     // The kernel's type information takes more memory than all the rest of the agent, and serves only here.
     let kernel = Kernel::read()?;
-    let agent = Agent::start(&runtime, &settings, format, listener, &kernel, policies)?;
+    let agent = Agent::start(&runtime, settings, format, listener, &kernel, policies)?;
     drop(kernel);
     heap::release_freed();
-    runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout))
+    runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout, signals))
+}
+
+/// What tells the agent to stop.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+// === impl Signals ===
+
+impl Signals {
+    fn listen(runtime: &Runtime) -> Result<Self, AgentError> {
+        let _inside = runtime.enter();
+        let on =
+            |kind| signal(kind).map_err(|source| AgentError::System { what: "listen for signals", source });
+        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+    }
 }
 
 /// An agent that runs.
 struct Agent {
-    reader: thread::JoinHandle<Result<(), trigon_probes::ProbeError>>,
+    reader: reader::Thread,
     stop: Stop,
     reader_ended: tokio::sync::oneshot::Receiver<()>,
     ways_out: Vec<(&'static str, JoinHandle<()>)>,
@@ -155,14 +174,11 @@ impl Agent {
     }
 
     /// Waits for a signal, or for the reader's end, and stops everything in order.
-    async fn until_stopped(self, patience: std::time::Duration) -> Result<(), AgentError> {
-        let on =
-            |kind| signal(kind).map_err(|source| AgentError::System { what: "listen for signals", source });
-        let (mut terminate, mut interrupt) = (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);
+    async fn until_stopped(self, patience: Duration, mut signals: Signals) -> Result<(), AgentError> {
         let mut reader_ended = self.reader_ended;
         tokio::select! {
-            _ = terminate.recv() => info!("told to stop by SIGTERM"),
-            _ = interrupt.recv() => info!("told to stop by SIGINT"),
+            _ = signals.terminate.recv() => info!("told to stop by SIGTERM"),
+            _ = signals.interrupt.recv() => info!("told to stop by SIGINT"),
             _ = &mut reader_ended => warn!("the reader ended by itself"),
         }
         self.readiness.set_waiting("stopping");
@@ -181,7 +197,7 @@ impl Agent {
             warn!(?patience, "limits.shutdown_timeout is over; what was not sent by now is lost and counted");
             self.give_up.cancel();
             // They count what is left, and that takes no time.
-            let _ = timeout(std::time::Duration::from_secs(2), drained).await;
+            let _ = timeout(Duration::from_secs(2), drained).await;
         }
         match self.reader.join() {
             Ok(ended) => Ok(ended?),
@@ -244,7 +260,7 @@ impl WaysOut {
     ) -> Result<(), AgentError> {
         let metrics = ExportMetrics::register(registry)?;
         let _inside = runtime.enter();
-        for (signal, settings) in [(Signal::Logs, &settings.logs), (Signal::Spans, &settings.spans)] {
+        for (signal, settings) in [(OtlpSignal::Logs, &settings.logs), (OtlpSignal::Spans, &settings.spans)] {
             let Some(settings) = settings else { continue };
             let name = signal.exporter();
             info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");

@@ -243,11 +243,11 @@ impl Effective {
 impl LimitsConfig {
     /// The ring buffer's size: as many processes start at a time as there are CPUs.
     pub fn ring_buffer(&self) -> u32 {
-        const PER_CPU: usize = 1 << 20;
+        const PER_CPU: usize = 2 << 20;
         match self.ring_buffer_bytes {
             0 => {
                 let cpus = std::thread::available_parallelism().map_or(1, usize::from);
-                (cpus * PER_CPU).next_power_of_two().clamp(2 << 20, 64 << 20) as u32
+                (cpus * PER_CPU).next_power_of_two().clamp(4 << 20, 64 << 20) as u32
             }
             bytes => bytes,
         }

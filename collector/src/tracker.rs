@@ -265,9 +265,8 @@ impl Tracker {
         comm: &[u8],
     ) -> Arc<Process> {
         self.counts.missed_starts += 1;
-        let mut task = TaskFacts::default();
-        task.key = ExecKey { ktime: id.ktime, pid: id.pid, image: 0 };
-        task.tid = id.pid;
+        let key = ExecKey { ktime: id.ktime, pid: id.pid, image: 0 };
+        let mut task = TaskFacts { key, tid: id.pid, ..TaskFacts::default() };
         task.credentials.uid = uid;
         task.credentials.euid = uid;
         task.credentials.auid = u32::MAX;
@@ -389,7 +388,7 @@ fn parent_of(key: ExecKey) -> Option<ExecId> {
 
 /// The execution that this one replaced in the same process.
 fn previous_image(key: ExecKey) -> Option<ExecId> {
-    (key.image > 0).then(|| ExecId { ktime: key.ktime - 1, pid: key.pid })
+    (key.image > 0).then(|| ExecId { ktime: key.ktime.saturating_sub(1), pid: key.pid })
 }
 
 fn image_of_comm(comm: &[u8]) -> Image {

@@ -59,23 +59,10 @@ pub fn run(fill: impl FnOnce(&mut Suite)) -> ExitCode {
 impl Suite {
     /// Adds a test; it fails by a panic.
     pub fn test(&mut self, name: &str, needs: &'static [Need], test: impl FnOnce() + Send + 'static) {
-        self.test_or_reason(name, needs, move || {
-            test();
-            None
-        });
-    }
-
-    /// Adds a test that may find out for itself why it can't run here, and returns the reason then.
-    pub fn test_or_reason(
-        &mut self,
-        name: &str,
-        needs: &'static [Need],
-        test: impl FnOnce() -> Option<String> + Send + 'static,
-    ) {
         self.serial |= needs.contains(&Need::Kernel);
         self.trials.push(Trial::ignorable_test(name, move || match unmet(needs)? {
             Some(reason) => Ok(Completion::ignored_with(reason)),
-            None => Ok(guarded(test)?.map_or(Completion::Completed, Completion::ignored_with)),
+            None => guarded(test).map(|()| Completion::Completed),
         }));
     }
 }
@@ -93,7 +80,7 @@ fn unmet(needs: &[Need]) -> Result<Option<String>, Failed> {
 }
 
 /// Runs a test on a thread of its own, so that one that hangs is a failure and the next ones run.
-fn guarded<T: Send + 'static>(test: impl FnOnce() -> T + Send + 'static) -> Result<T, Failed> {
+fn guarded(test: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
     let (done, outcome) = channel();
     let runner = thread::spawn(move || {
         let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(test));

@@ -26,6 +26,9 @@ use crate::{
 /// How often numbers that nobody waits for are brought up to date.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
 
+/// The thread of a [`Reader`].
+pub type Thread = thread::JoinHandle<Result<(), ProbeError>>;
+
 /// The stages that run on one thread, and what they count.
 pub struct Reader {
     ring: Ring,
@@ -96,9 +99,7 @@ impl Reader {
     ///
     /// # Errors
     /// Fails where the system has no room for another thread.
-    pub fn spawn(
-        self,
-    ) -> Result<(thread::JoinHandle<Result<(), ProbeError>>, oneshot::Receiver<()>), AgentError> {
+    pub fn spawn(self) -> Result<(Thread, oneshot::Receiver<()>), AgentError> {
         let (done, ended) = oneshot::channel();
         let thread = thread::Builder::new()
             .name("trigon-reader".to_owned())

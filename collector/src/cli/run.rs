@@ -64,7 +64,7 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
         Output::None => None,
     };
     let policies = read_policies(&arguments.policy)?;
-    agent::run(effective, format, policies)
+    agent::run(&effective, format, policies)
 }
 
 /// Reads the policies that the command line names: one that is wrong stops the start.

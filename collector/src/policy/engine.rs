@@ -243,7 +243,9 @@ impl Engine {
     fn may_be_missing(&self, name: &str, seat: usize) -> bool {
         let Some(loaded) = self.policies.get(name) else { return false };
         let hook = loaded.seats.get(seat).and_then(|seat| loaded.policy.hooks.get(seat.hook));
-        hook.is_some_and(|hook| matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing))
+        hook.is_some_and(
+            |hook| matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing),
+        )
     }
 }
 
@@ -266,10 +268,12 @@ fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
             Ok(vec![Target::Tracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
         Point::RawTracepoint(_) => unsupported("a raw tracepoint"),
-        Point::Functions(functions) => functions.functions.iter().map(target).collect::<Option<_>>().map_or_else(
-            || unsupported("a system call of another architecture"),
-            Ok,
-        ),
+        Point::Functions(functions) => functions
+            .functions
+            .iter()
+            .map(target)
+            .collect::<Option<_>>()
+            .map_or_else(|| unsupported("a system call of another architecture"), Ok),
     }
 }
 

@@ -95,6 +95,11 @@ impl Table {
         self.entries.values().filter(|entry| !entry.ended())
     }
 
+    /// Whether none is known.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// How many executions are known.
     pub fn len(&self) -> usize {
         self.entries.len()

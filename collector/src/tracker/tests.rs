@@ -106,11 +106,7 @@ fn key(process: Proc, image: u32) -> ExecKey {
 }
 
 fn facts(process: Proc, image: u32, parent: Proc) -> TaskFacts {
-    let mut task = TaskFacts::default();
-    task.key = key(process, image);
-    task.parent = key(parent, 0);
-    task.tid = process.0;
-    task
+    TaskFacts { key: key(process, image), parent: key(parent, 0), tid: process.0, ..TaskFacts::default() }
 }
 
 fn id(process: Proc, image: u32) -> ExecId {

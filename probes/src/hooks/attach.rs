@@ -39,7 +39,7 @@ pub(super) struct Attachment {
 struct SeenFrom {
     array: Array<MapData, Seats>,
     exec: Array<MapData, u32>,
-    seats: Vec<(usize, fn(&mut Seats) -> &mut u32)>,
+    seats: Vec<(usize, Seat)>,
     at_exec: bool,
 }
 
@@ -54,6 +54,9 @@ struct Seats {
     mask: u32,
     commit_creds: u32,
 }
+
+/// A hook's place for one system call.
+type Seat = fn(&mut Seats) -> &mut u32;
 
 /// `struct fields` of bpf/tracepoints.bpf.c.
 #[derive(Clone, Copy, Debug, Default)]
@@ -190,7 +193,7 @@ impl Hooks {
         id: HookId,
         target: &Target,
     ) -> Result<Attachment, ProbeError> {
-        let seats: Vec<(usize, fn(&mut Seats) -> &mut u32, u32)> = match target {
+        let seats: Vec<(usize, Seat, u32)> = match target {
             Target::Syscall(name) => vec![(syscall_number(name)?, |seats| &mut seats.call, 0)],
             Target::Function(name) => seats_of(name)?,
             _ => return Err(ProbeError::NoFunction(target.to_string())),
@@ -271,8 +274,6 @@ fn syscall_number(name: &str) -> Result<usize, ProbeError> {
     let number = number.map(|number| number.id() as usize).filter(|number| *number < SYSCALLS);
     number.ok_or_else(|| ProbeError::NoFunction(format!("{}{name}", super::syscall_prefix())))
 }
-
-type Seat = fn(&mut Seats) -> &mut u32;
 
 /// The places from which a function is seen; system calls that this architecture doesn't have are left out.
 fn seats_of(function: &str) -> Result<Vec<(usize, Seat, u32)>, ProbeError> {

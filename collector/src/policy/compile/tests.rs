@@ -10,6 +10,8 @@ fn look_up(miss: Mask, entries: &[(u64, u32, Mask)], number: u64) -> Mask {
     hit.map_or(miss, |(.., mask)| *mask)
 }
 
+type Holds = fn(&i128, &i128) -> bool;
+
 fn sample() -> Vec<i128> {
     let edges = [i128::from(i64::MIN), -300, -1, 0, 1, 7, 8, 255, 256, 65_535, i128::from(i64::MAX)];
     edges.into_iter().flat_map(|edge| [edge - 1, edge, edge + 1]).collect()
@@ -27,7 +29,7 @@ fn numbers_compare_as_numbers_do() {
         edges.extend([i128::from(u64::MAX) - 1, i128::from(u64::MAX)]);
         let edges: Vec<_> = edges.into_iter().filter(|edge| (least..=greatest).contains(edge)).collect();
         for operand in &edges {
-            let operators: [(Comparison, fn(&i128, &i128) -> bool); 4] = [
+            let operators: [(Comparison, Holds); 4] = [
                 (Comparison::Equal, |a, b| a == b),
                 (Comparison::NotEqual, |a, b| a != b),
                 (Comparison::GreaterThan, |a, b| a > b),

@@ -77,8 +77,8 @@ pub fn facts(process: &Process) -> ProcResult<Option<(TaskFacts, String)>> {
         return Ok(None);
     }
     let number = |value: i32| u32::try_from(value).unwrap_or(0);
-    let mut task = TaskFacts::default();
-    task.key = ExecKey { ktime: stat.starttime * TICK_NS, pid: number(stat.pid), image: 0 };
+    let key = ExecKey { ktime: stat.starttime.saturating_mul(TICK_NS), pid: number(stat.pid), image: 0 };
+    let mut task = TaskFacts { key, ..TaskFacts::default() };
     task.parent.pid = number(stat.ppid);
     task.parent_pid = task.parent.pid;
     task.tid = task.key.pid;

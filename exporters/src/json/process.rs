@@ -1,8 +1,10 @@
 //! `tetragon.Process` and what it holds.
 
-use std::fmt;
+use std::{cell::RefCell, fmt};
 
-use serde::{Serialize, Serializer};
+use rustc_hash::FxHashMap;
+use serde::{Serialize, Serializer, ser::Error as _};
+use serde_json::value::RawValue;
 
 use super::{
     Context, is_default,
@@ -233,7 +235,34 @@ impl Capabilities {
     }
 }
 
+thread_local! {
+    /// Lists that were written before. Most processes have one of a handful of sets, and root's is a kilobyte long: to
+    /// write it anew was half of what a line costs.
+    static LISTS: RefCell<FxHashMap<u64, Box<RawValue>>> = RefCell::default();
+}
+
+/// As many lists are kept; when there are more, all are forgotten.
+const MAX_LISTS: usize = 64;
+
 impl Serialize for CapabilitySet {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        LISTS.with_borrow_mut(|lists| {
+            if let Some(list) = lists.get(&self.0) {
+                return list.serialize(serializer);
+            }
+            let list = serde_json::value::to_raw_value(&CapabilityNames(self.0)).map_err(S::Error::custom)?;
+            if lists.len() >= MAX_LISTS {
+                lists.clear();
+            }
+            lists.entry(self.0).or_insert(list).serialize(serializer)
+        })
+    }
+}
+
+/// The names of a set, one by one.
+struct CapabilityNames(u64);
+
+impl Serialize for CapabilityNames {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(names::capabilities(self.0).map(|number| match names::capability(number) {
             // Tetragon's enum lacks the prefix here, and readers of protojson refuse a name that they don't know.

@@ -67,9 +67,8 @@ fn errors_say_what_is_wrong() {
     assert_eq!(decode(&bytes[..7]).unwrap_err(), DecodeError::Short { have: 7, need: 16 });
     bytes[4] = 1;
     assert!(matches!(decode(&bytes).unwrap_err(), DecodeError::Length { .. }));
-    let mut record = ExecRecord::default();
-    record.header = Header { kind: 1, length: size_of::<ExecRecord>() as u32, ..Header::default() };
-    record.args_length = 5;
+    let header = Header { kind: 1, length: size_of::<ExecRecord>() as u32, ..Header::default() };
+    let record = ExecRecord { header, args_length: 5, ..ExecRecord::default() };
     assert_eq!(decode(record.as_bytes()).unwrap_err(), DecodeError::Text { beyond: 5 });
 }
 

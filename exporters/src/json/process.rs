@@ -236,8 +236,7 @@ impl Capabilities {
 }
 
 thread_local! {
-    /// Lists that were written before. Most processes have one of a handful of sets, and root's is a kilobyte long: to
-    /// write it anew was half of what a line costs.
+    /// Lists that were written before: most processes have one of a handful of sets, and root's is a kilobyte long.
     static LISTS: RefCell<FxHashMap<u64, Box<RawValue>>> = RefCell::default();
 }
 

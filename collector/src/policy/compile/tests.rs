@@ -1,5 +1,10 @@
-use super::*;
-use crate::policy::model::conditions::{Number, NumberRange};
+use trigon_probes::hooks::plan::Mask;
+
+use super::{
+    condition::{self, Numbers, Texts, Turn},
+    *,
+};
+use crate::policy::model::conditions::{Comparison, Number, NumberRange, TextOperator};
 
 /// What the programs answer for a number: that of the longest entry which covers it, or the miss.
 fn look_up(miss: Mask, entries: &[(u64, u32, Mask)], number: u64) -> Mask {

@@ -1,0 +1,282 @@
+//! A table in the making: values that are looked at, and dimensions with what selectors ask of them.
+
+use trigon_probes::hooks::{
+    TablePlan,
+    plan::{self, Dimension, Mask, Table, VALUES, ValueSpec, class, source, value_type},
+};
+
+use super::{
+    super::model::{
+        arguments::{Argument, ArgumentType},
+        conditions::TextOperator,
+        selectors::Namespace,
+    },
+    CompileError, Host, Part,
+    condition::{self, Numbers, Texts},
+    kind_of,
+    lineage::Lineages,
+};
+
+/// A table in the making.
+pub(super) struct Builder<'a> {
+    pub(super) host: Host,
+    pub(super) lineages: &'a mut Lineages,
+    pub(super) values: Vec<ValueSpec>,
+    pub(super) dimensions: Vec<Asked>,
+    pub(super) selectors: Vec<plan::Selector>,
+    pub(super) late: Mask,
+    pub(super) follows: bool,
+}
+
+/// A dimension and what selectors ask of it.
+pub(super) struct Asked {
+    value: u8,
+    class: u8,
+    late: bool,
+    conditions: Conditions,
+}
+
+pub(super) enum Conditions {
+    Numbers(Vec<(usize, Numbers)>),
+    Texts(Vec<(usize, Texts)>),
+    Bits(Vec<(usize, u64, bool)>),
+    Present(Vec<usize>),
+}
+
+// === impl Builder ===
+
+impl<'a> Builder<'a> {
+    pub(super) fn new(host: Host, lineages: &'a mut Lineages) -> Self {
+        Self {
+            host,
+            lineages,
+            values: Vec::new(),
+            dimensions: Vec::new(),
+            selectors: Vec::new(),
+            late: Mask::default(),
+            follows: false,
+        }
+    }
+
+    // --- values ---
+
+    pub(super) fn value(&mut self, spec: ValueSpec) -> Result<u8, CompileError> {
+        if let Some(index) = self.values.iter().position(|known| *known == spec) {
+            return Ok(index as u8);
+        }
+        if self.values.len() >= VALUES {
+            return Err(CompileError::Full { what: "values", limit: VALUES });
+        }
+        self.values.push(spec);
+        Ok(self.values.len() as u8 - 1)
+    }
+
+    pub(super) fn argument(&mut self, part: Part<'_>, argument: &Argument) -> Result<u8, CompileError> {
+        /// What a buffer has at most: Tetragon's, and what a record can hold with `maxData`.
+        const BUFFER: u32 = 4096;
+        const MAX_DATA: u32 = 16_384;
+        let mut spec = ValueSpec {
+            source: source::ARG,
+            index: argument.index,
+            kind: kind_of(argument.kind)?,
+            ..ValueSpec::default()
+        };
+        if argument.kind.is_buffer() {
+            spec.size_arg = argument.size_from.map_or(0, |index| index + 1);
+            spec.most = if argument.max_data { MAX_DATA } else { BUFFER };
+        }
+        if part.follows && argument.kind == ArgumentType::Fd {
+            spec.kind = value_type::FOLLOWED;
+            spec.most = part.policy;
+        }
+        self.value(spec)
+    }
+
+    pub(super) fn returned(&mut self, kind: ArgumentType) -> Result<u8, CompileError> {
+        self.value(ValueSpec { source: source::RETURN, kind: kind_of(kind)?, ..ValueSpec::default() })
+    }
+
+    /// A descriptor that has to be followed for the selector to match.
+    pub(super) fn followed(&mut self, part: Part<'_>, argument: &Argument, bit: usize) -> Result<u8, CompileError> {
+        let value = self.value(ValueSpec {
+            source: source::ARG,
+            index: argument.index,
+            kind: value_type::FOLLOWED,
+            size_arg: 0,
+            most: part.policy,
+        })?;
+        self.present(value, bit)?;
+        Ok(value)
+    }
+
+    pub(super) fn host_inode(&self, namespace: Namespace) -> u32 {
+        let host = &self.host.namespaces;
+        match namespace {
+            Namespace::Uts => host.uts,
+            Namespace::Ipc => host.ipc,
+            Namespace::Mnt => host.mnt,
+            Namespace::Pid => host.pid,
+            Namespace::PidForChildren => host.pid_for_children,
+            Namespace::Net => host.net,
+            Namespace::Time => host.time,
+            Namespace::TimeForChildren => host.time_for_children,
+            Namespace::Cgroup => host.cgroup,
+            Namespace::User => host.user,
+        }
+    }
+
+    // --- dimensions ---
+
+    fn asked(
+        &mut self,
+        value: u8,
+        class: u8,
+        late: bool,
+        empty: fn() -> Conditions,
+    ) -> Result<&mut Conditions, CompileError> {
+        let same = |asked: &Asked| (asked.value, asked.class, asked.late) == (value, class, late);
+        match self.dimensions.iter().position(same) {
+            Some(index) => Ok(&mut self.dimensions[index].conditions),
+            None => self.new_dimension(value, class, late, empty()),
+        }
+    }
+
+    pub(super) fn numbers(
+        &mut self,
+        value: u8,
+        class: u8,
+        late: bool,
+        bit: usize,
+        numbers: Numbers,
+    ) -> Result<(), CompileError> {
+        if let Conditions::Numbers(all) =
+            self.asked(value, class, late, || Conditions::Numbers(Vec::new()))?
+        {
+            all.push((bit, numbers));
+        }
+        Ok(())
+    }
+
+    pub(super) fn texts(
+        &mut self,
+        value: u8,
+        late: bool,
+        bit: usize,
+        operator: TextOperator,
+        texts: &[Box<[u8]>],
+    ) -> Result<(), CompileError> {
+        let texts = Texts::new(operator, texts)?;
+        let class = if texts.from_end { class::SUFFIX } else { class::PREFIX };
+        if let Conditions::Texts(all) = self.asked(value, class, late, || Conditions::Texts(Vec::new()))? {
+            all.push((bit, texts));
+        }
+        Ok(())
+    }
+
+    pub(super) fn bits(&mut self, value: u8, bit: usize, bits: u64, negated: bool) -> Result<(), CompileError> {
+        self.bits_of(value, false, bit, bits, negated)
+    }
+
+    /// A dimension of bits has room for one condition of each selector: further ones go to others.
+    pub(super) fn bits_of(
+        &mut self,
+        value: u8,
+        late: bool,
+        bit: usize,
+        bits: u64,
+        negated: bool,
+    ) -> Result<(), CompileError> {
+        for asked in &mut self.dimensions {
+            if let Conditions::Bits(all) = &mut asked.conditions
+                && (asked.value, asked.late) == (value, late)
+                && all.iter().all(|(selector, ..)| *selector != bit)
+            {
+                all.push((bit, bits, negated));
+                return Ok(());
+            }
+        }
+        self.new_dimension(value, class::BITS, late, Conditions::Bits(vec![(bit, bits, negated)])).map(|_| ())
+    }
+
+    fn new_dimension(
+        &mut self,
+        value: u8,
+        class: u8,
+        late: bool,
+        conditions: Conditions,
+    ) -> Result<&mut Conditions, CompileError> {
+        if self.dimensions.len() >= plan::DIMENSIONS {
+            return Err(CompileError::Full { what: "different filters", limit: plan::DIMENSIONS });
+        }
+        self.dimensions.push(Asked { value, class, late, conditions });
+        let last = self.dimensions.len() - 1;
+        Ok(&mut self.dimensions[last].conditions)
+    }
+
+    pub(super) fn present(&mut self, value: u8, bit: usize) -> Result<(), CompileError> {
+        if let Conditions::Present(all) =
+            self.asked(value, class::PRESENT, false, || Conditions::Present(Vec::new()))?
+        {
+            all.push(bit);
+        }
+        Ok(())
+    }
+
+    pub(super) fn finish(mut self) -> Result<TablePlan, CompileError> {
+        // What is cheap to look at first: most calls end there.
+        self.dimensions.sort_by_key(|asked| {
+            let cheap = self.values.get(usize::from(asked.value)).is_some_and(|spec| {
+                !matches!(spec.source, source::BINARY | source::PARENT_BINARY)
+                    && (spec.source != source::ARG || spec.kind < value_type::STRING)
+            });
+            !cheap
+        });
+        let count = self.selectors.len();
+        let all = Mask::of(0..count);
+        let mut plan = TablePlan {
+            table: Table {
+                selectors: all,
+                late: self.late,
+                values: self.values.len() as u8,
+                dimensions: self.dimensions.len() as u8,
+                follows: u8::from(self.follows),
+                ..Table::default()
+            },
+            ..TablePlan::default()
+        };
+        plan.table.value[..self.values.len()].copy_from_slice(&self.values);
+        for (index, asked) in self.dimensions.iter().enumerate() {
+            let number = index as u32;
+            let miss = match &asked.conditions {
+                Conditions::Numbers(conditions) => {
+                    let (miss, entries) = condition::numbers(conditions, count);
+                    plan.numbers
+                        .extend(entries.into_iter().map(|(value, bits, mask)| (number, value, bits, mask)));
+                    miss
+                }
+                Conditions::Texts(conditions) => {
+                    let (miss, entries) = condition::texts(conditions, count);
+                    let to =
+                        if asked.class == class::SUFFIX { &mut plan.suffixes } else { &mut plan.prefixes };
+                    to.extend(entries.into_iter().map(|(text, mask)| (number, text, mask)));
+                    miss
+                }
+                Conditions::Bits(conditions) => {
+                    let (miss, entries) = condition::bits(conditions, count);
+                    plan.numbers.extend(entries.into_iter().map(|(bit, mask)| (number, bit, 64, mask)));
+                    miss
+                }
+                Conditions::Present(needing) => Mask::of((0..count).filter(|bit| !needing.contains(bit))),
+            };
+            plan.table.dimension[index] = Dimension {
+                value: asked.value,
+                class: asked.class,
+                late: u8::from(asked.late),
+                miss,
+                ..Dimension::default()
+            };
+        }
+        plan.selectors = self.selectors;
+        Ok(plan)
+    }
+}

@@ -1,0 +1,248 @@
+//! One selector of a policy: its filters become conditions on dimensions, its actions what the programs do.
+
+use trigon_probes::hooks::plan::{self, PostArg, SELECTORS, ValueSpec, class, selector_flags, source};
+
+use super::{
+    super::model::{
+        Located,
+        actions::{Action, RateLimitScope},
+        arguments::{ArgumentType, Integer},
+        conditions::{Comparison, Condition, TextOperator},
+        selectors::{BinaryFilter, BinaryOperator, Membership, NamespaceId, PidFilter, Selector},
+    },
+    CompileError, Part, argument,
+    builder::Builder,
+    condition::{Numbers, Turn},
+    index_of, number_of,
+};
+
+// === impl Builder ===
+
+impl Builder<'_> {
+    pub(super) fn part(&mut self, part: Part<'_>) -> Result<(), CompileError> {
+        let first = self.selectors.len();
+        if part.hook.selectors.is_empty() {
+            self.selector(part, None, 0)?;
+        }
+        for (selector, number) in part.hook.selectors.iter().zip(0..) {
+            self.selector(part, Some(selector), number)?;
+        }
+        let next = self.selectors.len() as u16;
+        self.selectors[first..].iter_mut().for_each(|selector| selector.next = next);
+        Ok(())
+    }
+
+    fn selector(
+        &mut self,
+        part: Part<'_>,
+        selector: Option<&Selector>,
+        number: u16,
+    ) -> Result<(), CompileError> {
+        let bit = self.selectors.len();
+        if bit >= SELECTORS {
+            return Err(CompileError::Full { what: "selectors", limit: SELECTORS });
+        }
+        let mut plan = plan::Selector {
+            policy_hook: part.policy_hook,
+            number,
+            group: part.policy,
+            flags: selector_flags::POST,
+            action: number_of(&Action::Post(None)),
+            ..plan::Selector::default()
+        };
+        let returns = selector.is_some_and(|selector| !selector.return_values.is_empty());
+        if part.hook.at_return() || returns {
+            self.late.set(bit);
+            plan.flags |= selector_flags::RETURN;
+        }
+        if let Some(selector) = selector {
+            self.filters(part, selector, bit)?;
+            let actions = selector.actions.iter().chain(&selector.return_actions);
+            self.actions(part, actions, bit, &mut plan)?;
+        }
+        self.post(part, bit, &mut plan)?;
+        self.selectors.push(plan);
+        Ok(())
+    }
+
+    fn filters(&mut self, part: Part<'_>, selector: &Selector, bit: usize) -> Result<(), CompileError> {
+        for filter in &selector.pids {
+            self.pids(filter, bit)?;
+        }
+        if let Some(filter) = &selector.binaries {
+            self.binaries(filter, source::BINARY, bit)?;
+        }
+        if let Some(filter) = &selector.parent_binaries {
+            if filter.follow_children {
+                return Err(CompileError::Unsupported("matchParentBinaries with followChildren"));
+            }
+            self.binaries(filter, source::PARENT_BINARY, bit)?;
+        }
+        for filter in &selector.namespaces {
+            let index = index_of(filter.namespace);
+            let value = self.value(ValueSpec { source: source::NAMESPACE, index, ..ValueSpec::default() })?;
+            let inodes = filter.values.iter().map(|id| match id {
+                NamespaceId::Host => self.host_inode(filter.namespace),
+                NamespaceId::Inode(inode) => *inode,
+            });
+            let numbers =
+                Numbers::among(inodes.map(u64::from), filter.operator == Membership::NotIn, Turn::Unsigned);
+            self.numbers(value, class::NUMBER, false, bit, numbers)?;
+        }
+        for filter in &selector.capabilities {
+            if filter.in_namespace {
+                return Err(CompileError::Unsupported("matchCapabilities with isNamespaceCapability"));
+            }
+            let index = filter.set as u8;
+            // The model's order is effective, inheritable, permitted; the plan's begins with the last two.
+            let index = [2, 0, 1][usize::from(index)];
+            let value =
+                self.value(ValueSpec { source: source::CAPABILITIES, index, ..ValueSpec::default() })?;
+            self.bits(value, bit, filter.capabilities, filter.operator == Membership::NotIn)?;
+        }
+        for filter in &selector.arguments {
+            let argument = argument(part.hook, filter.argument)?;
+            let value = self.argument(part, argument)?;
+            self.condition(value, argument.kind, &filter.condition, false, bit)?;
+        }
+        for filter in &selector.return_values {
+            let kind = part
+                .hook
+                .return_value
+                .as_ref()
+                .map_or(ArgumentType::Integer(Integer::I64), |value| value.kind);
+            let value = self.returned(kind)?;
+            self.condition(value, kind, &filter.condition, true, bit)?;
+        }
+        Ok(())
+    }
+
+    fn pids(&mut self, filter: &PidFilter, bit: usize) -> Result<(), CompileError> {
+        let negated = filter.operator == Membership::NotIn;
+        if filter.follow_forks {
+            let bits = self.lineages.of_pids(&filter.pids, filter.in_namespace)?;
+            let value = self.value(ValueSpec { source: source::LINEAGE, ..ValueSpec::default() })?;
+            return self.bits(value, bit, bits, negated);
+        }
+        let source = if filter.in_namespace { source::NAMESPACE_PID } else { source::PID };
+        let value = self.value(ValueSpec { source, ..ValueSpec::default() })?;
+        let numbers = Numbers::among(filter.pids.iter().map(|pid| u64::from(*pid)), negated, Turn::Unsigned);
+        self.numbers(value, class::NUMBER, false, bit, numbers)
+    }
+
+    fn binaries(&mut self, filter: &BinaryFilter, source: u8, bit: usize) -> Result<(), CompileError> {
+        let operator = match filter.operator {
+            BinaryOperator::In => TextOperator::Equal,
+            BinaryOperator::NotIn => TextOperator::NotEqual,
+            BinaryOperator::Prefix => TextOperator::Prefix,
+            BinaryOperator::NotPrefix => TextOperator::NotPrefix,
+            BinaryOperator::Postfix => TextOperator::Postfix,
+            BinaryOperator::NotPostfix => TextOperator::NotPostfix,
+        };
+        if filter.follow_children {
+            let bits = self.lineages.of_binaries(&filter.paths)?;
+            let value = self.value(ValueSpec { source: source::LINEAGE, ..ValueSpec::default() })?;
+            return self.bits(value, bit, bits, operator.negated());
+        }
+        let value = self.value(ValueSpec { source, ..ValueSpec::default() })?;
+        self.texts(value, false, bit, operator, &filter.paths)
+    }
+
+    fn condition(
+        &mut self,
+        value: u8,
+        kind: ArgumentType,
+        condition: &Condition,
+        late: bool,
+        bit: usize,
+    ) -> Result<(), CompileError> {
+        let turn = match kind {
+            ArgumentType::Integer(integer) if integer.is_signed() => Turn::Signed,
+            _ => Turn::Unsigned,
+        };
+        match condition {
+            Condition::Compare(Comparison::Mask, numbers) => {
+                let bits = numbers.iter().fold(0, |all, number| all | number.bits());
+                self.bits_of(value, late, bit, bits, false)
+            }
+            Condition::Compare(comparison, numbers) => {
+                let numbers = Numbers::compared(*comparison, numbers, turn);
+                self.numbers(value, class::NUMBER, late, bit, numbers)
+            }
+            Condition::Within { negated, ranges } => {
+                self.numbers(value, class::NUMBER, late, bit, Numbers::within(ranges, *negated, turn))
+            }
+            Condition::Text(operator, texts) => self.texts(value, late, bit, *operator, texts),
+            Condition::FileType { negated, types } => {
+                let modes = types.iter().map(|kind| u64::from(kind.mode()));
+                let numbers = Numbers::among(modes, *negated, Turn::Unsigned);
+                self.numbers(value, class::FILE_TYPE, late, bit, numbers)
+            }
+            Condition::Deferred(..) => Err(CompileError::Unsupported("a filter on an argument of type auto")),
+        }
+    }
+
+    fn actions<'b>(
+        &mut self,
+        part: Part<'_>,
+        actions: impl Iterator<Item = &'b Located<Action>>,
+        bit: usize,
+        plan: &mut plan::Selector,
+    ) -> Result<(), CompileError> {
+        for action in actions {
+            plan.action = number_of(action);
+            match &action.value {
+                Action::Post(None) => {}
+                Action::Post(Some(limit)) => {
+                    plan.rate_interval = u64::try_from(limit.interval.as_nanos()).unwrap_or(u64::MAX);
+                    plan.rate_scope = match limit.scope {
+                        RateLimitScope::Thread => 0,
+                        RateLimitScope::Process => 1,
+                        RateLimitScope::Global => 2,
+                    };
+                }
+                Action::NoPost => plan.flags &= !selector_flags::POST,
+                Action::Sigkill => plan.signal = 9,
+                Action::Signal(signal) => plan.signal = *signal,
+                Action::FollowFd { name, .. } => {
+                    let file = argument(part.hook, *name)?;
+                    if file.kind != ArgumentType::File {
+                        return Err(CompileError::Unsupported("FollowFD whose argName is no `file`"));
+                    }
+                    plan.flags |= selector_flags::FOLLOW;
+                    plan.follow = self.argument(part, file)?;
+                    self.follows = true;
+                }
+                Action::UnfollowFd { fd } => {
+                    plan.flags |= selector_flags::UNFOLLOW;
+                    let fd = argument(part.hook, *fd)?;
+                    plan.follow = self.followed(part, fd, bit)?;
+                }
+                // An open file is followed, not its number: a copy is the same open file.
+                Action::CopyFd { .. } => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Which arguments are posted, and how.
+    fn post(&mut self, part: Part<'_>, bit: usize, plan: &mut plan::Selector) -> Result<(), CompileError> {
+        for (argument, number) in part.hook.arguments.iter().zip(0..) {
+            if argument.kind == ArgumentType::Nop {
+                continue;
+            }
+            let unfollowed = plan.flags & selector_flags::UNFOLLOW != 0
+                && self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == argument.index);
+            let value = if unfollowed { plan.follow } else { self.argument(part, argument)? };
+            if part.follows && argument.kind == ArgumentType::Fd {
+                self.present(value, bit)?;
+            }
+            let flags = if argument.copy_at_return { plan::POST_LATE } else { 0 };
+            let place = plan.arg.get_mut(usize::from(plan.args));
+            let place = place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })?;
+            *place = PostArg { value, flags, number, reserved: 0 };
+            plan.args += 1;
+        }
+        Ok(())
+    }
+}

@@ -75,6 +75,8 @@ pub struct Counts {
     pub duplicate_exits: u64,
     /// Executions whose start was missed.
     pub missed_starts: u64,
+    /// Records of hooks whose policy was gone.
+    pub orphan_hooks: u64,
 }
 
 /// Buffers that are used again for every record.
@@ -244,7 +246,10 @@ impl Tracker {
 
     fn hook(&mut self, record: &record::Hook<'_>, observed: Timestamp) -> Option<Event> {
         // A policy that was deleted a moment ago may have records on their way still.
-        let source = self.sources.get(record.fixed.policy_hook)?;
+        let Some(source) = self.sources.get(record.fixed.policy_hook) else {
+            self.counts.orphan_hooks += 1;
+            return None;
+        };
         let id = id_of(record.fixed.key);
         let process = match self.table.get(id) {
             Some(entry) => Arc::clone(&entry.process),

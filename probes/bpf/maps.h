@@ -27,13 +27,31 @@ struct {
 	__type(value, struct control);
 } control SEC(".maps");
 
-/* Records that found the ring buffer full, by record type. */
+/*
+ * What was lost: records that found the ring buffer full, by record type; then what hooks lose beside that. The order
+ * is that of LostReason in probes/src/lifecycle.rs.
+ */
+enum lost_kind {
+	LOST_BUSY = RECORD_TYPES, /* calls that came while all areas of the CPU were in use */
+	LOST_FOLLOWED,            /* files that found no room among the followed ones */
+	LOST_RATE_LIMIT,          /* posts that a policy's own rate limit held back */
+	LOST_KINDS,
+};
+
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, RECORD_TYPES);
+	__uint(max_entries, LOST_KINDS);
 	__type(key, __u32);
 	__type(value, __u64);
 } lost SEC(".maps");
+
+static __always_inline void count_lost(__u32 kind)
+{
+	__u64 *count = bpf_map_lookup_elem(&lost, &kind);
+
+	if (count)
+		*count += 1;
+}
 
 static __always_inline void submit(void *record, __u64 length)
 {
@@ -43,10 +61,7 @@ static __always_inline void submit(void *record, __u64 length)
 
 	if (bpf_ringbuf_output(&records, record, length, flags) == 0)
 		return;
-	key = ((struct record_header *)record)->type;
-	__u64 *count = bpf_map_lookup_elem(&lost, &key);
-	if (count)
-		*count += 1;
+	count_lost(((struct record_header *)record)->type);
 }
 
 #endif

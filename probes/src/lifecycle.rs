@@ -82,6 +82,12 @@ pub enum LostReason {
     RingFull,
     /// The program was already running on that CPU.
     Recursion,
+    /// A hook's call came while all areas for calls on that CPU were in use.
+    Busy,
+    /// A file found no room among the followed ones.
+    FollowedFull,
+    /// A policy's own rate limit held a post back.
+    RateLimit,
 }
 
 // === impl Lifecycle ===
@@ -257,6 +263,10 @@ fn version(release: &str) -> Option<(u32, u32)> {
     Some((numbers.next()?.ok()?, numbers.next()?.ok()?))
 }
 
+/// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
+const OF_HOOKS: [(u32, LostReason); 3] =
+    [(6, LostReason::Busy), (7, LostReason::FollowedFull), (8, LostReason::RateLimit)];
+
 // === impl Lost ===
 
 impl Lost {
@@ -272,6 +282,11 @@ impl Lost {
                 .get(&u32::from(kind.number()), 0)
                 .map_err(|source| ProbeError::Map { map: "lost", source })?;
             rows.push((kind, LostReason::RingFull, counts.iter().sum()));
+        }
+        for (index, reason) in OF_HOOKS {
+            let counts =
+                self.ring_full.get(&index, 0).map_err(|source| ProbeError::Map { map: "lost", source })?;
+            rows.push((RecordType::Hook, reason, counts.iter().sum()));
         }
         rows.extend(
             self.programs.iter().map(|(kind, program)| (*kind, LostReason::Recursion, misses(program))),
@@ -296,6 +311,9 @@ impl LostReason {
         match self {
             Self::RingFull => "ring_full",
             Self::Recursion => "recursion",
+            Self::Busy => "busy",
+            Self::FollowedFull => "followed_full",
+            Self::RateLimit => "rate_limit",
         }
     }
 }

@@ -46,6 +46,7 @@ struct Stages {
     metrics: AgentMetrics,
     received: [IntCounter; RecordType::IN_RING.len()],
     undecoded: Undecoded,
+    orphan_hooks: IntCounter,
     counted: (Counts, Evictions),
 }
 
@@ -79,6 +80,7 @@ impl Reader {
                 text: undecoded("text"),
                 unknown_type: undecoded("unknown_type"),
             },
+            orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
             counted: Default::default(),
             tracker,
             router,
@@ -167,6 +169,7 @@ impl Stages {
         let (counts, evictions) = (self.tracker.counts(), self.tracker.table().evictions());
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
+        self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);

@@ -8,8 +8,8 @@
 #include "post.h"
 #include "select.h"
 
-/* Policies that one call can match; more are counted as lost. */
-#define MATCHES 128
+/* Policies that one call can match: as many as there are selectors. */
+#define MATCHES (64 * MASK_WORDS)
 
 struct rate_key {
 	__u32 table;
@@ -24,15 +24,6 @@ struct {
 	__type(key, struct rate_key);
 	__type(value, __u64);
 } rates SEC(".maps");
-
-/* Posts that a rate limit held back. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, HOOKS);
-	__type(key, __u32);
-	__type(value, __u64);
-} rate_limited SEC(".maps");
 
 static __always_inline __u32 lowest_bit(__u64 word)
 {
@@ -69,54 +60,59 @@ static __always_inline void clear_below(struct mask *mask, __u32 end)
 	}
 }
 
+#define DIGEST_WORDS 8
+
 struct digesting {
 	__u64 digest;
+	struct selector_key selector;
 	__u32 call;
 	__u32 reserved;
 };
 
-/* Numbers, and the ends of texts: what tells one event from another for a rate limit. */
-static long step_digest(__u32 number, void *context)
+/* What tells one event from another for a rate limit: numbers, and the ends of texts with their lengths. */
+static long step_digest(__u32 index, void *context)
 {
 	struct digesting *at = context;
 	struct call *call = call_at(at->call);
+	struct selector_key key = at->selector;
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+	__u64 words[DIGEST_WORDS] = {};
 
-	if (!call || number >= VALUES)
+	if (!call || !selector || index >= POST_ARGS || index >= selector->args)
 		return 1;
-	struct value *value = &call->value[number];
-	__u64 some = value->number;
+	struct value *value = value_of(call, at->call, selector->arg[index].value);
 
-	if (value->state != VALUE_READ)
+	if (!value || value->state != VALUE_READ)
 		return 0;
-	if (value->length)
-		bpf_probe_read_kernel(&some, sizeof(some),
-				      &call->text[value->text & (TEXTS - 1)]
-						 [(value->offset + value->length - 8) & (TEXT_BYTES_MOST - 1)]);
-	at->digest = (at->digest ^ some) * 0x9e3779b97f4a7c15ULL + value->length;
+	words[0] = value->number;
+	char *text = call->text[value->text & (TEXTS - 1)];
+
+	if (value->length >= sizeof(words))
+		bpf_probe_read_kernel(words, sizeof(words),
+				      &text[(value->offset + value->length - sizeof(words)) & (TEXT_BYTES_MOST - 1)]);
+	else if (value->length)
+		bpf_probe_read_kernel(words, value->length & (sizeof(words) - 1),
+				      &text[value->offset & (TEXT_BYTES_MOST - 1)]);
+#pragma unroll
+	for (int i = 0; i < DIGEST_WORDS; i++)
+		at->digest = (at->digest ^ words[i]) * 0x9e3779b97f4a7c15ULL + value->length;
 	return 0;
 }
 
 /* Whether a post is within its rate. */
-static __always_inline bool is_within_rate(__u32 index, struct selector *selector)
+static __always_inline bool is_within_rate(struct call *call, __u32 index, __u32 bit, struct selector *selector)
 {
 	__u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_boot_ns();
 	struct rate_key key = { .table = selector->policy_hook, .selector = selector->number };
-	struct digesting digesting = { .call = index };
+	struct digesting digesting = { .call = index, .selector = { .table = call->table, .selector = bit } };
 
 	key.who = selector->rate_scope == 0 ? task : selector->rate_scope == 1 ? task >> 32 : 0;
-	bpf_loop(VALUES, step_digest, &digesting, 0);
+	bpf_loop(POST_ARGS, step_digest, &digesting, 0);
 	key.what = digesting.digest;
 	__u64 *last = bpf_map_lookup_elem(&rates, &key);
 
 	if (last && now - *last < selector->rate_interval) {
-		__u32 hook = selector->policy_hook;
-		__u64 *count = bpf_map_lookup_elem(&rate_limited, &hook);
-		__u64 one = 1;
-
-		if (count)
-			*count += 1;
-		else
-			bpf_map_update_elem(&rate_limited, &hook, &one, BPF_ANY);
+		count_lost(LOST_RATE_LIMIT);
 		return false;
 	}
 	bpf_map_update_elem(&rates, &key, &now, BPF_ANY);
@@ -143,7 +139,7 @@ static __always_inline void follow(struct call *call, __u32 index, struct value 
 			      &call->text[value->text & (TEXTS - 1)][value->offset & (TEXT_BYTES_MOST - 1)]);
 	value->opened = entry->opened;
 	if (bpf_map_update_elem(&followed, &key, entry, BPF_ANY))
-		count_lost(RECORD_HOOK);
+		count_lost(LOST_FOLLOWED);
 }
 
 static __always_inline void unfollow(struct file *file, __u32 group)
@@ -194,7 +190,7 @@ static long step_act(__u32 step, void *context)
 	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
 		do_follow(call, index, selector);
 	if (selector->flags & SELECTOR_POST &&
-	    (!selector->rate_interval || is_within_rate(index, selector)))
+	    (!selector->rate_interval || is_within_rate(call, index, bit, selector)))
 		post(call, index, bit, selector);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);

@@ -6,6 +6,7 @@
 #include <bpf/bpf_helpers.h>
 
 #include "../kernel.h"
+#include "../maps.h"
 #include "plan.h"
 
 /* Texts that a call can hold: paths, strings. Each is read at the end of its buffer, root first. */
@@ -62,8 +63,7 @@ struct {
 } calls SEC(".maps");
 
 struct calls_in_use {
-	__u64 used;
-	__u64 missed;
+	__u64 used; /* a bit for each area */
 };
 
 struct {
@@ -93,7 +93,7 @@ static __always_inline int take_call(void)
 		if (!(__sync_fetch_and_or(&use->used, bit) & bit))
 			return index;
 	}
-	use->missed += 1;
+	count_lost(LOST_BUSY);
 	return -1;
 }
 

@@ -148,15 +148,6 @@ static long step_post(__u32 index, void *context)
 	return 0;
 }
 
-static __always_inline void count_lost(enum record_type type)
-{
-	__u32 key = type;
-	__u64 *count = bpf_map_lookup_elem(&lost, &key);
-
-	if (count)
-		*count += 1;
-}
-
 static __always_inline void post(struct call *call, __u32 index, __u32 bit, struct selector *selector)
 {
 	__u32 key = index;

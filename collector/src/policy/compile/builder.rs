@@ -97,7 +97,12 @@ impl<'a> Builder<'a> {
     }
 
     /// A descriptor that has to be followed for the selector to match.
-    pub(super) fn followed(&mut self, part: Part<'_>, argument: &Argument, bit: usize) -> Result<u8, CompileError> {
+    pub(super) fn followed(
+        &mut self,
+        part: Part<'_>,
+        argument: &Argument,
+        bit: usize,
+    ) -> Result<u8, CompileError> {
         let value = self.value(ValueSpec {
             source: source::ARG,
             index: argument.index,
@@ -173,7 +178,13 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    pub(super) fn bits(&mut self, value: u8, bit: usize, bits: u64, negated: bool) -> Result<(), CompileError> {
+    pub(super) fn bits(
+        &mut self,
+        value: u8,
+        bit: usize,
+        bits: u64,
+        negated: bool,
+    ) -> Result<(), CompileError> {
         self.bits_of(value, false, bit, bits, negated)
     }
 

@@ -63,7 +63,7 @@ struct WaysOut {
 /// Says what stopped it, and what to do.
 pub fn run(settings: &Effective, format: Option<Format>, policies: Vec<Policy>) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
+        .worker_threads(1)
         .thread_name("trigon-io")
         .enable_all()
         .build()

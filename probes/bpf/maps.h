@@ -10,7 +10,7 @@
 
 /* How user space waits for records; it alone writes this. */
 struct control {
-	__u32 polling; /* it looks by itself every millisecond: waking it would only cost */
+	__u32 polling; /* it looks by itself every few milliseconds: waking it would only cost */
 	__u32 reserved;
 };
 

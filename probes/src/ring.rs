@@ -1,7 +1,7 @@
 //! The ring buffer: reading it, and waiting for it at the least cost.
 //!
 //! Waking a sleeping reader is what costs at high rates. While records come in quickly the reader tells the
-//! programs not to wake it and looks by itself every millisecond; when they come rarely it sleeps until woken.
+//! programs not to wake it and looks by itself every two milliseconds; when they come rarely it sleeps until woken.
 
 use std::{
     os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
@@ -25,10 +25,10 @@ use rustix::{
 use crate::ProbeError;
 
 /// How often the reader looks while it isn't woken.
-const POLL_EVERY: Duration = Duration::from_millis(1);
+const POLL_EVERY: Duration = Duration::from_millis(2);
 
 /// As many records in one [`POLL_EVERY`] make it worth while to look by itself.
-const BUSY: usize = 4;
+const BUSY: usize = 8;
 
 /// How long it sleeps at most: a record that was written while the reader went to sleep waits no longer.
 const SLEEP: Duration = Duration::from_millis(100);

@@ -8,4 +8,5 @@ pub mod config;
 pub mod enrich;
 pub mod policy;
 pub mod router;
+mod text;
 pub mod tracker;

@@ -11,7 +11,7 @@ use trigon_probes::{
     record::{self, arg_flags},
 };
 
-use crate::tracker::push_escaped;
+use crate::text::push_escaped;
 
 /// The hooks that records name by number.
 #[derive(Clone, Debug, Default)]

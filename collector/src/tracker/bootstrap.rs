@@ -20,7 +20,12 @@ use trigon_probes::{
     tasks,
 };
 
-use super::{Sighting, Tracker, fill, image_of_comm, parent_of, previous_image};
+use super::{
+    Sighting, Tracker,
+    facts::{image_of_comm, namespaces_of, parent_of, previous_image},
+    fill,
+};
+use crate::text::first_args;
 
 mod proc;
 
@@ -63,7 +68,7 @@ pub fn run(tracker: &mut Tracker, kernel: &Kernel, max_args_bytes: usize) -> Res
     let mut summary = Summary::default();
     add_missing(&mut found, &mut summary)?;
     let host = found.values().find(|found| is_kernel(&found.task)).or_else(|| found.get(&1));
-    summary.host = host.map(|found| super::namespaces_of(&found.task)).unwrap_or_default();
+    summary.host = host.map(|found| namespaces_of(&found.task)).unwrap_or_default();
     // Parents before their children, so that each finds the one above it.
     let mut found: Vec<_> = found.into_values().collect();
     found.sort_by_key(|found| (found.task.key.ktime, found.task.key.pid));
@@ -173,7 +178,7 @@ impl Tracker {
 
     fn image_of_texts(&mut self, texts: &Texts, flags: &mut ProcessFlags) -> Arc<Image> {
         let scratch = &mut self.scratch;
-        let (args, left_out) = super::first_args(&texts.args, self.settings.max_args);
+        let (args, left_out) = first_args(&texts.args, self.settings.max_args);
         flags.set(ProcessFlags::TRUNC_ARGS, left_out || flags.contains(ProcessFlags::TRUNC_ARGS));
         let escaped = [
             fill(&mut scratch.binary, &texts.binary),

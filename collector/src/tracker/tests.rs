@@ -1,10 +1,13 @@
 use trigon_exporters::{
-    event::EventType,
+    event::{EventType, Gains},
     identity::{SpanRef, TraceId},
 };
 use trigon_probes::record::{Exec as ExecOf, ForkRecord, LeafFirst};
 
-use super::*;
+use super::{
+    facts::{cpu_time, gains_of},
+    *,
+};
 
 const NODE: &str = "node";
 const DAY: u64 = 24 * 3600 * 1_000_000_000;

@@ -51,7 +51,7 @@ impl Texts {
         let mut args = head(&folder.join("cmdline"), max_args_bytes as u64 + 1);
         if args.len() > max_args_bytes {
             args.truncate(max_args_bytes);
-            args.truncate(crate::tracker::text::trim_cut(&args, true).len());
+            args.truncate(crate::text::trim_cut(&args, true).len());
             flags |= ProcessFlags::TRUNC_ARGS;
         }
         let environ = head(&folder.join("environ"), MAX_ENVIRON);

@@ -111,6 +111,10 @@ impl Engine {
         if self.policies.contains_key(&policy.name) {
             return Err(LoadError::Exists(policy.name));
         }
+        if policy.options.disable_kprobe_multi {
+            let source = CompileError::Unsupported("the option disable-kprobe-multi");
+            return Err(LoadError::Compile { hook: "options".to_owned(), source });
+        }
         let name = policy.name.clone();
         let id = self.next_policy;
         self.next_policy += 1;

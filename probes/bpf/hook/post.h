@@ -143,6 +143,7 @@ static long step_post(__u32 index, void *context)
 		}
 	}
 	arg->length = length;
+	((struct hook_record *)buffer)->args += 1;
 	/* Arguments begin at multiples of eight bytes. */
 	at->end += sizeof(struct hook_arg) + ((length + 7) & ~7U);
 	return 0;
@@ -171,7 +172,6 @@ static __always_inline void post(struct call *call, __u32 index, __u32 bit, stru
 	record->policy_hook = selector->policy_hook;
 	record->selector = selector->number;
 	record->action = selector->action;
-	record->args = selector->args;
 	record->returned = call->returned;
 	record->has_return = call->late && selector->flags & SELECTOR_RETURN;
 	at->call = index;

@@ -39,8 +39,6 @@ pub enum Target {
         /// Its name.
         event: String,
     },
-    /// A tracepoint, seen with the arguments of its prototype.
-    RawTracepoint(String),
 }
 
 /// How a hook is entered, best first.
@@ -58,8 +56,6 @@ pub enum Mechanism {
     Equivalent,
     /// The tracepoint itself.
     Tracepoint,
-    /// The tracepoint itself, raw.
-    RawTracepoint,
 }
 
 /// A hook's number: its place in the programs' array.
@@ -219,12 +215,11 @@ impl Hooks {
 
 /// The mechanisms that can serve a target, best first.
 fn ladder(target: &Target) -> &'static [Mechanism] {
-    use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
+    use Mechanism::{Equivalent, Kprobe, KprobeMulti, Syscalls, Tracepoint, Trampoline};
     match target {
         Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
         Target::Syscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
         Target::Tracepoint { .. } => &[Tracepoint],
-        Target::RawTracepoint(_) => &[RawTracepoint],
     }
 }
 
@@ -239,7 +234,7 @@ impl Target {
     /// The kernel's symbol for it, as events name it.
     pub fn symbol(&self) -> String {
         match self {
-            Self::Function(name) | Self::RawTracepoint(name) => name.clone(),
+            Self::Function(name) => name.clone(),
             Self::Syscall(name) => format!("{}{name}", syscall_prefix()),
             Self::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
         }
@@ -273,7 +268,6 @@ impl Mechanism {
             Self::Syscalls => "tp_btf/sys_enter",
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
-            Self::RawTracepoint => "raw_tp",
         }
     }
 }

@@ -82,8 +82,7 @@ struct table {
 	struct mask late; /* selectors that are decided, or post, when the function has returned */
 	__u8 values;
 	__u8 dimensions;
-	__u8 follows; /* some selector follows descriptors */
-	__u8 reserved[5];
+	__u8 reserved[6];
 	struct value_spec value[VALUES];
 	struct dimension dimension[DIMENSIONS];
 };

@@ -96,7 +96,6 @@ impl Hooks {
             Mechanism::Kprobe => self.attach_kprobe(kernel, &symbol, returns, cookie, false),
             Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target),
             Mechanism::Tracepoint => self.attach_tracepoint(kernel, id, target),
-            Mechanism::RawTracepoint => Err(ProbeError::Full("raw tracepoints: they are still to come")),
         }
     }
 

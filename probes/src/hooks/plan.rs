@@ -94,7 +94,7 @@ mirror! {
 
     /// A hook's table.
     "table" Table {
-        selectors: Mask, late: Mask, values: u8, dimensions: u8, follows: u8, reserved: [u8; 5],
+        selectors: Mask, late: Mask, values: u8, dimensions: u8, reserved: [u8; 6],
         value: [ValueSpec; VALUES], dimension: [Dimension; DIMENSIONS],
     }
 

@@ -25,7 +25,6 @@ pub(super) struct Builder<'a> {
     pub(super) dimensions: Vec<Asked>,
     pub(super) selectors: Vec<plan::Selector>,
     pub(super) late: Mask,
-    pub(super) follows: bool,
 }
 
 /// A dimension and what selectors ask of it.
@@ -54,7 +53,6 @@ impl<'a> Builder<'a> {
             dimensions: Vec::new(),
             selectors: Vec::new(),
             late: Mask::default(),
-            follows: false,
         }
     }
 
@@ -250,7 +248,6 @@ impl<'a> Builder<'a> {
                 late: self.late,
                 values: self.values.len() as u8,
                 dimensions: self.dimensions.len() as u8,
-                follows: u8::from(self.follows),
                 ..Table::default()
             },
             ..TablePlan::default()

@@ -211,7 +211,6 @@ impl Builder<'_> {
                     }
                     plan.flags |= selector_flags::FOLLOW;
                     plan.follow = self.argument(part, file)?;
-                    self.follows = true;
                 }
                 Action::UnfollowFd { fd } => {
                     plan.flags |= selector_flags::UNFOLLOW;

@@ -35,6 +35,8 @@ enum lost_kind {
 	LOST_BUSY = RECORD_TYPES, /* calls that came while all areas of the CPU were in use */
 	LOST_FOLLOWED,            /* files that found no room among the followed ones */
 	LOST_RATE_LIMIT,          /* posts that a policy's own rate limit held back */
+	LOST_PENDING,             /* calls that found no room to wait for their return */
+	LOST_TEXT,                /* texts that a call had no room for */
 	LOST_KINDS,
 };
 

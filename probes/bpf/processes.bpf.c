@@ -36,14 +36,15 @@ static __always_inline void enter_process(struct task_struct *leader, struct fil
 	value->state = VALUE_ABSENT;
 	value->flags = 0;
 	value->length = 0;
-	read_file(call, index, value, leader, file);
+	read_path(call, index, value, leader, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
 	if (value->state == VALUE_READ) {
+		char *text = text_at(index, value->text);
 		__u32 length = value->length;
 
 		if (length > BINARY_BYTES - 1)
 			length = BINARY_BYTES - 1;
-		bpf_probe_read_kernel(process->binary, length,
-				      &call->text[0][value->offset & (TEXT_BYTES_MOST - 1)]);
+		if (text)
+			bpf_probe_read_kernel(process->binary, length, &text[value->offset & (TEXT_BYTES_MOST - 1)]);
 		process->length = length;
 	}
 	__u64 *bits = bpf_map_lookup_elem(&lineage_binaries, process->binary);

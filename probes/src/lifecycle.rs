@@ -88,6 +88,10 @@ pub enum LostReason {
     FollowedFull,
     /// A policy's own rate limit held a post back.
     RateLimit,
+    /// A call found no room to wait for its return.
+    PendingFull,
+    /// A call had more texts than there is room for; what it posts lacks one.
+    Text,
 }
 
 // === impl Lifecycle ===
@@ -264,8 +268,13 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
-const OF_HOOKS: [(u32, LostReason); 3] =
-    [(6, LostReason::Busy), (7, LostReason::FollowedFull), (8, LostReason::RateLimit)];
+const OF_HOOKS: [(u32, LostReason); 5] = [
+    (6, LostReason::Busy),
+    (7, LostReason::FollowedFull),
+    (8, LostReason::RateLimit),
+    (9, LostReason::PendingFull),
+    (10, LostReason::Text),
+];
 
 // === impl Lost ===
 
@@ -314,6 +323,8 @@ impl LostReason {
             Self::Busy => "busy",
             Self::FollowedFull => "followed_full",
             Self::RateLimit => "rate_limit",
+            Self::PendingFull => "pending_full",
+            Self::Text => "text",
         }
     }
 }

@@ -25,6 +25,7 @@ pub(super) struct Builder<'a> {
     pub(super) dimensions: Vec<Asked>,
     pub(super) selectors: Vec<plan::Selector>,
     pub(super) late: Mask,
+    pub(super) captures: u16,
 }
 
 /// A dimension and what selectors ask of it.
@@ -53,6 +54,7 @@ impl<'a> Builder<'a> {
             dimensions: Vec::new(),
             selectors: Vec::new(),
             late: Mask::default(),
+            captures: 0,
         }
     }
 
@@ -82,6 +84,9 @@ impl<'a> Builder<'a> {
         if argument.kind.is_buffer() {
             spec.size_arg = argument.size_from.map_or(0, |index| index + 1);
             spec.most = if argument.max_data { MAX_DATA } else { BUFFER };
+        }
+        if argument.copy_at_return {
+            spec.size_arg = plan::SIZE_RETURNED;
         }
         if part.follows && argument.kind == ArgumentType::Fd {
             spec.kind = value_type::FOLLOWED;
@@ -248,6 +253,7 @@ impl<'a> Builder<'a> {
                 late: self.late,
                 values: self.values.len() as u8,
                 dimensions: self.dimensions.len() as u8,
+                captures: self.captures,
                 ..Table::default()
             },
             ..TablePlan::default()

@@ -32,6 +32,8 @@ pub enum Target {
     Function(String),
     /// A system call by its name without a prefix: `openat`.
     Syscall(String),
+    /// A system call as 32-bit programs make it, where the machine runs such.
+    CompatSyscall(String),
     /// A tracepoint.
     Tracepoint {
         /// Its folder under events/.
@@ -56,6 +58,17 @@ pub enum Mechanism {
     Equivalent,
     /// The tracepoint itself.
     Tracepoint,
+}
+
+/// Which mechanisms may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The best that there is.
+    Best,
+    /// The best but kprobe.multi: `disable-kprobe-multi`.
+    NotMulti,
+    /// This one.
+    Only(Mechanism),
 }
 
 /// A hook's number: its place in the programs' array.
@@ -117,7 +130,7 @@ impl Hooks {
     }
 
     /// Attaches to a target, or uses the program that is there; `returns` says whether its return is of interest.
-    /// `only` forces a mechanism. The hook does nothing until it has a table.
+    /// The hook does nothing until it has a table.
     ///
     /// # Errors
     /// No mechanism can do it: the message has what each said.
@@ -126,11 +139,11 @@ impl Hooks {
         kernel: &Kernel,
         target: &Target,
         returns: bool,
-        only: Option<Mechanism>,
+        choice: Choice,
     ) -> Result<(HookId, Mechanism), ProbeError> {
         if let Some(hook) = self.hooks.get(target)
             && (hook.returns || !returns)
-            && only.is_none_or(|only| only == hook.mechanism)
+            && choice.allows(hook.mechanism)
         {
             return Ok((hook.id, hook.mechanism));
         }
@@ -140,7 +153,7 @@ impl Hooks {
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
-        for mechanism in ladder(target).iter().copied().filter(|one| only.is_none_or(|only| only == *one)) {
+        for mechanism in ladder(target).iter().copied().filter(|one| choice.allows(*one)) {
             match self.try_attach(kernel, id, target, returns, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
@@ -218,7 +231,7 @@ fn ladder(target: &Target) -> &'static [Mechanism] {
     use Mechanism::{Equivalent, Kprobe, KprobeMulti, Syscalls, Tracepoint, Trampoline};
     match target {
         Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
-        Target::Syscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
+        Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
         Target::Tracepoint { .. } => &[Tracepoint],
     }
 }
@@ -236,6 +249,7 @@ impl Target {
         match self {
             Self::Function(name) => name.clone(),
             Self::Syscall(name) => format!("{}{name}", syscall_prefix()),
+            Self::CompatSyscall(name) => format!("__ia32_sys_{name}"),
             Self::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
         }
     }
@@ -253,6 +267,18 @@ pub fn syscall_prefix() -> &'static str {
         "x86_64" => "__x64_sys_",
         "aarch64" => "__arm64_sys_",
         _ => "sys_",
+    }
+}
+
+// === impl Choice ===
+
+impl Choice {
+    fn allows(self, mechanism: Mechanism) -> bool {
+        match self {
+            Self::Best => true,
+            Self::NotMulti => mechanism != Mechanism::KprobeMulti,
+            Self::Only(only) => mechanism == only,
+        }
     }
 }
 

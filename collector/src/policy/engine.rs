@@ -11,7 +11,7 @@ use std::{
 use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
 use trigon_probes::{
     ProbeError,
-    hooks::{Hooks, Mechanism, TablePlan, Target},
+    hooks::{Choice, Hooks, Mechanism, TablePlan, Target},
     lifecycle::Kernel,
 };
 
@@ -111,10 +111,6 @@ impl Engine {
         if self.policies.contains_key(&policy.name) {
             return Err(LoadError::Exists(policy.name));
         }
-        if policy.options.disable_kprobe_multi {
-            let source = CompileError::Unsupported("the option disable-kprobe-multi");
-            return Err(LoadError::Compile { hook: "options".to_owned(), source });
-        }
         let name = policy.name.clone();
         let id = self.next_policy;
         self.next_policy += 1;
@@ -191,7 +187,7 @@ impl Engine {
         let mut tables = Vec::new();
         for (index, target) in targets {
             let returns = self.parts(&target).iter().any(|part| is_late(part.hook));
-            let attached = self.hooks.attach(kernel, &target, returns, None);
+            let attached = self.hooks.attach(kernel, &target, returns, self.choice(name));
             let mechanism = match attached {
                 Ok((_, mechanism)) => mechanism,
                 Err(_) if self.may_be_missing(name, index) => continue,
@@ -243,9 +239,18 @@ impl Engine {
             .collect()
     }
 
-    /// `ignore.callNotFound`
+    /// `disable-kprobe-multi`
+    fn choice(&self, name: &str) -> Choice {
+        let alone = self.policies.get(name).is_some_and(|loaded| loaded.policy.options.disable_kprobe_multi);
+        if alone { Choice::NotMulti } else { Choice::Best }
+    }
+
+    /// `ignore.callNotFound`; and 32-bit system calls, which come along where the kernel has them.
     fn may_be_missing(&self, name: &str, seat: usize) -> bool {
         let Some(loaded) = self.policies.get(name) else { return false };
+        if loaded.seats.get(seat).is_some_and(|seat| matches!(seat.target, Target::CompatSyscall(_))) {
+            return true;
+        }
         let hook = loaded.seats.get(seat).and_then(|seat| loaded.policy.hooks.get(seat.hook));
         hook.is_some_and(
             |hook| matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing),
@@ -272,26 +277,29 @@ fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
             Ok(vec![Target::Tracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
         Point::RawTracepoint(_) => unsupported("a raw tracepoint"),
-        Point::Functions(functions) => functions
-            .functions
-            .iter()
-            .map(target)
-            .collect::<Option<_>>()
-            .map_or_else(|| unsupported("a system call of another architecture"), Ok),
+        Point::Functions(functions) => {
+            functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
+                || unsupported("a system call of another architecture"),
+                |targets| Ok(targets.into_iter().flatten().collect()),
+            )
+        }
     }
 }
 
-fn target(function: &Function) -> Option<Target> {
+/// A system call is what programs of this machine make, 32-bit ones included; with a prefix it is the one alone.
+fn targets_of(function: &Function) -> Option<Vec<Target>> {
+    let x86 = cfg!(target_arch = "x86_64");
     match function {
-        Function::Symbol(name) => Some(Target::Function(name.clone())),
+        Function::Symbol(name) => Some(vec![Target::Function(name.clone())]),
         Function::Syscall { name, abi } => {
-            let native = match abi {
-                Abi::Native => true,
-                Abi::X64 => cfg!(target_arch = "x86_64"),
-                Abi::Arm64 => cfg!(target_arch = "aarch64"),
-                Abi::Ia32 => false,
-            };
-            native.then(|| Target::Syscall(name.clone()))
+            let (native, compat) = (Target::Syscall(name.clone()), Target::CompatSyscall(name.clone()));
+            match abi {
+                Abi::Native if x86 => Some(vec![native, compat]),
+                Abi::Native => Some(vec![native]),
+                Abi::X64 => x86.then(|| vec![native]),
+                Abi::Arm64 => cfg!(target_arch = "aarch64").then(|| vec![native]),
+                Abi::Ia32 => x86.then(|| vec![compat]),
+            }
         }
     }
 }

@@ -13,9 +13,14 @@ struct iovec {
 	__u64 iov_len;
 };
 
+struct compat_iovec {
+	__u32 iov_base;
+	__u32 iov_len;
+};
+
 /* Where the pieces of an iovec are put together: a whole text more than there is room for, for the verifier. */
 struct gather {
-	const struct iovec *from;
+	const void *from;
 	__u64 total;
 	__u32 count;
 	__u32 end;
@@ -55,15 +60,27 @@ static __always_inline __u64 size_of(struct call *call, struct value_spec *spec)
 	return size < 0 ? 0 : size;
 }
 
+static long read_piece(const void *from, __u32 index, bool compat, struct iovec *piece)
+{
+	struct compat_iovec narrow = {};
+	long error;
+
+	if (!compat)
+		return bpf_probe_read_user(piece, sizeof(*piece), from + index * sizeof(*piece));
+	error = bpf_probe_read_user(&narrow, sizeof(narrow), from + index * sizeof(narrow));
+	piece->iov_base = (void *)(__u64)narrow.iov_base;
+	piece->iov_len = narrow.iov_len;
+	return error;
+}
+
 static long step_gather(__u32 index, void *context)
 {
 	__u32 key = *(__u32 *)context;
 	struct gather *at = bpf_map_lookup_elem(&gathers, &key);
+	struct call *call = call_at(key);
 	struct iovec piece = {};
 
-	if (!at || index >= at->count)
-		return 1;
-	if (bpf_probe_read_user(&piece, sizeof(piece), &at->from[index]))
+	if (!at || !call || index >= at->count || read_piece(at->from, index, call->compat, &piece))
 		return 1;
 	at->total += piece.iov_len;
 	__u32 end = at->end & (TEXT_BYTES_MOST - 1);

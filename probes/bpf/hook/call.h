@@ -46,7 +46,8 @@ struct call {
 	__u8 values;
 	__u8 texts;
 	__u8 late; /* the function has returned */
-	__u8 reserved[5];
+	__u8 compat; /* made as a 32-bit program does */
+	__u8 reserved[4];
 	struct value value[16];
 };
 

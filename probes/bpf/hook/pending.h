@@ -22,7 +22,9 @@ struct pending {
 	struct mask mask;
 	__u64 raw[8];
 	__u32 table;
-	__u32 captured; /* there is an entry in that map, too */
+	__u8 captured; /* there is an entry in that map, too */
+	__u8 compat;
+	__u8 reserved[2];
 };
 
 /* Without a limit that is reached: a thread waits in a call or two. User space takes out what never returned. */
@@ -148,6 +150,7 @@ __attribute__((noinline)) int await_return(int index)
 	later->mask = call->mask;
 	__builtin_memcpy(later->raw, call->raw, sizeof(later->raw));
 	later->table = call->table;
+	later->compat = call->compat;
 	later->captured = table->captures != 0;
 	long full = 1;
 
@@ -206,6 +209,7 @@ __attribute__((noinline)) int resume(int index)
 
 	call->mask = earlier->mask;
 	call->table = earlier->table;
+	call->compat = earlier->compat;
 	__builtin_memcpy(call->raw, earlier->raw, sizeof(earlier->raw));
 	bpf_map_delete_elem(&pending, &key);
 	if (!restores)

@@ -35,12 +35,26 @@ pub(super) struct Attachment {
     seen: Option<SeenFrom>,
 }
 
-/// A hook's places in the array of system calls.
+/// A hook's places in the arrays of system calls.
 struct SeenFrom {
-    array: Array<MapData, Seats>,
+    arrays: Arrays,
     exec: Array<MapData, u32>,
-    seats: Vec<(usize, Seat)>,
+    seats: Vec<(Abi, usize, Seat)>,
     at_exec: bool,
+}
+
+/// System calls by number: of 64-bit programs, and of 32-bit ones.
+struct Arrays {
+    native: Array<MapData, Seats>,
+    compat: Array<MapData, Seats>,
+}
+
+/// Who calls: `enum hook_abi` of bpf/hook/regs.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Abi {
+    Kernel = 0,
+    Syscall = 1,
+    Compat = 2,
 }
 
 /// `struct seen_from` of bpf/syscalls.bpf.c.
@@ -87,13 +101,19 @@ impl Hooks {
         returns: bool,
         mechanism: Mechanism,
     ) -> Result<Attachment, ProbeError> {
-        let is_syscall = matches!(target, Target::Syscall(_));
-        let cookie = u64::from(id.0) | u64::from(is_syscall) << 32;
-        let symbol = target.symbol();
+        let abi = match target {
+            Target::Syscall(_) => Abi::Syscall,
+            Target::CompatSyscall(_) => Abi::Compat,
+            _ => Abi::Kernel,
+        };
+        let cookie = u64::from(id.0) | (abi as u64) << 32;
         match mechanism {
-            Mechanism::Trampoline => self.attach_trampoline(kernel, &symbol, returns, cookie),
-            Mechanism::KprobeMulti => self.attach_kprobe(kernel, &symbol, returns, cookie, true),
-            Mechanism::Kprobe => self.attach_kprobe(kernel, &symbol, returns, cookie, false),
+            Mechanism::Trampoline => {
+                first_of(&symbols(target), |symbol| self.attach_trampoline(kernel, symbol, returns, cookie))
+            }
+            Mechanism::KprobeMulti | Mechanism::Kprobe => first_of(&symbols(target), |symbol| {
+                self.attach_kprobe(kernel, symbol, returns, cookie, mechanism == Mechanism::KprobeMulti)
+            }),
             Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target),
             Mechanism::Tracepoint => self.attach_tracepoint(kernel, id, target),
         }
@@ -192,28 +212,37 @@ impl Hooks {
         id: HookId,
         target: &Target,
     ) -> Result<Attachment, ProbeError> {
-        let seats: Vec<(usize, Seat, u32)> = match target {
-            Target::Syscall(name) => vec![(syscall_number(name)?, |seats| &mut seats.call, 0)],
+        let seats: Vec<(Abi, usize, Seat, u32)> = match target {
+            Target::Syscall(name) => {
+                vec![(Abi::Syscall, syscall_number(Abi::Syscall, name)?, |seats| &mut seats.call, 0)]
+            }
+            Target::CompatSyscall(name) => {
+                vec![(Abi::Compat, syscall_number(Abi::Compat, name)?, |seats| &mut seats.call, 0)]
+            }
             Target::Function(name) => seats_of(name)?,
             _ => return Err(ProbeError::NoFunction(target.to_string())),
         };
         let at_exec = matches!(target, Target::Function(name) if equivalents::of(name) == Some(Seen::Exec));
         self.watch_syscalls(kernel)?;
         let failed = |source| ProbeError::Map { map: "syscalls", source };
-        let mut array: Array<MapData, Seats> = open(&self.maps, "syscalls")?.try_into().map_err(failed)?;
+        let mut arrays = Arrays {
+            native: open(&self.maps, "syscalls")?.try_into().map_err(failed)?,
+            compat: open(&self.maps, "compat_syscalls")?.try_into().map_err(failed)?,
+        };
         let mut exec: Array<MapData, u32> = open(&self.maps, "seen_from_exec")?.try_into().map_err(failed)?;
         if at_exec {
             exec.set(0, id.0, 0).map_err(failed)?;
         }
-        for (number, seat, mask) in &seats {
+        for (abi, number, seat, mask) in &seats {
             let index = *number as u32;
+            let array = arrays.of(*abi);
             let mut all = array.get(&index, 0).map_err(failed)?;
             *seat(&mut all) = id.0;
             all.mask |= mask;
             array.set(index, all, 0).map_err(failed)?;
         }
-        let seats = seats.into_iter().map(|(number, seat, _)| (number, seat)).collect();
-        Ok(Attachment { seen: Some(SeenFrom { array, exec, seats, at_exec }), ..Attachment::default() })
+        let seats = seats.into_iter().map(|(abi, number, seat, _)| (abi, number, seat)).collect();
+        Ok(Attachment { seen: Some(SeenFrom { arrays, exec, seats, at_exec }), ..Attachment::default() })
     }
 
     /// Attaches the programs that every system call passes, once.
@@ -251,11 +280,12 @@ impl Attachment {
 impl Drop for SeenFrom {
     fn drop(&mut self) {
         // A place that can't be cleared points to a hook without a table, which does nothing.
-        for (number, seat) in &self.seats {
+        for (abi, number, seat) in &self.seats {
             let index = *number as u32;
-            if let Ok(mut all) = self.array.get(&index, 0) {
+            let array = self.arrays.of(*abi);
+            if let Ok(mut all) = array.get(&index, 0) {
                 *seat(&mut all) = 0;
-                let _ = self.array.set(index, all, 0);
+                let _ = array.set(index, all, 0);
             }
         }
         if self.at_exec {
@@ -264,21 +294,65 @@ impl Drop for SeenFrom {
     }
 }
 
+// === impl Arrays ===
+
+impl Arrays {
+    fn of(&mut self, abi: Abi) -> &mut Array<MapData, Seats> {
+        if abi == Abi::Compat { &mut self.compat } else { &mut self.native }
+    }
+}
+
+/// The symbols that a target may have on this kernel. Calls that differ for 32-bit programs have a function of their
+/// own (`COMPAT_SYSCALL_DEFINE`), the others are entered by another way into the same.
+fn symbols(target: &Target) -> Vec<String> {
+    match target {
+        Target::CompatSyscall(name) => {
+            vec![format!("__ia32_compat_sys_{name}"), format!("__ia32_sys_{name}")]
+        }
+        _ => vec![target.symbol()],
+    }
+}
+
+/// What succeeds first; else what the last said.
+fn first_of<T>(
+    symbols: &[String],
+    mut attach: impl FnMut(&str) -> Result<T, ProbeError>,
+) -> Result<T, ProbeError> {
+    let mut result = Err(ProbeError::NoFunction(String::new()));
+    for symbol in symbols {
+        result = attach(symbol);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
 fn attaching(source: io::Error) -> ProbeError {
     ProbeError::Io { what: "attach", source }
 }
 
-fn syscall_number(name: &str) -> Result<usize, ProbeError> {
-    let number: Option<Sysno> = name.parse().ok();
-    let number = number.map(|number| number.id() as usize).filter(|number| *number < SYSCALLS);
+fn syscall_number(abi: Abi, name: &str) -> Result<usize, ProbeError> {
+    let number = if abi == Abi::Compat {
+        name.parse().ok().map(|number: syscalls::x86::Sysno| number.id() as usize)
+    } else {
+        name.parse().ok().map(|number: Sysno| number.id() as usize)
+    };
+    let number = number.filter(|number| *number < SYSCALLS);
     number.ok_or_else(|| ProbeError::NoFunction(format!("{}{name}", super::syscall_prefix())))
 }
 
-/// The places from which a function is seen; system calls that this architecture doesn't have are left out.
-fn seats_of(function: &str) -> Result<Vec<(usize, Seat, u32)>, ProbeError> {
+/// The places of system calls, by both numbers; those that this architecture doesn't have are left out.
+fn numbers(names: impl Iterator<Item = (&'static str, u32)>, seat: Seat) -> Vec<(Abi, usize, Seat, u32)> {
+    let both = names.flat_map(|name| [(Abi::Syscall, name), (Abi::Compat, name)]);
+    both.filter_map(|(abi, (name, mask))| Some((abi, syscall_number(abi, name).ok()?, seat, mask))).collect()
+}
+
+/// The places from which a function is seen.
+fn seats_of(function: &str) -> Result<Vec<(Abi, usize, Seat, u32)>, ProbeError> {
     let seen = equivalents::of(function).ok_or_else(|| ProbeError::NoEquivalent(function.to_owned()))?;
-    let of = |names: &[&str], seat: Seat| -> Vec<_> {
-        names.iter().filter_map(|name| Some((syscall_number(name).ok()?, seat, 0))).collect()
+    let of = |names: &'static [&'static str], seat: Seat| -> Vec<_> {
+        numbers(names.iter().map(|name| (*name, 0)), seat)
     };
     Ok(match seen {
         Seen::NewDescriptor(names) => of(names, |seats| &mut seats.fd_install),
@@ -286,7 +360,7 @@ fn seats_of(function: &str) -> Result<Vec<(usize, Seat, u32)>, ProbeError> {
         Seen::Credentials(names) => of(names, |seats| &mut seats.commit_creds),
         Seen::Access(names) => {
             let seat: Seat = |seats| &mut seats.file_permission;
-            names.iter().filter_map(|(name, mask)| Some((syscall_number(name).ok()?, seat, *mask))).collect()
+            numbers(names.iter().copied(), seat)
         }
         Seen::Exec => Vec::new(),
     })

@@ -122,7 +122,13 @@ impl Builder<'_> {
         let index = index_of(namespace);
         let value = self.value(ValueSpec { source: source::NAMESPACE, index, ..ValueSpec::default() })?;
         let host = u64::from(self.host_inode(namespace));
-        self.numbers(value, class::NUMBER, false, bit, Numbers::among(std::iter::once(host), true, Turn::Unsigned))
+        self.numbers(
+            value,
+            class::NUMBER,
+            false,
+            bit,
+            Numbers::among(std::iter::once(host), true, Turn::Unsigned),
+        )
     }
 
     fn pids(&mut self, filter: &PidFilter, bit: usize) -> Result<(), CompileError> {

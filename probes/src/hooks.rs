@@ -13,7 +13,7 @@ use crate::{
     lifecycle::{Kernel, Lifecycle},
     object::{Maps, Object},
 };
-use attach::Attachment;
+use attach::{Attachment, tracepoint::Fields};
 use maps::HookMaps;
 
 mod attach;
@@ -22,7 +22,8 @@ mod maps;
 pub mod plan;
 mod processes;
 
-pub use maps::TablePlan;
+pub use attach::tracepoint::FIELDS;
+pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 
 /// What a hook is on.
@@ -35,6 +36,13 @@ pub enum Target {
     /// A tracepoint.
     Tracepoint {
         /// Its folder under events/.
+        subsystem: String,
+        /// Its name.
+        event: String,
+    },
+    /// A tracepoint, as the kernel passes it to its own handlers.
+    RawTracepoint {
+        /// Its folder under events/: how policies name it, the kernel doesn't.
         subsystem: String,
         /// Its name.
         event: String,
@@ -56,6 +64,8 @@ pub enum Mechanism {
     Equivalent,
     /// The tracepoint itself.
     Tracepoint,
+    /// The tracepoint itself, raw.
+    RawTracepoint,
 }
 
 /// A hook's number: its place in the programs' array.
@@ -68,7 +78,7 @@ struct Attached {
     mechanism: Mechanism,
     returns: bool,
     table: u32,
-    _attachment: Attachment,
+    attachment: Attachment,
 }
 
 /// All hooks of this kernel.
@@ -145,7 +155,7 @@ impl Hooks {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
-                    let hook = Attached { id, mechanism, returns, table, _attachment: attachment };
+                    let hook = Attached { id, mechanism, returns, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
@@ -166,7 +176,8 @@ impl Hooks {
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
-        self.typed.write(id, table)?;
+        let fields = Fields::of_table(&hook.attachment.fields, &table.fields, target)?;
+        self.typed.write(id, table, &fields)?;
         self.typed.point(hook.id, id)?;
         hook.table = id;
         self.typed.erase(before);
@@ -208,6 +219,7 @@ impl Hooks {
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
             self.objects.insert(name, object);
+            self.typed.learn(&self.maps)?;
         }
         self.objects.get(name).ok_or(ProbeError::Missing(name))
     }
@@ -215,11 +227,12 @@ impl Hooks {
 
 /// The mechanisms that can serve a target, best first.
 fn ladder(target: &Target) -> &'static [Mechanism] {
-    use Mechanism::{Equivalent, Kprobe, KprobeMulti, Syscalls, Tracepoint, Trampoline};
+    use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
     match target {
         Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
         Target::Syscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
         Target::Tracepoint { .. } => &[Tracepoint],
+        Target::RawTracepoint { .. } => &[RawTracepoint],
     }
 }
 
@@ -236,7 +249,9 @@ impl Target {
         match self {
             Self::Function(name) => name.clone(),
             Self::Syscall(name) => format!("{}{name}", syscall_prefix()),
-            Self::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
+            Self::Tracepoint { subsystem, event } | Self::RawTracepoint { subsystem, event } => {
+                format!("{subsystem}/{event}")
+            }
         }
     }
 }
@@ -268,6 +283,7 @@ impl Mechanism {
             Self::Syscalls => "tp_btf/sys_enter",
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
+            Self::RawTracepoint => "raw_tp",
         }
     }
 }

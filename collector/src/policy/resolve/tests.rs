@@ -113,17 +113,16 @@ fn types_of_tracepoints() {
     let all = "{index: 1}, {index: 2}, {index: 3}, {index: 4}";
     assert_eq!(kinds(&of(all, "")), ["string", "int", "const_buf", "string"]);
     assert_eq!(kinds(&of("{index: 1}, {index: 0, type: uint64}", ", raw: true")), ["int", "uint64"]);
-    insta::assert_snapshot!(
-        [
-            faults(&of("{index: 0}", "")),
-            faults(&of("{index: 5, type: int}", "")),
-            faults(&of("{index: 1, type: int}, {index: 2, type: string}, {index: 3, type: uint64}", "")),
-            faults(&of("{index: 4, type: const_buf}", "")),
-            faults(&of("{index: 0}", ", raw: true")),
-            faults(&of("{index: 2, type: int}", ", raw: true")),
-        ]
-        .join("\n")
-    );
+    let told = [
+        faults(&of("{index: 0}", "")),
+        faults(&of("{index: 5, type: int}", "")),
+        faults(&of("{index: 1, type: int}, {index: 2, type: string}, {index: 3, type: uint64}", "")),
+        faults(&of("{index: 4, type: const_buf}", "")),
+        faults(&of("{index: 0}", ", raw: true")),
+        faults(&of("{index: 2, type: int}", ", raw: true")),
+    ]
+    .join("\n");
+    insta::assert_snapshot!(told);
 }
 
 #[test]
@@ -133,8 +132,7 @@ fn what_has_no_type_is_refused_with_its_place() {
             "  kprobes:\n  - call: fd_install\n    syscall: false\n    args: [{{index: 0}}, {{index: 1}}]\n{rest}"
         )
     };
-    insta::assert_snapshot!(
-        [
+    let told = [
             faults("  kprobes:\n  - {call: sys_close}\n  - {call: sys_bpf, args: [{index: 0}, {index: 1}]}\n"),
             faults("  fentries:\n  - {call: nowhere, syscall: false, args: [{index: 0, type: int}, {index: 1}]}\n"),
             faults("  kprobes:\n  - {call: fd_install, syscall: false, args: [{index: 2}]}\n"),
@@ -142,9 +140,8 @@ fn what_has_no_type_is_refused_with_its_place() {
             faults("  lists: [{name: l, type: syscalls, values: [sys_write, sys_dup]}]\n  kprobes: [{call: 'list:l', args: [{index: 0}]}]\n"),
             faults(&install("    selectors:\n    - matchArgs:\n      - {index: 0, operator: Prefix, values: [a]}\n      - {index: 0, operator: Equal, values: [1, -1]}\n")),
             faults(&install("    selectors:\n    - matchActions:\n      - {action: FollowFD, argFd: 1, argName: 0}\n")),
-        ]
-        .join("\n")
-    );
+        ].join("\n");
+    insta::assert_snapshot!(told);
 }
 
 #[test]

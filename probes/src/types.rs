@@ -109,7 +109,11 @@ impl Types {
 
     fn parameter(&self, field: tracefs::Field) -> Parameter {
         let shape = self.shape(&field);
-        Parameter { name: field.name, ctype: CType { text: field.ctype, shape }, hidden: field.common }
+        let mut text = field.ctype;
+        if matches!(shape, Shape::Array { .. }) && !text.ends_with("[]") {
+            text.push_str("[]");
+        }
+        Parameter { name: field.name, ctype: CType { text, shape }, hidden: field.common }
     }
 
     fn shape(&self, field: &tracefs::Field) -> Shape {

@@ -77,7 +77,7 @@ fn run_as(path: &str) {
 
 /// Lets a shell give itself a name of at most 15 bytes.
 fn rename(name: &str) {
-    let script = format!("echo {name} > /proc/self/comm; true");
+    let script = format!("printf {name} > /proc/self/comm; true");
     // Its redirections are the shell's own.
     assert!(Command::new("sh").args(["-c", &script]).status().expect("run sh").success());
 }
@@ -205,7 +205,7 @@ fn many_fields_of_a_tracepoint() {
 "#,
     );
     let events = rig.around(|| {
-        let script = "echo types-switched > /proc/self/comm; /bin/sleep 0.1; true";
+        let script = "printf types-switched > /proc/self/comm; /bin/sleep 0.1; true";
         assert!(Command::new("sh").args(["-c", script]).status().expect("run sh").success());
     });
     let (from, to): (Vec<_>, Vec<_>) = events.iter().partition(|args| args.get(1).is_some());
@@ -314,7 +314,7 @@ fn what_has_no_type_is_refused() {
     );
     refused(
         "  tracepoints:\n  - {subsystem: task, event: task_rename, args: [{index: 3}, {index: 60}, {index: 5, type: int}]}\n",
-        &["6:51", "6:63", "6:76", "newcomm", "array of `char`"],
+        &["6:50", "6:62", "6:75", "newcomm", "array of `char`"],
     );
     refused(
         "  tracepoints:\n  - {subsystem: task, event: task_nap, args: [{index: 4}]}\n",

@@ -98,7 +98,7 @@ fn parse(format: &str) -> Vec<Field> {
 // === impl Field ===
 
 impl Field {
-    /// Of a line: `field:char comm[16];	offset:8;	size:16;	signed:0;`
+    /// Of a line: `field:char comm[16]; offset:8; size:16; signed:0;`
     fn parse(line: &str) -> Option<Self> {
         let mut parts = line.trim().strip_prefix("field:")?.split(';');
         let declaration = parts.next()?.trim();

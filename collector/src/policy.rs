@@ -18,6 +18,7 @@ pub mod limits;
 pub mod matches;
 pub mod model;
 mod read;
+pub mod resolve;
 mod words;
 mod yaml;
 

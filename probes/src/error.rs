@@ -4,6 +4,8 @@ use std::io;
 
 use aya::{BtfError, EbpfError, maps::MapError, programs::ProgramError};
 
+use crate::btf;
+
 /// A probe could not be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
 pub enum ProbeError {
@@ -81,6 +83,15 @@ pub enum ProbeError {
     /// The kernel has no such function.
     #[error("this kernel has no {0}")]
     NoFunction(String),
+    /// The kernel's type information can't be understood.
+    #[error("cannot understand the kernel's type information (/sys/kernel/btf/vmlinux): {0}")]
+    Types(btf::Malformed),
+    /// The kernel doesn't tell what a function takes.
+    #[error("this kernel doesn't tell what {0} takes")]
+    NoPrototype(String),
+    /// A tracepoint has no such field.
+    #[error("{0} has no field or argument {1} that programs can see")]
+    NoField(String, u8),
     /// A function can't be seen from elsewhere.
     #[error("nothing else tells of {0}")]
     NoEquivalent(String),

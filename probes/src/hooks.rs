@@ -13,7 +13,7 @@ use crate::{
     lifecycle::{Kernel, Lifecycle},
     object::{Maps, Object},
 };
-use attach::Attachment;
+use attach::{Attachment, tracepoint::Fields};
 use maps::HookMaps;
 
 mod attach;
@@ -22,7 +22,8 @@ mod maps;
 pub mod plan;
 mod processes;
 
-pub use maps::TablePlan;
+pub use attach::tracepoint::FIELDS;
+pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 
 /// What a hook is on.
@@ -37,6 +38,13 @@ pub enum Target {
     /// A tracepoint.
     Tracepoint {
         /// Its folder under events/.
+        subsystem: String,
+        /// Its name.
+        event: String,
+    },
+    /// A tracepoint, as the kernel passes it to its own handlers.
+    RawTracepoint {
+        /// Its folder under events/: how policies name it, the kernel doesn't.
         subsystem: String,
         /// Its name.
         event: String,
@@ -58,6 +66,8 @@ pub enum Mechanism {
     Equivalent,
     /// The tracepoint itself.
     Tracepoint,
+    /// The tracepoint itself, raw.
+    RawTracepoint,
 }
 
 /// Which mechanisms may serve.
@@ -81,7 +91,7 @@ struct Attached {
     mechanism: Mechanism,
     returns: bool,
     table: u32,
-    _attachment: Attachment,
+    attachment: Attachment,
 }
 
 /// All hooks of this kernel.
@@ -158,7 +168,7 @@ impl Hooks {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
-                    let hook = Attached { id, mechanism, returns, table, _attachment: attachment };
+                    let hook = Attached { id, mechanism, returns, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
@@ -179,7 +189,8 @@ impl Hooks {
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
-        self.typed.write(id, table)?;
+        let fields = Fields::of_table(&hook.attachment.fields, &table.fields, target)?;
+        self.typed.write(id, table, &fields)?;
         self.typed.point(hook.id, id)?;
         hook.table = id;
         self.typed.erase(before);
@@ -221,6 +232,7 @@ impl Hooks {
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
             self.objects.insert(name, object);
+            self.typed.learn(&self.maps)?;
         }
         self.objects.get(name).ok_or(ProbeError::Missing(name))
     }
@@ -228,11 +240,12 @@ impl Hooks {
 
 /// The mechanisms that can serve a target, best first.
 fn ladder(target: &Target) -> &'static [Mechanism] {
-    use Mechanism::{Equivalent, Kprobe, KprobeMulti, Syscalls, Tracepoint, Trampoline};
+    use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
     match target {
         Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
         Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
         Target::Tracepoint { .. } => &[Tracepoint],
+        Target::RawTracepoint { .. } => &[RawTracepoint],
     }
 }
 
@@ -250,7 +263,9 @@ impl Target {
             Self::Function(name) => name.clone(),
             Self::Syscall(name) => format!("{}{name}", syscall_prefix()),
             Self::CompatSyscall(name) => format!("__ia32_sys_{name}"),
-            Self::Tracepoint { subsystem, event } => format!("{subsystem}/{event}"),
+            Self::Tracepoint { subsystem, event } | Self::RawTracepoint { subsystem, event } => {
+                format!("{subsystem}/{event}")
+            }
         }
     }
 }
@@ -294,6 +309,7 @@ impl Mechanism {
             Self::Syscalls => "tp_btf/sys_enter",
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
+            Self::RawTracepoint => "raw_tp",
         }
     }
 }

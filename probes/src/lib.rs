@@ -2,6 +2,7 @@
 //!
 //! Knows nothing of policies' files or of exports. The only crate with `unsafe`, each block with its reason.
 
+pub mod btf;
 mod error;
 pub mod heap;
 pub mod hooks;
@@ -12,5 +13,7 @@ pub mod record;
 pub mod ring;
 mod sys;
 pub mod tasks;
+mod tracefs;
+pub mod types;
 
 pub use error::ProbeError;

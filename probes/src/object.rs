@@ -10,12 +10,12 @@ use std::{
 };
 
 use aya::maps::MapData;
-use aya_obj::Function;
+use aya_obj::{Function, generated::bpf_insn};
 
 use crate::{
     ProbeError,
     lifecycle::Kernel,
-    sys::{self, ProgramSpec},
+    sys::{self, ProgramSpec, attach_type},
 };
 
 /// Maps by name, shared between objects.
@@ -26,6 +26,12 @@ pub struct Object {
     functions: HashMap<String, Function>,
     btf: OwnedFd,
 }
+
+/// The code of an instruction that loads 64 bits, its upper half in the next one: `BPF_LD | BPF_IMM | BPF_DW`.
+const LOAD_64: u8 = 0x18;
+/// What stands where a hook's number belongs: `patched_hook` of bpf/tracepoints.bpf.c.
+const HOOK_LOW: i32 = 0x484f_4f4b;
+const HOOK_HIGH: i32 = 0x5452_474e;
 
 // === impl Object ===
 
@@ -95,13 +101,46 @@ impl Object {
         target: u32,
     ) -> Result<OwnedFd, ProbeError> {
         let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
+        self.load_function(name, kind, attach, target, function, &function.instructions)
+    }
+
+    /// Loads one of its programs for a hook whose number it is told by its code.
+    ///
+    /// # Errors
+    /// The kernel refuses it: the message has what the verifier said.
+    pub fn program_of_hook(&self, name: &'static str, kind: u32, hook: u32) -> Result<OwnedFd, ProbeError> {
+        let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
+        let mut instructions = function.instructions.clone();
+        let mut places = 0;
+        for at in 1..instructions.len() {
+            let [first, second] = [&instructions[at - 1], &instructions[at]].map(|one| (one.code, one.imm));
+            if first == (LOAD_64, HOOK_LOW) && second == (0, HOOK_HIGH) {
+                (instructions[at - 1].imm, instructions[at].imm) = (hook as i32, 0);
+                places += 1;
+            }
+        }
+        if places != 1 {
+            return Err(ProbeError::Missing("place of the hook's number"));
+        }
+        self.load_function(name, kind, attach_type::NONE, 0, function, &instructions)
+    }
+
+    fn load_function(
+        &self,
+        name: &'static str,
+        kind: u32,
+        attach: u32,
+        target: u32,
+        function: &Function,
+        instructions: &[bpf_insn],
+    ) -> Result<OwnedFd, ProbeError> {
         let functions = function.func_info.func_info_bytes();
         let spec = ProgramSpec {
             name,
             kind,
             attach,
             target,
-            instructions: &function.instructions,
+            instructions,
             functions: (&functions, function.func_info_rec_size),
             btf: self.btf(),
         };

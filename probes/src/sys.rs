@@ -25,6 +25,7 @@ mod command {
 pub mod program_type {
     pub const KPROBE: u32 = 2;
     pub const TRACEPOINT: u32 = 5;
+    pub const RAW_TRACEPOINT: u32 = 17;
     pub const TRACING: u32 = 26;
 }
 

@@ -3,13 +3,13 @@
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
 
 use clap::{Args, ValueEnum};
-use tracing::error;
+use tracing::{error, warn};
 use trigon_exporters::stdout::Format;
 
 use crate::{
     agent::{self, AgentError},
     config::{Config, Overrides},
-    policy::{self, model::Policy},
+    policy::{self, fault::Class, model::Policy},
 };
 
 /// Arguments of `trigon run`.
@@ -73,7 +73,14 @@ fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, AgentError> {
     for path in paths {
         for file in policy::files(path)? {
             let checked = policy::check_file(&file)?;
-            checked.faults.iter().for_each(|fault| error!("{}:{fault}", file.display()));
+            for fault in &checked.faults {
+                match fault.class {
+                    // What it tells of is about to happen.
+                    Class::Note => {}
+                    Class::Warning => warn!("{}:{fault}", file.display()),
+                    _ => error!("{}:{fault}", file.display()),
+                }
+            }
             if checked.errors > 0 {
                 return Err(AgentError::Policy { file, errors: checked.errors });
             }

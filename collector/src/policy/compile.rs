@@ -106,7 +106,9 @@ fn kind_of(kind: ArgumentType) -> Result<u8, CompileError> {
         ArgumentType::File => value_type::FILE,
         ArgumentType::Path => value_type::PATH,
         ArgumentType::Dentry => value_type::DENTRY,
-        ArgumentType::Auto => return Err(CompileError::Unsupported("an argument of type auto")),
+        ArgumentType::Auto => {
+            return Err(CompileError::Unsupported("an argument whose type the kernel doesn't tell"));
+        }
     })
 }
 

@@ -23,6 +23,7 @@ use super::{
         arguments::ArgumentType,
         hooks::{Abi, Function, Hook, Point},
     },
+    resolve::{self, Unresolved},
 };
 
 /// All policies of this agent.
@@ -82,6 +83,9 @@ pub enum LoadError {
         /// What can't be done.
         source: CompileError,
     },
+    /// It doesn't fit what the kernel says of its types.
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
     /// The kernel refuses it.
     #[error(transparent)]
     Kernel(#[from] ProbeError),
@@ -111,6 +115,7 @@ impl Engine {
         if self.policies.contains_key(&policy.name) {
             return Err(LoadError::Exists(policy.name));
         }
+        let policy = resolve::here(policy)?;
         let name = policy.name.clone();
         let id = self.next_policy;
         self.next_policy += 1;
@@ -268,7 +273,7 @@ fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }
 
-fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
+pub(super) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
     let unsupported = |what| {
         Err(LoadError::Compile { hook: hook.point.to_string(), source: CompileError::Unsupported(what) })
     };
@@ -276,7 +281,9 @@ fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
         Point::Tracepoint(point) => {
             Ok(vec![Target::Tracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
-        Point::RawTracepoint(_) => unsupported("a raw tracepoint"),
+        Point::RawTracepoint(point) => {
+            Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
+        }
         Point::Functions(functions) => {
             functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
                 || unsupported("a system call of another architecture"),
@@ -307,7 +314,7 @@ fn targets_of(function: &Function) -> Option<Vec<Target>> {
 /// What events of a hook say of where they come from.
 fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
     let kind = match target {
-        Target::Tracepoint { subsystem, event } => {
+        Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
             HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
         }
         _ => HookKind::Kprobe { function: target.symbol().into() },

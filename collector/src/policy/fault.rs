@@ -27,7 +27,7 @@ pub struct Fault {
     pub allowed: Option<String>,
 }
 
-/// What sort of fault it is. All but a warning keep the policy from being used.
+/// What sort of fault it is. All but warnings and notes keep the policy from being used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(tag = "class", content = "feature", rename_all = "lowercase")]
 pub enum Class {
@@ -41,6 +41,8 @@ pub enum Class {
     Unsupported(Feature),
     /// It has no effect where it stands.
     Warning,
+    /// Nothing is wrong with it; what it means shows later.
+    Note,
 }
 
 /// A part of the language that Trigon doesn't have yet.
@@ -56,6 +58,8 @@ pub struct Feature {
 #[derive(Debug, Default)]
 pub struct Faults {
     found: RefCell<Vec<Fault>>,
+    /// Kept apart: they take no fault's place.
+    notes: RefCell<Vec<Fault>>,
     fatal: Cell<usize>,
     hidden: Cell<usize>,
 }
@@ -82,7 +86,11 @@ pub struct Quoted<'a>(pub &'a str);
 impl fmt::Display for Fault {
     /// `line:column: error: path: message; allowed: …`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let sort = if self.class.is_error() { "error" } else { "warning" };
+        let sort = match self.class {
+            Class::Warning => "warning",
+            Class::Note => "note",
+            _ => "error",
+        };
         write!(formatter, "{}: {sort}: ", self.at)?;
         if !self.path.is_empty() {
             write!(formatter, "{}: ", self.path)?;
@@ -97,7 +105,7 @@ impl fmt::Display for Fault {
 impl Class {
     /// Whether it keeps the policy from being used.
     pub fn is_error(self) -> bool {
-        self != Self::Warning
+        !matches!(self, Self::Warning | Self::Note)
     }
 }
 
@@ -126,7 +134,8 @@ impl Faults {
         if fault.class.is_error() {
             self.fatal.set(self.fatal.get() + 1);
         }
-        let mut found = self.found.borrow_mut();
+        let kept = if fault.class == Class::Note { &self.notes } else { &self.found };
+        let mut found = kept.borrow_mut();
         if found.len() < limits::FAULTS {
             found.push(fault);
         } else {
@@ -146,9 +155,13 @@ impl Faults {
 
     /// The faults by their place in the file, and how many there are beside them.
     pub fn finish(self) -> (Vec<Fault>, usize) {
-        let mut found = self.found.into_inner();
+        let (mut found, mut notes) = (self.found.into_inner(), self.notes.into_inner());
+        let room = limits::FAULTS - found.len();
+        let hidden = self.hidden.get() + notes.len().saturating_sub(room);
+        notes.truncate(room);
+        found.append(&mut notes);
         found.sort_by_key(|fault| fault.at);
-        (found, self.hidden.get())
+        (found, hidden)
     }
 }
 

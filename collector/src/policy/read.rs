@@ -96,6 +96,11 @@ impl<'a> Item<'a> {
         self.fault(Class::Warning, message, None);
     }
 
+    /// Tells what this means.
+    pub fn note(&self, message: impl Display) {
+        self.fault(Class::Note, message, None);
+    }
+
     /// Notes that this isn't supported yet.
     pub fn unsupported(&self, feature: Feature) {
         self.fault(Class::Unsupported(feature), format_args!("{feature} is not supported yet"), None);

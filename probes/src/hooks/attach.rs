@@ -8,7 +8,7 @@ use std::{
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, MapData},
+    maps::{Array, MapData},
 };
 use syscalls::Sysno;
 
@@ -22,6 +22,8 @@ use crate::{
     sys::{self, attach_type, program_type},
 };
 
+pub(super) mod tracepoint;
+
 /// System calls whose number is as large or larger have no place in the programs' array.
 const SYSCALLS: usize = 1024;
 
@@ -33,6 +35,8 @@ pub(super) struct Attachment {
     links: Vec<OwnedFd>,
     /// Places in the array of system calls, to be cleared.
     seen: Option<SeenFrom>,
+    /// Where a tracepoint's fields, or arguments, are.
+    pub(super) fields: Vec<tracepoint::Field>,
 }
 
 /// A hook's places in the arrays of system calls.
@@ -72,22 +76,12 @@ struct Seats {
 /// A hook's place for one system call.
 type Seat = fn(&mut Seats) -> &mut u32;
 
-/// `struct fields` of bpf/tracepoints.bpf.c.
-#[derive(Clone, Copy, Debug, Default)]
-#[repr(C)]
-struct Fields {
-    offset: [u16; 6],
-    size: [u16; 6],
-}
-
 #[expect(unsafe_code, reason = "what aya asks of values")]
 mod pod {
-    use super::{Fields, Pod, Seats};
+    use super::{Pod, Seats};
 
     // SAFETY: integers without padding: every bit pattern is a value.
     unsafe impl Pod for Seats {}
-    // SAFETY: as above.
-    unsafe impl Pod for Fields {}
 }
 
 // === impl Hooks ===
@@ -115,7 +109,7 @@ impl Hooks {
                 self.attach_kprobe(kernel, symbol, returns, cookie, mechanism == Mechanism::KprobeMulti)
             }),
             Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target),
-            Mechanism::Tracepoint => self.attach_tracepoint(kernel, id, target),
+            Mechanism::Tracepoint | Mechanism::RawTracepoint => self.attach_tracepoint(kernel, id, target),
         }
     }
 
@@ -173,35 +167,6 @@ impl Hooks {
             }
             attachment.programs.push(program);
         }
-        Ok(attachment)
-    }
-
-    fn attach_tracepoint(
-        &mut self,
-        kernel: &Kernel,
-        id: HookId,
-        target: &Target,
-    ) -> Result<Attachment, ProbeError> {
-        let Target::Tracepoint { subsystem, event } = target else {
-            return Err(ProbeError::NoFunction(target.to_string()));
-        };
-        let folder = tracefs(subsystem, event).map_err(attaching)?;
-        let read = |file: &str| fs::read_to_string(folder.join(file)).map_err(attaching);
-        let number = read("id")?;
-        let number: u64 = number.trim().parse().map_err(|_| attaching(io::ErrorKind::InvalidData.into()))?;
-        let fields = parse_format(&read("format")?);
-        let object = self.object("tracepoints", kernel)?;
-        let program = object.program("tracepoint_entry", program_type::TRACEPOINT, attach_type::NONE, 0)?;
-        let failed = |source| ProbeError::Map { map: "tracepoint_fields", source };
-        let mut map: HashMap<MapData, u32, Fields> =
-            open(&self.maps, "tracepoint_fields")?.try_into().map_err(failed)?;
-        map.insert(id.0, fields, 0).map_err(failed)?;
-        /// `PERF_TYPE_TRACEPOINT`
-        const TRACEPOINT: u32 = 2;
-        let event = sys::open_perf_event(TRACEPOINT, number, None).map_err(attaching)?;
-        let mut attachment = Attachment::default();
-        attachment.link_event(program.as_fd(), event, u64::from(id.0))?;
-        attachment.programs.push(program);
         Ok(attachment)
     }
 
@@ -370,28 +335,4 @@ fn seats_of(function: &str) -> Result<Vec<(Abi, usize, Seat, u32)>, ProbeError> 
 fn kprobe_event_type() -> io::Result<u32> {
     let text = fs::read_to_string("/sys/bus/event_source/devices/kprobe/type")?;
     text.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
-}
-
-/// A tracepoint's folder, where tracefs is mounted.
-fn tracefs(subsystem: &str, event: &str) -> io::Result<std::path::PathBuf> {
-    let roots = ["/sys/kernel/tracing/events", "/sys/kernel/debug/tracing/events"];
-    let folders = roots.map(|root| std::path::Path::new(root).join(subsystem).join(event));
-    folders.into_iter().find(|folder| folder.is_dir()).ok_or_else(|| io::ErrorKind::NotFound.into())
-}
-
-/// The fields of a tracepoint's record in their order, after the four that all have.
-fn parse_format(format: &str) -> Fields {
-    let mut fields = Fields::default();
-    let number = |line: &str, key: &str| -> Option<u16> {
-        let rest = line.split(key).nth(1)?;
-        rest.split(';').next()?.trim().parse().ok()
-    };
-    let lines = format.lines().filter(|line| line.contains("field:") && !line.contains(" common_"));
-    for (index, line) in lines.take(fields.offset.len()).enumerate() {
-        if let (Some(offset), Some(size)) = (number(line, "offset:"), number(line, "size:")) {
-            fields.offset[index] = offset;
-            fields.size[index] = size;
-        }
-    }
-    fields
 }

@@ -9,6 +9,7 @@ use aya::{
 
 use super::{
     HookId,
+    attach::tracepoint::Fields,
     plan::{Mask, Selector, SelectorKey, TEXT_KEY_BYTES, Table},
 };
 use crate::{ProbeError, object::Maps};
@@ -26,6 +27,17 @@ pub struct TablePlan {
     pub suffixes: Vec<(u32, Vec<u8>, Mask)>,
     /// Selectors in the order of their bits.
     pub selectors: Vec<Selector>,
+    /// Of a tracepoint: what the table's arguments are, by their index.
+    pub fields: Vec<FieldUse>,
+}
+
+/// A field of a tracepoint's record, or an argument of a raw one, that a table looks at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldUse {
+    /// Its number among all fields, those included that all records have.
+    pub number: u8,
+    /// Not what it holds is of interest, but how many bytes.
+    pub is_size: bool,
 }
 
 /// Key of a number, without its count of bits.
@@ -67,6 +79,8 @@ pub(super) struct HookMaps {
     numbers: lpm_trie::LpmTrie<MapData, NumberKey, Mask>,
     prefixes: lpm_trie::LpmTrie<MapData, TextKey, Mask>,
     suffixes: lpm_trie::LpmTrie<MapData, TextKey, Mask>,
+    /// By table; there once a tracepoint is.
+    fields: Option<HashMap<MapData, u32, Fields>>,
     written: Vec<Written>,
 }
 
@@ -114,12 +128,23 @@ impl HookMaps {
             numbers: typed(maps, "numbers")?,
             prefixes: typed(maps, "prefixes")?,
             suffixes: typed(maps, "suffixes")?,
+            fields: None,
             written: Vec::new(),
         })
     }
 
+    /// Learns of maps that came with an object.
+    pub(super) fn learn(&mut self, maps: &Maps) -> Result<(), ProbeError> {
+        const NAME: &str = "tracepoint_fields";
+        if self.fields.is_none() && maps.contains_key(NAME) {
+            let fields = open(maps, NAME)?.try_into();
+            self.fields = Some(fields.map_err(|source| ProbeError::Map { map: NAME, source })?);
+        }
+        Ok(())
+    }
+
     /// Writes a table that no hook points to yet; where it does not fit, nothing of it stays.
-    pub(super) fn write(&mut self, table: u32, plan: &TablePlan) -> Result<(), ProbeError> {
+    pub(super) fn write(&mut self, table: u32, plan: &TablePlan, fields: &Fields) -> Result<(), ProbeError> {
         self.written.push(Written {
             table,
             numbers: Vec::new(),
@@ -127,14 +152,14 @@ impl HookMaps {
             suffixes: Vec::new(),
             selectors: 0,
         });
-        let result = self.write_parts(table, plan);
+        let result = self.write_parts(table, plan, fields);
         if result.is_err() {
             self.erase(table);
         }
         result
     }
 
-    fn write_parts(&mut self, table: u32, plan: &TablePlan) -> Result<(), ProbeError> {
+    fn write_parts(&mut self, table: u32, plan: &TablePlan, fields: &Fields) -> Result<(), ProbeError> {
         fn failed(map: &'static str) -> impl Fn(MapError) -> ProbeError {
             move |source| ProbeError::Map { map, source }
         }
@@ -162,6 +187,9 @@ impl HookMaps {
             self.selectors.insert(key, selector, 0).map_err(failed("selectors"))?;
             written.selectors = number + 1;
         }
+        if let Some(map) = self.fields.as_mut().filter(|_| !plan.fields.is_empty()) {
+            map.insert(table, fields, 0).map_err(failed("tracepoint_fields"))?;
+        }
         self.tables.insert(table, plan.table, 0).map_err(failed("tables"))
     }
 
@@ -176,6 +204,9 @@ impl HookMaps {
         let written = self.written.swap_remove(index);
         // What isn't there needs no erasing.
         let _ = self.tables.remove(&table);
+        if let Some(fields) = &mut self.fields {
+            let _ = fields.remove(&table);
+        }
         for (bits, key) in written.numbers {
             let _ = self.numbers.remove(&lpm_trie::Key::new(bits, key));
         }

@@ -1,7 +1,7 @@
 //! A table in the making: values that are looked at, and dimensions with what selectors ask of them.
 
 use trigon_probes::hooks::{
-    TablePlan,
+    FIELDS, FieldUse, TablePlan,
     plan::{self, Dimension, Mask, Table, VALUES, ValueSpec, class, source, value_type},
 };
 
@@ -9,6 +9,7 @@ use super::{
     super::model::{
         arguments::{Argument, ArgumentType},
         conditions::TextOperator,
+        hooks::Point,
         selectors::Namespace,
     },
     CompileError, Host, Part,
@@ -26,6 +27,7 @@ pub(super) struct Builder<'a> {
     pub(super) selectors: Vec<plan::Selector>,
     pub(super) late: Mask,
     pub(super) captures: u16,
+    fields: Vec<FieldUse>,
 }
 
 /// A dimension and what selectors ask of it.
@@ -55,6 +57,7 @@ impl<'a> Builder<'a> {
             selectors: Vec::new(),
             late: Mask::default(),
             captures: 0,
+            fields: Vec::new(),
         }
     }
 
@@ -77,12 +80,12 @@ impl<'a> Builder<'a> {
         const MAX_DATA: u32 = 16_384;
         let mut spec = ValueSpec {
             source: source::ARG,
-            index: argument.index,
+            index: self.raw(part, argument.index, false)?,
             kind: kind_of(argument.kind)?,
             ..ValueSpec::default()
         };
         if argument.kind.is_buffer() {
-            spec.size_arg = argument.size_from.map_or(0, |index| index + 1);
+            spec.size_arg = self.size(part, argument)?;
             spec.most = if argument.max_data { MAX_DATA } else { BUFFER };
         }
         if argument.copy_at_return {
@@ -93,6 +96,38 @@ impl<'a> Builder<'a> {
             spec.most = part.policy;
         }
         self.value(spec)
+    }
+
+    /// Which of a call's raw values an argument is. A tracepoint has more fields than a call has room for: the table
+    /// says which they are.
+    pub(super) fn raw(&mut self, part: Part<'_>, number: u8, is_size: bool) -> Result<u8, CompileError> {
+        if matches!(part.hook.point, Point::Functions(_)) {
+            return Ok(number);
+        }
+        let field = FieldUse { number, is_size };
+        if let Some(index) = self.fields.iter().position(|known| *known == field) {
+            return Ok(index as u8);
+        }
+        if self.fields.len() >= FIELDS {
+            return Err(CompileError::Full { what: "different fields of a tracepoint", limit: FIELDS });
+        }
+        self.fields.push(field);
+        Ok(self.fields.len() as u8 - 1)
+    }
+
+    /// The raw value that says how long a buffer is, plus one; 0 where none does.
+    fn size(&mut self, part: Part<'_>, argument: &Argument) -> Result<u8, CompileError> {
+        let size = match argument.size_from {
+            Some(index) => self.raw(part, index, false)?,
+            // An array in a record has the length that it has.
+            None if argument.kind == ArgumentType::ConstBuf
+                && !matches!(part.hook.point, Point::Functions(_)) =>
+            {
+                self.raw(part, argument.index, true)?
+            }
+            None => return Ok(0),
+        };
+        Ok(size + 1)
     }
 
     pub(super) fn returned(&mut self, kind: ArgumentType) -> Result<u8, CompileError> {
@@ -106,9 +141,10 @@ impl<'a> Builder<'a> {
         argument: &Argument,
         bit: usize,
     ) -> Result<u8, CompileError> {
+        let index = self.raw(part, argument.index, false)?;
         let value = self.value(ValueSpec {
             source: source::ARG,
-            index: argument.index,
+            index,
             kind: value_type::FOLLOWED,
             size_arg: 0,
             most: part.policy,
@@ -291,6 +327,7 @@ impl<'a> Builder<'a> {
             };
         }
         plan.selectors = self.selectors;
+        plan.fields = self.fields;
         Ok(plan)
     }
 }

@@ -193,7 +193,9 @@ impl Builder<'_> {
                 let numbers = Numbers::among(modes, *negated, Turn::Unsigned);
                 self.numbers(value, class::FILE_TYPE, late, bit, numbers)
             }
-            Condition::Deferred(..) => Err(CompileError::Unsupported("a filter on an argument of type auto")),
+            Condition::Deferred(..) => {
+                Err(CompileError::Unsupported("a filter on an argument whose type the kernel doesn't tell"))
+            }
         }
     }
 
@@ -245,8 +247,9 @@ impl Builder<'_> {
             if argument.kind == ArgumentType::Nop {
                 continue;
             }
+            let index = self.raw(part, argument.index, false)?;
             let unfollowed = plan.flags & selector_flags::UNFOLLOW != 0
-                && self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == argument.index);
+                && self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == index);
             let value = if unfollowed { plan.follow } else { self.argument(part, argument)? };
             if part.follows && argument.kind == ArgumentType::Fd {
                 self.present(value, bit)?;

@@ -140,3 +140,44 @@ fn what_the_kernel_cannot_compare_is_refused() {
     let error = Texts::new(TextOperator::Equal, &[long.as_bytes().into()]).unwrap_err();
     assert!(matches!(error, CompileError::TooLong { length: 300, .. }));
 }
+
+/// The table of a tracepoint that these policies' hooks share.
+fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
+    let items: String =
+        hooks.iter().map(|args| format!("  - {{subsystem: s, event: e, args: {args}}}\n")).collect();
+    let text = format!(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: a}}\nspec:\n  tracepoints:\n{items}"
+    );
+    let checked = crate::policy::check_text(&text);
+    assert_eq!(checked.errors, 0, "{:?}", checked.faults);
+    let hooks = &checked.policies[0].hooks;
+    let parts: Vec<_> =
+        hooks.iter().map(|hook| Part { policy: 1, policy_hook: 1, follows: false, hook }).collect();
+    table(&parts, Host::default(), &mut Lineages::default())
+}
+
+#[test]
+fn a_tracepoints_fields_have_places_of_their_own() {
+    let plan = of_tracepoints(&[
+        "[{index: 30, type: int}, {index: 4, type: string}]",
+        "[{index: 4, type: string}, {index: 5, type: const_buf}, {index: 6, type: char_buf, sizeArgIndex: 31}]",
+    ])
+    .unwrap();
+    let fields: Vec<_> = plan.fields.iter().map(|field| (field.number, field.is_size)).collect();
+    assert_eq!(fields, [(30, false), (4, false), (5, false), (5, true), (6, false)]);
+    let values = &plan.table.value[..usize::from(plan.table.values)];
+    let places: Vec<_> = values.iter().map(|spec| (spec.index, spec.size_arg)).collect();
+    assert_eq!(places, [(0, 0), (1, 0), (2, 4), (4, 1)]);
+}
+
+#[test]
+fn more_fields_than_a_call_has_room_for_are_refused() {
+    let five = |first: u8| {
+        let items: Vec<_> =
+            (first..first + 5).map(|index| format!("{{index: {index}, type: int}}")).collect();
+        format!("[{}]", items.join(", "))
+    };
+    assert!(of_tracepoints(&[&five(4), &five(7)]).is_ok());
+    let full = of_tracepoints(&[&five(4), &five(8)]).unwrap_err();
+    assert!(full.to_string().starts_with("different fields of a tracepoint"), "{full}");
+}

@@ -140,10 +140,16 @@ pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
 }
 
 fn kind(fields: &Fields<'_>) -> Option<ArgumentType> {
-    match fields.get("type") {
-        Some(item) => item.word(&TYPES),
-        None => Some(ArgumentType::Auto),
+    const LATER: &str = "the kernel tells the type when the policy is loaded";
+    let item = fields.get("type");
+    let kind = match &item {
+        Some(item) => item.word(&TYPES)?,
+        None => ArgumentType::Auto,
+    };
+    if kind == ArgumentType::Auto {
+        item.as_ref().unwrap_or(fields.item).note(LATER);
     }
+    Some(kind)
 }
 
 fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
@@ -157,7 +163,7 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
     let kind = kind(&fields);
     let label = fields.text("label", limits::LABEL_CHARS);
     // In the file it counts from 1, and 0 says that there is none.
-    let size = fields.get("sizeArgIndex").and_then(|item| item.integer(0..=limits::FUNCTION_INDEX + 1));
+    let size = fields.get("sizeArgIndex").and_then(|item| item.integer(0..=last + 1));
     let size_from = size.and_then(|size| u8::try_from(size - 1).ok());
     let copy_at_return = fields.flag("returnCopy", false);
     let max_data = fields.flag("maxData", false);

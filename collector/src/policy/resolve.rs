@@ -1,0 +1,290 @@
+//! What only the running kernel knows of a policy: the types that are `auto`, and whether a tracepoint's fields are what
+//! the policy takes them for.
+
+use std::fmt;
+
+use trigon_probes::{
+    ProbeError,
+    hooks::Target,
+    types::{Parameter, Prototype, Types},
+};
+
+use super::{
+    check::{self, Wrong},
+    engine::targets,
+    fault::{Class, Fault},
+    model::{
+        Located, Policy, Position,
+        actions::Action,
+        arguments::{Argument, ArgumentSlot, ArgumentType},
+        conditions::Condition,
+        hooks::{FunctionSection, Functions, Hook, Point},
+    },
+};
+use kinds::{Refused, field, parameter, returned};
+
+mod kinds;
+#[cfg(test)]
+mod tests;
+
+/// A policy that doesn't fit this kernel: each fault with its place, as `check` tells them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unresolved(pub Vec<Fault>);
+
+/// What a target takes and returns.
+type Ask<'a> = dyn FnMut(&Target) -> Result<Prototype, ProbeError> + 'a;
+
+/// Gives every `auto` of a policy the type that this kernel has there.
+///
+/// # Errors
+/// Tells everything that doesn't fit.
+pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
+    // Read where something asks for it: it takes some milliseconds.
+    let mut types = None;
+    resolve(policy, &mut |target| {
+        let types = match &mut types {
+            Some(types) => types,
+            none => none.insert(Types::read()?),
+        };
+        types.of(target)
+    })
+}
+
+/// The same with what `ask` knows.
+///
+/// # Errors
+/// Tells everything that doesn't fit.
+pub fn resolve(mut policy: Policy, ask: &mut Ask<'_>) -> Result<Policy, Unresolved> {
+    let mut faults = Vec::new();
+    let mut counts = [0_usize; 3];
+    for hook in &mut policy.hooks {
+        let (place, section) = match &hook.point {
+            Point::Functions(Functions { section: FunctionSection::Kprobes, .. }) => (0, "kprobes"),
+            Point::Functions(Functions { section: FunctionSection::Fentries, .. }) => (1, "fentries"),
+            Point::Tracepoint(_) | Point::RawTracepoint(_) => (2, "tracepoints"),
+        };
+        let path = format!("spec.{section}[{}]", counts[place]);
+        counts[place] += 1;
+        Resolver { path, faults: &mut faults }.hook(hook, ask);
+    }
+    if faults.is_empty() { Ok(policy) } else { Err(Unresolved(faults)) }
+}
+
+/// Works on one hook.
+struct Resolver<'a> {
+    path: String,
+    faults: &'a mut Vec<Fault>,
+}
+
+// === impl Resolver ===
+
+impl Resolver<'_> {
+    fn hook(&mut self, hook: &mut Hook, ask: &mut Ask<'_>) {
+        if !asks(hook) {
+            return;
+        }
+        let before = self.faults.len();
+        let Some(prototypes) = self.prototypes(hook, ask) else { return };
+        // Where this kernel has none of the functions, and need not, there is nothing to be known.
+        if prototypes.is_empty() {
+            return;
+        }
+        for place in 0..hook.arguments.len() {
+            let kind = self.argument(hook, place, &prototypes);
+            hook.arguments[place].kind = kind;
+        }
+        if let Some(value) = hook.return_value.as_mut().filter(|value| value.kind == ArgumentType::Auto) {
+            let kinds = prototypes.iter().map(|(target, prototype)| (target, returned(prototype)));
+            match agreed(kinds) {
+                Ok(kind) => value.kind = kind,
+                Err(refused) => {
+                    let at = value.at;
+                    self.refuse(at, "returnArg", refused);
+                }
+            }
+        }
+        if self.faults.len() == before {
+            self.filters(hook);
+        }
+    }
+
+    /// What each of the hook's targets takes. None where that is not known, which is a fault.
+    fn prototypes(&mut self, hook: &Hook, ask: &mut Ask<'_>) -> Option<Vec<(Target, Prototype)>> {
+        // What the engine has no target for, it refuses itself.
+        let targets = targets(hook).ok()?;
+        let may_miss = matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing);
+        let mut found = Vec::new();
+        for target in targets {
+            match ask(&target) {
+                Ok(prototype) => found.push((target, prototype)),
+                Err(ProbeError::NoPrototype(_)) if may_miss => {}
+                Err(error) => {
+                    let auto = auto(hook);
+                    let (at, field) = auto.clone().unwrap_or((hook.at, String::new()));
+                    let allowed = auto.is_some().then(|| "the type, written out".to_owned());
+                    self.refuse(at, &field, Refused { message: error.to_string(), allowed });
+                    return None;
+                }
+            }
+        }
+        Some(found)
+    }
+
+    /// The type of an argument, checked where the kernel knows better.
+    fn argument(&mut self, hook: &Hook, place: usize, prototypes: &[(Target, Prototype)]) -> ArgumentType {
+        let argument = &hook.arguments[place];
+        let kinds =
+            prototypes.iter().map(|(target, prototype)| (target, kind_of(target, prototype, argument)));
+        agreed(kinds).unwrap_or_else(|refused| {
+            self.refuse(argument.at, &format!("args[{place}]"), refused);
+            argument.kind
+        })
+    }
+
+    /// Filters that waited for the type, and actions that need a certain one.
+    fn filters(&mut self, hook: &mut Hook) {
+        let kinds: Vec<_> = hook.arguments.iter().map(|argument| argument.kind).collect();
+        let kind_of = |slot: ArgumentSlot| kinds.get(usize::from(slot.0)).copied();
+        let return_kind = hook.return_value.as_ref().map(|value| value.kind);
+        for (number, selector) in hook.selectors.iter_mut().enumerate() {
+            let path = format!("selectors[{number}]");
+            for (place, filter) in selector.arguments.iter_mut().enumerate() {
+                let path = format!("{path}.matchArgs[{place}]");
+                self.condition(kind_of(filter.argument), filter.at, &mut filter.condition, &path);
+            }
+            for (place, filter) in selector.return_values.iter_mut().enumerate() {
+                let path = format!("{path}.matchReturnArgs[{place}]");
+                self.condition(return_kind, filter.at, &mut filter.condition, &path);
+            }
+            for (key, actions) in
+                [("matchActions", &selector.actions), ("matchReturnActions", &selector.return_actions)]
+            {
+                for (place, action) in actions.iter().enumerate() {
+                    if let Some(refused) = misfit(action, &kind_of) {
+                        self.refuse(action.at, &format!("{path}.{key}[{place}]"), refused);
+                    }
+                }
+            }
+        }
+    }
+
+    fn condition(&mut self, kind: Option<ArgumentType>, at: Position, condition: &mut Condition, path: &str) {
+        let Condition::Deferred(operator, values) = condition else { return };
+        let Some(kind) = kind.filter(|kind| *kind != ArgumentType::Auto) else { return };
+        match check::condition(kind, &Located { at, value: *operator }, values) {
+            Ok(known) => *condition = known,
+            Err(wrong) => self.faults.extend(wrong.into_iter().map(|wrong| {
+                let Wrong { value, at, class, message, allowed } = wrong;
+                let field = value.map_or("operator".to_owned(), |value| format!("values[{value}]"));
+                let message = format!("{message}; the argument is of type {}", kind.as_str());
+                Fault { class, at, path: format!("{}.{path}.{field}", self.path), message, allowed }
+            })),
+        }
+    }
+
+    fn refuse(&mut self, at: Position, field: &str, refused: Refused) {
+        let dot = if field.is_empty() { "" } else { "." };
+        let path = format!("{}{dot}{field}", self.path);
+        let Refused { message, allowed } = refused;
+        self.faults.push(Fault { class: Class::Invalid, at, path, message, allowed });
+    }
+}
+
+/// The first type that the policy leaves to the kernel: where it stands.
+fn auto(hook: &Hook) -> Option<(Position, String)> {
+    let place = hook.arguments.iter().position(|argument| argument.kind == ArgumentType::Auto);
+    let argument = place.map(|place| (hook.arguments[place].at, format!("args[{place}].type")));
+    let returned = hook.return_value.as_ref().filter(|value| value.kind == ArgumentType::Auto);
+    argument.or_else(|| returned.map(|value| (value.at, "returnArg.type".to_owned())))
+}
+
+/// Whether there is something in a hook that only the kernel knows.
+fn asks(hook: &Hook) -> bool {
+    let of_tracepoint = !matches!(hook.point, Point::Functions(_));
+    of_tracepoint && !hook.arguments.is_empty() || auto(hook).is_some()
+}
+
+fn kind_of(target: &Target, prototype: &Prototype, argument: &Argument) -> Result<ArgumentType, Refused> {
+    let number = argument.index;
+    let asked = argument.kind;
+    if asked != ArgumentType::Auto && matches!(target, Target::Function(_) | Target::Syscall(_)) {
+        return Ok(asked);
+    }
+    let of_record = matches!(target, Target::Tracepoint { .. });
+    let known = prototype.parameters.get(usize::from(number)).filter(|one| !one.hidden);
+    let Some(known) = known else {
+        let what = if of_record { "field" } else { "argument" };
+        let message = format!("{target} has no {what} {number} that programs can see");
+        return Err(Refused { message, allowed: Some(those_of(prototype)) });
+    };
+    if of_record {
+        field(known, argument)
+    } else if asked == ArgumentType::Auto {
+        parameter(known, number, matches!(target, Target::Syscall(_)))
+    } else {
+        Ok(asked)
+    }
+}
+
+/// The arguments that there are, to be read.
+fn those_of(prototype: &Prototype) -> String {
+    let visible = prototype.parameters.iter().enumerate().filter(|(_, one)| !one.hidden);
+    let list: Vec<_> = visible
+        .map(|(index, Parameter { name, ctype, .. })| {
+            let gap = if name.is_empty() { "" } else { " " };
+            format!("{index} ({}{gap}{name})", ctype.text)
+        })
+        .collect();
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+}
+
+/// What all targets of a hook say.
+fn agreed<'a>(
+    mut kinds: impl Iterator<Item = (&'a Target, Result<ArgumentType, Refused>)>,
+) -> Result<ArgumentType, Refused> {
+    let Some((first, kind)) = kinds.next() else { return Ok(ArgumentType::Auto) };
+    let kind = kind?;
+    for (target, other) in kinds {
+        let other = other?;
+        if other != kind {
+            let (one, other) = (kind.as_str(), other.as_str());
+            let message = format!("auto: the functions differ: {one} of {first}, {other} of {target}");
+            return Err(Refused {
+                message,
+                allowed: Some("one type for all, or a hook for each".to_owned()),
+            });
+        }
+    }
+    Ok(kind)
+}
+
+/// Why an action can't do with the arguments that it names.
+fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType>) -> Option<Refused> {
+    let descriptors: &[ArgumentSlot] = match action {
+        Action::FollowFd { fd, .. } | Action::UnfollowFd { fd } => &[*fd],
+        Action::CopyFd { from, to } => &[*from, *to],
+        Action::Post(_) | Action::NoPost | Action::Sigkill | Action::Signal(_) => &[],
+    };
+    let wrong = |slot: &ArgumentSlot| kind_of(*slot).filter(|kind| !kind.is_descriptor());
+    if let Some(kind) = descriptors.iter().find_map(wrong) {
+        let message = format!("the argument is of type {}, and no descriptor", kind.as_str());
+        return Some(Refused { message, allowed: Some("an argument of type int or fd".to_owned()) });
+    }
+    let Action::FollowFd { name, .. } = action else { return None };
+    let kind = kind_of(*name).filter(|kind| !kind.names_file())?;
+    let message = format!("the argument is of type {}, and no file", kind.as_str());
+    Some(Refused { message, allowed: Some("an argument of type file".to_owned()) })
+}
+
+// === impl Unresolved ===
+
+impl fmt::Display for Unresolved {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, fault) in self.0.iter().enumerate() {
+            write!(formatter, "{}{fault}", if index == 0 { "" } else { "\n" })?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unresolved {}

@@ -265,7 +265,7 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
 const OF_HOOKS: [(u32, LostReason); 3] =
-    [(6, LostReason::Busy), (7, LostReason::FollowedFull), (8, LostReason::RateLimit)];
+    [(7, LostReason::Busy), (8, LostReason::FollowedFull), (9, LostReason::RateLimit)];
 
 // === impl Lost ===
 

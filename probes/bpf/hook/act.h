@@ -119,35 +119,68 @@ static __always_inline bool is_within_rate(struct call *call, __u32 index, __u32
 	return true;
 }
 
-static __always_inline void follow(struct call *call, __u32 index, struct value *value, struct file *file,
-				   __u32 group)
+/* Adds a policy to those that follow a file, of which it may be the first; returns since when it does, 0 for never. */
+static __always_inline __u64 follow(struct call *call, __u32 index, struct value *value, struct file *file,
+				    __u32 group)
 {
-	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u64 key = (__u64)file, now = bpf_ktime_get_boot_ns();
+	struct followed *known = followed_of(file);
+	struct follower *follower;
 	__u32 slot = index;
+
+	if (known) {
+		/* A copy of a descriptor is the same open file. */
+		follower = follower_of(known, group);
+		if (follower)
+			return follower->opened;
+		follower = follower_of(known, 0);
+		if (!follower)
+			return 0;
+		follower->opened = now;
+		follower->group = group;
+		return now;
+	}
 	struct followed *entry = bpf_map_lookup_elem(&followed_scratch, &slot);
 	__u32 length = value->length & (FOLLOWED_PATH_BYTES - 1);
 
-	if (!entry || !file)
-		return;
+	if (!entry)
+		return 0;
 	entry->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
 	entry->inode = (__u64)BPF_CORE_READ(file, f_inode);
-	entry->opened = bpf_ktime_get_boot_ns();
+	entry->cred = (__u64)BPF_CORE_READ(file, f_cred);
 	entry->length = length;
 	entry->mode = value->extra;
 	entry->flags = value->number;
+	__builtin_memset(entry->follower, 0, sizeof(entry->follower));
+	entry->follower[0].opened = now;
+	entry->follower[0].group = group;
 	bpf_probe_read_kernel(entry->path, length,
 			      &call->text[value->text & (TEXTS - 1)][value->offset & (TEXT_BYTES_MOST - 1)]);
-	value->opened = entry->opened;
-	if (bpf_map_update_elem(&followed, &key, entry, BPF_ANY))
-		count_lost(LOST_FOLLOWED);
+	return bpf_map_update_elem(&followed, &key, entry, BPF_ANY) ? 0 : now;
+}
+
+/* What the exit of a process, or of what it forks, is looked at for. */
+static __always_inline void mark_follower(void)
+{
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+
+	if (process)
+		process->flags |= PROCESS_FOLLOWED;
 }
 
 static __always_inline void unfollow(struct file *file, __u32 group)
 {
-	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u64 key = (__u64)file;
+	struct followed *entry = bpf_map_lookup_elem(&followed, &key);
+	struct follower *follower = entry ? follower_of(entry, group) : NULL;
 
-	/* Another descriptor, or another process, has it open still. */
-	if (file && is_last_reference(file))
+	/* Another descriptor, or another process, may have it open still. */
+	if (!follower || !is_last_reference(file))
+		return;
+	post_release(follower, RELEASE_CLOSED);
+	follower->group = 0;
+	if (is_unfollowed(entry))
 		bpf_map_delete_elem(&followed, &key);
 }
 
@@ -166,10 +199,17 @@ static __always_inline void do_follow(struct call *call, __u32 index, struct sel
 	__u64 raw = call->raw[spec->index & 7];
 	struct file *file = spec->type == TYPE_FILE ? (void *)raw : file_of_fd(raw);
 
-	if (selector->flags & SELECTOR_FOLLOW)
-		follow(call, index, value, file, selector->group);
-	else
+	if (!file)
+		return;
+	if (!(selector->flags & SELECTOR_FOLLOW)) {
 		unfollow(file, selector->group);
+		return;
+	}
+	value->opened = follow(call, index, value, file, selector->group);
+	if (value->opened)
+		mark_follower();
+	else
+		count_lost(LOST_FOLLOWED);
 }
 
 static long step_act(__u32 step, void *context)
@@ -186,12 +226,14 @@ static long step_act(__u32 step, void *context)
 	if (!selector)
 		return 1;
 	clear_below(&call->left, selector->next);
-	/* Before the post, which tells since when it is followed. */
-	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
+	/* The post tells since when a file is followed; that it is followed no longer comes after. */
+	if (selector->flags & SELECTOR_FOLLOW)
 		do_follow(call, index, selector);
 	if (selector->flags & SELECTOR_POST &&
 	    (!selector->rate_interval || is_within_rate(call, index, bit, selector)))
 		post(call, index, bit, selector);
+	if (selector->flags & SELECTOR_UNFOLLOW)
+		do_follow(call, index, selector);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);
 	return 0;

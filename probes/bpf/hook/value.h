@@ -172,9 +172,10 @@ static __always_inline void read_string(struct call *call, struct value *value, 
 static __always_inline void read_followed(struct call *call, struct value *value, int fd, __u32 group)
 {
 	struct file *file = file_of_fd(fd);
-	struct followed *followed = followed_of(file, group);
+	struct followed *followed = followed_of(file);
+	struct follower *follower = followed ? follower_of(followed, group) : NULL;
 
-	if (!followed || call->texts >= TEXTS)
+	if (!follower || call->texts >= TEXTS)
 		return;
 	__u32 length = followed->length & (TEXT_BYTES_MOST - 1);
 
@@ -182,7 +183,7 @@ static __always_inline void read_followed(struct call *call, struct value *value
 	value->text = call->texts;
 	value->offset = 0;
 	value->length = length;
-	value->opened = followed->opened;
+	value->opened = follower->opened;
 	value->extra = followed->mode;
 	value->number = followed->flags;
 	value->state = VALUE_READ;

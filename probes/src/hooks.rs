@@ -27,6 +27,7 @@ mod releases;
 
 pub use maps::TablePlan;
 pub use processes::Lineage;
+pub use releases::SWEEP_PERIOD;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -26,9 +26,9 @@ use crate::{
 /// second is the file system's own.
 const FREEING: [&str; 2] = ["security_file_free", "__fput"];
 
-/// How late a close is noticed at most where files are not seen to be freed. A look takes a fraction
-/// of a microsecond for each.
-const PERIOD: Duration = Duration::from_secs(1);
+/// How often the followed files are looked through where files are not seen to be freed. A look takes a fraction of a
+/// microsecond for each.
+pub const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// The programs.
 pub(super) struct Releases {
@@ -57,8 +57,12 @@ impl Hooks {
         let sweep = object.program("sweep", program_type::RAW_TRACEPOINT, attach_type::NONE, 0)?;
         let targets = FREEING.iter().map(|name| function_type(kernel, name)).filter(|target| *target != 0);
         let freed = targets
-            .map(|target| object.program("file_freed", program_type::TRACING, attach_type::TRACE_FENTRY, target))
-            .find_map(|result| result.inspect_err(|error| debug!(%error, "files are not seen to be freed")).ok());
+            .map(|target| {
+                object.program("file_freed", program_type::TRACING, attach_type::TRACE_FENTRY, target)
+            })
+            .find_map(|result| {
+                result.inspect_err(|error| debug!(%error, "files are not seen to be freed")).ok()
+            });
         self.releases = Some(Releases { sweep: Arc::new(sweep), freed, watch: None });
         Ok(())
     }
@@ -92,7 +96,7 @@ impl Releases {
         let (alive, ended) = channel();
         let program = Arc::clone(&self.sweep);
         let run = move || {
-            while ended.recv_timeout(PERIOD) == Err(RecvTimeoutError::Timeout) {
+            while ended.recv_timeout(SWEEP_PERIOD) == Err(RecvTimeoutError::Timeout) {
                 if let Err(error) = sweep(&program, 0) {
                     warn!(%error, "files that were closed are followed still");
                 }

@@ -79,6 +79,7 @@ fn main() -> ExitCode {
             ("a_copy_is_the_same_span", a_copy_is_the_same_span),
             ("a_copy_by_dup2_needs_no_telling", a_copy_by_dup2_needs_no_telling),
             ("who_closes_and_opens_again_has_two_spans", who_closes_and_opens_again_has_two_spans),
+            ("a_shell_closes_by_dup2_and_opens_again", a_shell_closes_by_dup2_and_opens_again),
             ("a_child_reads_and_holds_on", a_child_reads_and_holds_on),
             ("the_next_image_reads_on", the_next_image_reads_on),
             ("close_on_exec_ends_it", close_on_exec_ends_it),
@@ -248,6 +249,19 @@ fn who_closes_and_opens_again_has_two_spans() {
     assert_eq!(access(&spans[0]), read(1, 2, "closed"));
     assert_eq!(access(&spans[1]), read(1, 3, "closed"));
     assert_ne!(spans[0].record.span_id, spans[1].record.span_id);
+}
+
+/// The next file has the memory of the one before, and all else that it has but its life.
+fn a_shell_closes_by_dup2_and_opens_again() {
+    const TIMES: usize = 20;
+    let rig = Rig::new();
+    let script = format!("for i in $(seq {TIMES}); do read line < {}; done; true", rig.file.display());
+    shell(&script);
+    let (spans, _) = rig.finish(TIMES);
+    for span in &spans {
+        let Access { bytes_read, end, .. } = access(span);
+        assert_eq!((bytes_read, end), (10, "closed"));
+    }
 }
 
 fn a_child_reads_and_holds_on() {

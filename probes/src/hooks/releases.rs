@@ -1,7 +1,7 @@
 //! When followed files are closed by other ways than a close that their policy hooks.
 //!
-//! Where the kernel has trampolines, the freeing of every file is seen. Where it has none, a thread looks through the
-//! followed files once a second, and what was closed is noticed that much later.
+//! Where the kernel has trampolines, the freeing of every file is seen. Where it has none, system calls that close one
+//! are; and for the rest a thread looks through the followed files once a second, so that an end is noticed that late.
 
 use std::{
     os::fd::{AsFd as _, OwnedFd},
@@ -79,6 +79,9 @@ impl Hooks {
                 Some(Ok(link)) => Watch::Freed(link),
                 _ => Watch::Sweeps(releases.sweep_regularly()?),
             });
+            if matches!(releases.watch, Some(Watch::Sweeps(_))) {
+                self.watch_closes()?;
+            }
         }
         Ok(())
     }

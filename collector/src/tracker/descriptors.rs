@@ -205,4 +205,4 @@ impl Open {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -23,7 +23,7 @@ pub(super) struct Kernel {
 
 /// A process in the test: pid and start.
 #[derive(Clone, Copy)]
-pub(super) struct Proc(u32, u64);
+pub(super) struct Proc(pub(super) u32, pub(super) u64);
 
 /// What an exec says beside who it is.
 #[derive(Clone, Copy, Default)]

@@ -5,14 +5,17 @@ use trigon_probes::{
 };
 use zerocopy::IntoBytes as _;
 
-use super::{super::tests::*, *};
+use super::{
+    super::{Tracker, tests::*},
+    *,
+};
 
 const GROUP: u32 = 3;
 const PATH: &[u8] = b"/etc/passwd";
 
 /// What is done to a file.
-#[derive(Clone, Copy)]
-enum Deed {
+#[derive(Clone, Copy, Debug)]
+pub(in crate::tracker) enum Deed {
     Open,
     Read(u64),
     Write(u64),
@@ -29,8 +32,8 @@ fn source(function: &str) -> HookSource {
 }
 
 /// Teaches a tracker the hooks, by the numbers that [`bytes_of`] uses.
-fn learn(kernel: &Kernel) {
-    let sources = kernel.tracker.sources();
+pub(in crate::tracker) fn learn(tracker: &Tracker) {
+    let sources = tracker.sources();
     let functions = ["fd_install", "__x64_sys_read", "__x64_sys_write", "__x64_sys_close", "filp_flush"];
     for (function, number) in functions.into_iter().zip(1..) {
         sources.learn(number, source(function));
@@ -47,7 +50,7 @@ fn arg(kind: u8, value: u64, opened: u64, data: &[u8]) -> Vec<u8> {
 }
 
 /// The record of a deed to the file that was opened at `opened`.
-fn bytes_of(process: Proc, time: u64, opened: u64, deed: Deed) -> Vec<u8> {
+pub(in crate::tracker) fn bytes_of(process: Proc, time: u64, opened: u64, deed: Deed) -> Vec<u8> {
     let followed = arg(value_type::FOLLOWED, 0, opened, PATH);
     let (policy_hook, action, args, returned) = match deed {
         Deed::Open => {
@@ -104,7 +107,7 @@ impl Kernel {
 
 fn start() -> (Kernel, Proc) {
     let mut kernel = Kernel::new();
-    learn(&kernel);
+    learn(&kernel.tracker);
     let (process, _) = kernel.spawn(ROOT, 100, Given::default());
     (kernel, process)
 }

@@ -145,6 +145,8 @@ static __always_inline __u64 follow(struct call *call, __u32 index, struct value
 
 	if (!entry)
 		return 0;
+	/* There may be the entry of a file that was closed unseen, and whose memory it has. */
+	release(key, RELEASE_FOUND);
 	entry->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
 	entry->inode = (__u64)BPF_CORE_READ(file, f_inode);
 	entry->cred = (__u64)BPF_CORE_READ(file, f_cred);
@@ -184,32 +186,40 @@ static __always_inline void unfollow(struct file *file, __u32 group)
 		bpf_map_delete_elem(&followed, &key);
 }
 
-static __always_inline void do_follow(struct call *call, __u32 index, struct selector *selector)
+/* Follows, or lets go, as a selector says. Global, for the sake of the stack. */
+__attribute__((noinline)) int do_follow(int index, __u32 bit)
 {
-	struct table *table = bpf_map_lookup_elem(&tables, &call->table);
-	__u8 number = selector->follow;
+	struct call *call = call_at(index);
+	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
 
-	if (!table || number >= VALUES)
-		return;
+	if (!call || !table)
+		return 0;
+	struct selector_key key = { .table = call->table, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+
+	if (!selector || selector->follow >= VALUES)
+		return 0;
+	__u8 number = selector->follow;
 	struct value *value = value_of(call, index, number);
 	struct value_spec *spec = &table->value[number];
 
 	if (!value || value->state != VALUE_READ)
-		return;
+		return 0;
 	__u64 raw = call->raw[spec->index & 7];
 	struct file *file = spec->type == TYPE_FILE ? (void *)raw : file_of_fd(raw);
 
 	if (!file)
-		return;
+		return 0;
 	if (!(selector->flags & SELECTOR_FOLLOW)) {
 		unfollow(file, selector->group);
-		return;
+		return 0;
 	}
 	value->opened = follow(call, index, value, file, selector->group);
 	if (value->opened)
 		mark_follower();
 	else
 		count_lost(LOST_FOLLOWED);
+	return 0;
 }
 
 static long step_act(__u32 step, void *context)
@@ -228,12 +238,12 @@ static long step_act(__u32 step, void *context)
 	clear_below(&call->left, selector->next);
 	/* The post tells since when a file is followed; that it is followed no longer comes after. */
 	if (selector->flags & SELECTOR_FOLLOW)
-		do_follow(call, index, selector);
+		do_follow(index, bit);
 	if (selector->flags & SELECTOR_POST &&
 	    (!selector->rate_interval || is_within_rate(call, index, bit, selector)))
 		post(call, index, bit, selector);
 	if (selector->flags & SELECTOR_UNFOLLOW)
-		do_follow(call, index, selector);
+		do_follow(index, bit);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);
 	return 0;

@@ -79,20 +79,23 @@ static __always_inline bool is_unfollowed(struct followed *followed)
 	return !any;
 }
 
+/* Put together where it goes to: on the stack of 6.1 there is no room. */
 static __always_inline void post_release(struct follower *follower, __u32 reason)
 {
-	struct release_record record = {
-		.header = {
-			.type = RECORD_RELEASE,
-			.length = sizeof(record),
-			.time = bpf_ktime_get_boot_ns(),
-		},
-		.opened = follower->opened,
-		.group = follower->group,
-		.reason = reason,
-	};
+	struct release_record *record = bpf_ringbuf_reserve(&records, sizeof(*record), 0);
 
-	submit(&record, sizeof(record));
+	if (!record) {
+		count_lost(RECORD_RELEASE);
+		return;
+	}
+	record->header.type = RECORD_RELEASE;
+	record->header.flags = 0;
+	record->header.length = sizeof(*record);
+	record->header.time = bpf_ktime_get_boot_ns();
+	record->opened = follower->opened;
+	record->group = follower->group;
+	record->reason = reason;
+	bpf_ringbuf_submit(record, waking());
 }
 
 /*
@@ -122,15 +125,13 @@ static __always_inline bool is_of(struct followed *entry, struct file *file)
 	       entry->cred == (__u64)BPF_CORE_READ(file, f_cred);
 }
 
+/* The entry of a file; NULL where it has none, or one that was another's. */
 static __always_inline struct followed *followed_of(struct file *file)
 {
 	__u64 key = (__u64)file;
 	struct followed *found = file ? bpf_map_lookup_elem(&followed, &key) : NULL;
 
-	if (!found || is_of(found, file))
-		return found;
-	release(key, RELEASE_FOUND);
-	return NULL;
+	return found && is_of(found, file) ? found : NULL;
 }
 
 #endif

@@ -28,6 +28,7 @@ struct seen_from {
 	__u32 file_permission; /* it reads or writes the descriptor that is its first argument: (file, mask) */
 	__u32 mask;            /* MAY_READ, MAY_WRITE */
 	__u32 commit_creds;    /* it changes credentials: (cred) */
+	__u32 lets_go;         /* no hook: number of the argument, from 1, that is a descriptor which it closes */
 };
 
 struct {
@@ -71,6 +72,19 @@ static __always_inline struct seen_from *seen_from(__u32 number, bool compat)
 	return bpf_map_lookup_elem(&syscalls, &number);
 }
 
+/* A followed file may be at its end with this call, whatever policies hook (hook/follow.h). */
+static __always_inline void let_go(struct pt_regs___x86 *regs, __u32 argument)
+{
+	__u64 first = BPF_CORE_READ(regs, di), second = BPF_CORE_READ(regs, si);
+	/* dup2, dup3: of a descriptor that is none, or over itself, they do nothing. */
+	bool fails = argument == 2 && (first == second || !file_of_fd(first));
+	struct file *file = file_of_fd(argument == 2 ? second : first);
+	__u64 key = (__u64)file;
+
+	if (file && !fails && bpf_map_lookup_elem(&followed, &key) && is_last_reference(file))
+		release(key, RELEASE_CLOSED);
+}
+
 SEC("tp_btf/sys_enter")
 int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 {
@@ -95,6 +109,8 @@ int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 		if (file)
 			once(seen->file_permission, (__u64)file, seen->mask);
 	}
+	if (seen->lets_go)
+		let_go(regs, seen->lets_go);
 	return 0;
 }
 

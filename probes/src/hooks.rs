@@ -15,16 +15,20 @@ use crate::{
 };
 use attach::{Attachment, tracepoint::Fields};
 use maps::HookMaps;
+use plan::selector_flags;
+use releases::Releases;
 
 mod attach;
 pub mod equivalents;
 mod maps;
 pub mod plan;
 mod processes;
+mod releases;
 
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
+pub use releases::SWEEP_PERIOD;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -105,6 +109,8 @@ pub struct Hooks {
     next_table: u32,
     /// Programs and links that keep what selectors ask of processes.
     processes: Option<Vec<OwnedFd>>,
+    /// Programs that see followed files closed.
+    releases: Option<Releases>,
     /// Programs and links that every system call passes.
     syscalls: Vec<OwnedFd>,
 }
@@ -114,6 +120,7 @@ static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"),
 static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
 static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
+static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
 
 // === impl Hooks ===
 
@@ -135,6 +142,7 @@ impl Hooks {
             next_hook: 1,
             next_table: 1,
             processes: None,
+            releases: None,
             syscalls: Vec::new(),
         })
     }
@@ -158,6 +166,7 @@ impl Hooks {
             return Ok((hook.id, hook.mechanism));
         }
         self.track_processes(kernel)?;
+        self.track_releases(kernel)?;
         let id = match self.hooks.get(target) {
             Some(hook) => hook.id,
             None => self.new_id()?,
@@ -186,6 +195,9 @@ impl Hooks {
     /// # Errors
     /// The kernel has no room for it; the table that was there stays.
     pub fn set_table(&mut self, target: &Target, table: &TablePlan) -> Result<(), ProbeError> {
+        if table.selectors.iter().any(|selector| selector.flags & selector_flags::FOLLOW != 0) {
+            self.watch_releases()?;
+        }
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
@@ -195,6 +207,14 @@ impl Hooks {
         hook.table = id;
         self.typed.erase(before);
         Ok(())
+    }
+
+    /// Lets go of the files that a policy follows, by the `group` of its selectors, which are gone.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn unfollow(&self, group: u32) -> Result<(), ProbeError> {
+        self.releases.as_ref().map_or(Ok(()), |releases| releases.unfollow(group))
     }
 
     /// Detaches from a target.
@@ -228,6 +248,7 @@ impl Hooks {
                 "trampolines" => TRAMPOLINES,
                 "kprobes" => KPROBES,
                 "tracepoints" => TRACEPOINTS,
+                "releases" => RELEASES,
                 _ => PROCESSES,
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;

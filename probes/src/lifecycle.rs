@@ -269,11 +269,11 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
 const OF_HOOKS: [(u32, LostReason); 5] = [
-    (6, LostReason::Busy),
-    (7, LostReason::FollowedFull),
-    (8, LostReason::RateLimit),
-    (9, LostReason::PendingFull),
-    (10, LostReason::Text),
+    (7, LostReason::Busy),
+    (8, LostReason::FollowedFull),
+    (9, LostReason::RateLimit),
+    (10, LostReason::PendingFull),
+    (11, LostReason::Text),
 ];
 
 // === impl Lost ===

@@ -9,6 +9,7 @@ pub mod http;
 pub mod json;
 pub mod otlp;
 pub mod place;
+pub mod policies;
 pub mod prometheus;
 pub mod rig;
 pub mod rotel;

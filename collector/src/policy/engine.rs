@@ -134,7 +134,7 @@ impl Engine {
         let loaded = self.policies.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
         let result = self.withdraw(&loaded.seats);
         loaded.seats.iter().for_each(|seat| self.sources.forget(seat.source));
-        result
+        result.and(self.hooks.unfollow(loaded.id).map_err(Into::into))
     }
 
     /// Puts a policy in force, or out of it.
@@ -153,8 +153,8 @@ impl Engine {
                 }
             });
         }
-        let seats = loaded.seats.clone();
-        self.withdraw(&seats)
+        let (id, seats) = (loaded.id, loaded.seats.clone());
+        self.withdraw(&seats).and(self.hooks.unfollow(id).map_err(Into::into))
     }
 
     /// How it stands with each policy.

@@ -21,7 +21,7 @@ pub struct Sources(Arc<RwLock<HashMap<u32, Arc<HookSource>>>>);
 
 impl Sources {
     /// Adds a hook.
-    pub(super) fn learn(&self, number: u32, source: HookSource) {
+    pub(crate) fn learn(&self, number: u32, source: HookSource) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(source));
     }
 

@@ -127,50 +127,97 @@ __attribute__((noinline)) int is_within_rate(int index, __u32 bit)
 	return 1;
 }
 
-static __always_inline void follow(struct call *call, __u32 index, struct value *value, struct file *file,
-				   __u32 group)
+/* Adds a policy to those that follow a file, of which it may be the first; returns since when it does, 0 for never. */
+static __always_inline __u64 follow(struct call *call, __u32 index, struct value *value, struct file *file,
+				    __u32 group)
 {
-	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u64 key = (__u64)file, now = bpf_ktime_get_boot_ns();
+	struct followed *known = followed_of(file);
+	struct follower *follower;
 	__u32 slot = index;
+
+	if (known) {
+		/* A copy of a descriptor is the same open file. */
+		follower = follower_of(known, group);
+		if (follower)
+			return follower->opened;
+		follower = follower_of(known, 0);
+		if (!follower)
+			return 0;
+		follower->opened = now;
+		follower->group = group;
+		return now;
+	}
 	struct followed *entry = bpf_map_lookup_elem(&followed_scratch, &slot);
 	__u32 length = value->length & (FOLLOWED_PATH_BYTES - 1);
 	char *text = text_at(index, value->text);
 
-	if (!entry || !file || !text)
-		return;
+	if (!entry || !text)
+		return 0;
+	/* There may be the entry of a file that was closed unseen, and whose memory it has. */
+	release(key, RELEASE_FOUND);
 	entry->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
 	entry->inode = (__u64)BPF_CORE_READ(file, f_inode);
-	entry->opened = bpf_ktime_get_boot_ns();
+	entry->cred = (__u64)BPF_CORE_READ(file, f_cred);
 	entry->length = length;
 	entry->mode = value->extra;
 	entry->flags = value->number;
+	__builtin_memset(entry->follower, 0, sizeof(entry->follower));
+	entry->follower[0].opened = now;
+	entry->follower[0].group = group;
 	bpf_probe_read_kernel(entry->path, length, &text[value->offset & (TEXT_BYTES_MOST - 1)]);
-	value->opened = entry->opened;
-	if (bpf_map_update_elem(&followed, &key, entry, BPF_ANY))
-		count_lost(LOST_FOLLOWED);
+	return bpf_map_update_elem(&followed, &key, entry, BPF_ANY) ? 0 : now;
+}
+
+/* What the exit of a process, or of what it forks, is looked at for. */
+static __always_inline void mark_follower(void)
+{
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+
+	if (process)
+		process->flags |= PROCESS_FOLLOWED;
 }
 
 static __always_inline void unfollow(struct file *file, __u32 group)
 {
-	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u64 key = (__u64)file;
+	struct followed *entry = bpf_map_lookup_elem(&followed, &key);
+	struct follower *follower = entry ? follower_of(entry, group) : NULL;
 
-	/* Another descriptor, or another process, has it open still. */
-	if (file && is_last_reference(file))
+	/* Another descriptor, or another process, may have it open still. */
+	if (!follower || !is_last_reference(file))
+		return;
+	post_release(follower, RELEASE_CLOSED);
+	follower->group = 0;
+	if (is_unfollowed(entry))
 		bpf_map_delete_elem(&followed, &key);
 }
 
-static __always_inline void do_follow(struct call *call, __u32 index, struct selector *selector)
+/* Follows, or lets go, as a selector says. Global, for the sake of the stack. */
+__attribute__((noinline)) int do_follow(int index, __u32 bit)
 {
-	struct value *value = value_of(call, index, selector->follow);
+	struct call *call = call_at(index);
+	struct selector_key key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+	struct value *value = call && selector ? value_of(call, index, selector->follow) : NULL;
 
 	if (!value || value->state != VALUE_READ)
-		return;
+		return 0;
 	struct file *file = (void *)value->file;
 
-	if (selector->flags & SELECTOR_FOLLOW)
-		follow(call, index, value, file, selector->group);
-	else
+	if (!file)
+		return 0;
+	if (!(selector->flags & SELECTOR_FOLLOW)) {
 		unfollow(file, selector->group);
+		return 0;
+	}
+	value->opened = follow(call, index, value, file, selector->group);
+	if (value->opened)
+		mark_follower();
+	else
+		count_lost(LOST_FOLLOWED);
+	return 0;
 }
 
 static long step_act(__u32 step, void *context)
@@ -187,12 +234,14 @@ static long step_act(__u32 step, void *context)
 	if (!selector)
 		return 1;
 	clear_below(&call->left, selector->next);
-	/* Before the post, which tells since when it is followed. */
-	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
-		do_follow(call, index, selector);
+	/* The post tells since when a file is followed; that it is followed no longer comes after. */
+	if (selector->flags & SELECTOR_FOLLOW)
+		do_follow(index, bit);
 	if (selector->flags & SELECTOR_POST &&
 	    (!selector->rate_interval || is_within_rate(index, bit)))
 		post_call(index, bit);
+	if (selector->flags & SELECTOR_UNFOLLOW)
+		do_follow(index, bit);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);
 	return 0;

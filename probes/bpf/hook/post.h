@@ -87,6 +87,7 @@ static long step_post(__u32 index, void *context)
 		} else {
 			arg->value = value->number;
 			arg->opened = value->opened;
+			arg->group = value->opened ? selector->group : 0;
 			arg->mode = value->extra;
 			if (value->flags & VALUE_TRUNCATED)
 				arg->flags |= ARG_TRUNCATED;

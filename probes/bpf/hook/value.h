@@ -57,10 +57,11 @@ static __always_inline void read_string(struct call *call, int index, struct val
 static __always_inline void read_followed(struct call *call, int index, struct value *value, int fd, __u32 group)
 {
 	struct file *file = file_of_fd(fd);
-	struct followed *followed = followed_of(file, group);
-	char *text = followed ? take_text(call, index, value) : NULL;
+	struct followed *followed = followed_of(file);
+	struct follower *follower = followed ? follower_of(followed, group) : NULL;
+	char *text = follower ? take_text(call, index, value) : NULL;
 
-	if (!followed || !text)
+	if (!follower || !text)
 		return;
 	__u32 length = followed->length & (TEXT_BYTES_MOST - 1);
 
@@ -68,7 +69,7 @@ static __always_inline void read_followed(struct call *call, int index, struct v
 	value->offset = 0;
 	value->length = length;
 	value->file = (__u64)file;
-	value->opened = followed->opened;
+	value->opened = follower->opened;
 	value->extra = followed->mode;
 	value->number = followed->flags;
 	value->state = VALUE_READ;

@@ -71,6 +71,7 @@ struct Seats {
     file_permission: u32,
     mask: u32,
     commit_creds: u32,
+    lets_go: u32,
 }
 
 /// A hook's place for one system call.
@@ -208,6 +209,23 @@ impl Hooks {
         }
         let seats = seats.into_iter().map(|(abi, number, seat, _)| (abi, number, seat)).collect();
         Ok(Attachment { seen: Some(SeenFrom { arrays, exec, seats, at_exec }), ..Attachment::default() })
+    }
+
+    /// Where system calls are seen, the close of a followed file is then, also one that no policy hooks.
+    pub(super) fn watch_closes(&mut self) -> Result<(), ProbeError> {
+        if self.syscalls.is_empty() {
+            return Ok(());
+        }
+        let failed = |source| ProbeError::Map { map: "syscalls", source };
+        let mut array: Array<MapData, Seats> = open(&self.maps, "syscalls")?.try_into().map_err(failed)?;
+        for (name, argument) in equivalents::CLOSES {
+            // An architecture may lack one: there is none to see then.
+            let Ok(number) = syscall_number(name) else { continue };
+            let mut all = array.get(&(number as u32), 0).map_err(failed)?;
+            all.lets_go = *argument;
+            array.set(number as u32, all, 0).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Attaches the programs that every system call passes, once.

@@ -2,6 +2,7 @@
 
 mod exec;
 mod exit;
+mod files;
 mod fork;
 
 use std::{
@@ -28,7 +29,9 @@ const USAGE: &str = "trigon-workload DEED [ARG…]
   fexecve | memfd       exec of a descriptor          script              exec of a #! script
   hostile-args | long-args | many-args                exec with odd arguments
   signal NUMBER         a child that a signal ends    core                a child that dumps core
-  exit-in-threads       the leader ends first, another thread ends the process";
+  exit-in-threads       the leader ends first, another thread ends the process
+  hold PATH N           opens a file N times, closes none, exits 0
+  open-and PATH DEED…   opens a file, to be closed at the next exec, and executes the deed";
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
@@ -48,6 +51,8 @@ fn main() {
         "double-fork" => fork::double_fork(),
         "orphan" => fork::orphan(),
         "outlive" => fork::outlive(args),
+        "hold" => files::hold(args),
+        "open-and" => files::open_and(args),
         "setsid" => exec::setsid(args),
         "in-cgroup" => exec::in_cgroup(args),
         "again" => exec::again(args),

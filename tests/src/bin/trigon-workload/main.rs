@@ -1,5 +1,6 @@
 //! Does a deed of known shape with real processes. Each execution that takes part prints one fact (a JSON line).
 
+mod calls;
 mod exec;
 mod exit;
 mod fork;
@@ -8,6 +9,7 @@ use std::{
     ffi::{OsStr, OsString},
     io::Write as _,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::Path,
     process::{Child, Command, ExitStatus},
 };
 
@@ -28,12 +30,18 @@ const USAGE: &str = "trigon-workload DEED [ARG…]
   fexecve | memfd       exec of a descriptor          script              exec of a #! script
   hostile-args | long-args | many-args                exec with odd arguments
   signal NUMBER         a child that a signal ends    core                a child that dumps core
-  exit-in-threads       the leader ends first, another thread ends the process";
+  exit-in-threads       the leader ends first, another thread ends the process
+  calls NAME ARG… ; …   system calls: see calls.rs    (as `vi`) PATH       an editor that writes in place";
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
+    // By this name it is an editor, as busybox is.
+    if std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("vi")) {
+        calls::edit(args)
+    }
     let deed = args.next().unwrap_or_default();
     match deed.to_str().unwrap_or_default() {
+        "calls" => calls::calls(args),
         "exit" => exit::exit(args),
         "quiet" => std::process::exit(number(&mut args)),
         "live" => exit::live(),

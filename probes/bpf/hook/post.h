@@ -57,6 +57,9 @@ static __always_inline __u32 read_bytes(char *to, const void *from, __u64 size, 
 	return error ? 0 : size;
 }
 
+/* Pieces of a vector that are counted. */
+#define IOVEC_PIECES 8
+
 struct iovec {
 	void *iov_base;
 	__u64 iov_len;
@@ -113,13 +116,21 @@ static long step_post(__u32 index, void *context)
 		if (size > length)
 			arg->flags |= ARG_TRUNCATED;
 	} else if (spec->type == TYPE_IOVEC) {
-		struct iovec first = {};
+		const struct iovec *pieces = (void *)call->raw[spec->index & 7];
+		__u64 count = spec->size_arg ? call->raw[(spec->size_arg - 1) & 7] : 1;
+		struct iovec piece = {};
 
 		/* The first piece: where a writer puts what matters. */
-		bpf_probe_read_user(&first, sizeof(first), (void *)call->raw[spec->index & 7]);
-		length = read_bytes(data, first.iov_base, first.iov_len, spec->most);
-		arg->value = first.iov_len;
-		if (first.iov_len > length || call->raw[(spec->size_arg - 1) & 7] > 1)
+		bpf_probe_read_user(&piece, sizeof(piece), pieces);
+		length = read_bytes(data, piece.iov_base, piece.iov_len, spec->most);
+		arg->value = piece.iov_len;
+		/* How much there was: of those that are many, of the first ones. */
+#pragma unroll
+		for (int i = 1; i < IOVEC_PIECES; i++) {
+			if (i < count && !bpf_probe_read_user(&piece, sizeof(piece), &pieces[i]))
+				arg->value += piece.iov_len;
+		}
+		if (arg->value > length)
 			arg->flags |= ARG_TRUNCATED;
 	} else {
 		struct value *value = value_of(call, key, number);

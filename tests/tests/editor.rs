@@ -137,7 +137,10 @@ fn writes_in_place(rig: &Rig) {
     let agent = rig.agent().output("compact").start();
     // A file that is elsewhere, and one of the host's /etc by a process that descends from its first one.
     fs::read(&desk.outside).expect("read a file");
-    desk.calls(&format!("openat -100 @{} 2 ; read $0 #9 9 ; write $0 #9 9 ; close $0", desk.outside.display()));
+    desk.calls(&format!(
+        "openat -100 @{} 2 ; read $0 #9 9 ; write $0 #9 9 ; close $0",
+        desk.outside.display()
+    ));
     Desk::run(desk.container.enter(&desk.editor, ["/etc/passwd"]));
     let lines = agent.stop().lines;
     let editor = desk.editor.display();
@@ -185,7 +188,8 @@ fn sed_edits_a_file() {
     let busybox = Path::new("/bin/busybox");
     Desk::run(desk.container.enter(busybox, ["sed", "-i", "s/x/y/", "/etc/passwd"]));
     let all = agent.stop().lines;
-    let lines: Vec<_> = all.iter().filter(|line| line.contains("busybox") && line.contains(" /etc/")).collect();
+    let lines: Vec<_> =
+        all.iter().filter(|line| line.contains("busybox") && line.contains(" /etc/")).collect();
     let told: Vec<_> = lines
         .iter()
         .map(|line| line.split_whitespace().collect::<Vec<_>>())
@@ -194,7 +198,8 @@ fn sed_edits_a_file() {
         .collect();
     let new = told.iter().find(|(word, _)| *word == "write").unwrap_or_else(|| panic!("{all:#?}")).1;
     assert!(new.starts_with("/etc/") && new != "/etc/passwd", "written under another name: {lines:#?}");
-    let of = |path: &str| told.iter().filter(|(_, of)| *of == path).map(|(word, _)| *word).collect::<Vec<_>>();
+    let of =
+        |path: &str| told.iter().filter(|(_, of)| *of == path).map(|(word, _)| *word).collect::<Vec<_>>();
     assert!(of("/etc/passwd").starts_with(&["open", "read"]), "{lines:#?}");
     assert!(of("/etc/passwd").ends_with(&["close"]), "{lines:#?}");
     assert_eq!(of(new), ["open", "write", "close"], "{lines:#?}");

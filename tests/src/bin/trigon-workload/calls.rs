@@ -55,8 +55,7 @@ fn system_call(name: &str, args: &[i64]) -> i64 {
     #[expect(unsafe_code, reason = "deeds are made of calls that have no safe wrapper")]
     // SAFETY: pointers among the arguments lead to memory that is never freed; what calls do to this process beyond
     // that is the test's deed.
-    let result =
-        unsafe { libc::syscall(number.id().into(), arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
+    let result = unsafe { libc::syscall(number.id().into(), arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
     if result < 0 && !may_fail {
         let error = std::io::Error::last_os_error();
         eprintln!("{name}: {error}");

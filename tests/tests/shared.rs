@@ -18,7 +18,11 @@ use trigon_tests::{
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        suite.test("each_is_accepted_or_refused_by_name", &[Need::Policies], each_is_accepted_or_refused_by_name);
+        suite.test(
+            "each_is_accepted_or_refused_by_name",
+            &[Need::Policies],
+            each_is_accepted_or_refused_by_name,
+        );
         suite.test("accepted_ones_attach", &[Need::Policies, Need::Kernel], accepted_ones_attach);
     })
 }
@@ -27,7 +31,8 @@ fn main() -> ExitCode {
 fn files() -> Vec<PathBuf> {
     let folder = fs::read_dir(place::policies().expect("a need")).expect("read the folder");
     let is_policy = |path: &PathBuf| path.extension().is_some_and(|of| of == "yaml" || of == "yml");
-    let mut files: Vec<_> = folder.map(|entry| entry.expect("read the folder").path()).filter(is_policy).collect();
+    let mut files: Vec<_> =
+        folder.map(|entry| entry.expect("read the folder").path()).filter(is_policy).collect();
     files.sort();
     files
 }
@@ -65,7 +70,11 @@ fn each_is_accepted_or_refused_by_name() {
         missing.dedup();
         let ok = report["ok"] == true;
         assert_eq!(ok, missing.is_empty(), "{report}");
-        if ok { accepted += 1 } else { refused += 1 }
+        if ok {
+            accepted += 1
+        } else {
+            refused += 1
+        }
         let verdict = if ok { "accepted".to_owned() } else { format!("refused: {}", missing.join("; ")) };
         writeln!(table, "{:60} {verdict}", name(&file)).expect("write");
     }
@@ -86,7 +95,8 @@ fn accepted_ones_attach() {
             "a policy loaded, or refused",
             || {
                 let log = agent.log();
-                let ready = trigon_tests::http::get(&format!("http://{}/readyz", agent.metrics_address()), &[]);
+                let ready =
+                    trigon_tests::http::get(&format!("http://{}/readyz", agent.metrics_address()), &[]);
                 (ready.is_ok() || log.contains("ERROR")).then_some(ready.is_ok())
             },
             || agent.log(),
@@ -106,7 +116,8 @@ fn accepted_ones_attach() {
                 let value = line.split_whitespace().find_map(|word| word.strip_prefix(key)).unwrap_or("?");
                 value.trim_matches('"').to_owned()
             };
-            writeln!(table, "{:50} {:30} {}", name(&file), field("hook="), field("mechanism=")).expect("write");
+            writeln!(table, "{:50} {:30} {}", name(&file), field("hook="), field("mechanism="))
+                .expect("write");
         }
     }
     println!("{table}{attached} attach here, {refused} don't");

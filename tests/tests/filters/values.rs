@@ -10,6 +10,9 @@ use crate::{Case, files_of, opens, policy};
 /// An option of prctl(2) that there is none of: the call does nothing, and its other arguments may be anything.
 const NO_OPTION: u32 = 77_001;
 
+/// Name, type, operator and values; and which calls pass, the argument told as what.
+type Comparison = (&'static str, &'static str, &'static str, &'static str, &'static [(usize, &'static str)]);
+
 /// A policy on such a call: argument 1 is of a type and satisfies a condition, argument 2 tells the calls apart.
 fn numbers(name: &str, kind: &str, operator: &str, values: &str) -> String {
     let args = format!("{{index: 0, type: int}}, {{index: 1, type: {kind}}}, {{index: 2, type: uint64}}");
@@ -22,7 +25,7 @@ fn numbers(name: &str, kind: &str, operator: &str, values: &str) -> String {
 pub fn integers_of_each_type() {
     // Of these, which calls have an argument that satisfies the condition, and as what it is told.
     let passed = ["-1", "0", "5", "127", "128", "200", "65535", "0x80000000", "0xffffffff", "0x100000005"];
-    let cases: [(&str, &str, &str, &str, &[(usize, &str)]); 20] = [
+    let cases: [Comparison; 20] = [
         ("i8", "int8", "Equal", "'-1'", &[(0, "-1"), (6, "-1"), (8, "-1")]),
         ("i8-less", "sint8", "LT", "'-100'", &[(4, "-128")]),
         ("u8", "uint8", "Equal", "255", &[(0, "255"), (6, "255"), (8, "255")]),

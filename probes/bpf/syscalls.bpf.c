@@ -73,9 +73,10 @@ static __always_inline struct seen_from *seen_from(__u32 number, bool compat)
 }
 
 /* A followed file may be at its end with this call, whatever policies hook (hook/follow.h). */
-static __always_inline void let_go(struct pt_regs___x86 *regs, __u32 argument)
+static __always_inline void let_go(struct pt_regs___x86 *regs, bool compat, __u32 argument)
 {
-	__u64 first = BPF_CORE_READ(regs, di), second = BPF_CORE_READ(regs, si);
+	__u64 first = compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di);
+	__u64 second = compat ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si);
 	/* dup2, dup3: of a descriptor that is none, or over itself, they do nothing. */
 	bool fails = argument == 2 && (first == second || !file_of_fd(first));
 	struct file *file = file_of_fd(argument == 2 ? second : first);
@@ -110,7 +111,7 @@ int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 			once(seen->file_permission, (__u64)file, seen->mask);
 	}
 	if (seen->lets_go)
-		let_go(regs, seen->lets_go);
+		let_go(regs, compat, seen->lets_go);
 	return 0;
 }
 

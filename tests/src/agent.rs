@@ -20,8 +20,9 @@ use tempfile::TempDir;
 use crate::{exposition::Exposition, http, json::Line, place, wait};
 
 /// How an agent is started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Agent {
+    output: &'static str,
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -53,7 +54,13 @@ pub struct Ended {
 impl Agent {
     /// An agent with JSON lines on its standard output and no OTLP endpoint.
     pub fn new() -> Self {
-        Self::default()
+        Self { output: "json", config: String::new(), arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    /// What it writes to standard output instead of JSON lines.
+    pub fn output(mut self, output: &'static str) -> Self {
+        self.output = output;
+        self
     }
 
     /// Adds to its configuration file.
@@ -99,7 +106,7 @@ impl Agent {
             .arg("run")
             .arg("--config")
             .arg(&config)
-            .args(["-o", "json", "--metrics-addr", &metrics.to_string()])
+            .args(["-o", self.output, "--metrics-addr", &metrics.to_string()])
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment)
@@ -118,6 +125,12 @@ impl Agent {
             }
         });
         Running { child, folder, metrics, lines, reader: Some(reader) }
+    }
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self::new()
     }
 }
 

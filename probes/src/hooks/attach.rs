@@ -19,6 +19,7 @@ use super::{
 use crate::{
     ProbeError,
     lifecycle::Kernel,
+    object::Maps,
     sys::{self, attach_type, program_type},
 };
 
@@ -191,10 +192,7 @@ impl Hooks {
         let at_exec = matches!(target, Target::Function(name) if equivalents::of(name) == Some(Seen::Exec));
         self.watch_syscalls(kernel)?;
         let failed = |source| ProbeError::Map { map: "syscalls", source };
-        let mut arrays = Arrays {
-            native: open(&self.maps, "syscalls")?.try_into().map_err(failed)?,
-            compat: open(&self.maps, "compat_syscalls")?.try_into().map_err(failed)?,
-        };
+        let mut arrays = Arrays::open(&self.maps)?;
         let mut exec: Array<MapData, u32> = open(&self.maps, "seen_from_exec")?.try_into().map_err(failed)?;
         if at_exec {
             exec.set(0, id.0, 0).map_err(failed)?;
@@ -217,10 +215,12 @@ impl Hooks {
             return Ok(());
         }
         let failed = |source| ProbeError::Map { map: "syscalls", source };
-        let mut array: Array<MapData, Seats> = open(&self.maps, "syscalls")?.try_into().map_err(failed)?;
-        for (name, argument) in equivalents::CLOSES {
+        let mut arrays = Arrays::open(&self.maps)?;
+        let both = equivalents::CLOSES.iter().flat_map(|one| [(Abi::Syscall, one), (Abi::Compat, one)]);
+        for (abi, (name, argument)) in both {
             // An architecture may lack one: there is none to see then.
-            let Ok(number) = syscall_number(name) else { continue };
+            let Ok(number) = syscall_number(abi, name) else { continue };
+            let array = arrays.of(abi);
             let mut all = array.get(&(number as u32), 0).map_err(failed)?;
             all.lets_go = *argument;
             array.set(number as u32, all, 0).map_err(failed)?;
@@ -280,6 +280,11 @@ impl Drop for SeenFrom {
 // === impl Arrays ===
 
 impl Arrays {
+    fn open(maps: &Maps) -> Result<Self, ProbeError> {
+        let one = |map| open(maps, map)?.try_into().map_err(|source| ProbeError::Map { map, source });
+        Ok(Self { native: one("syscalls")?, compat: one("compat_syscalls")? })
+    }
+
     fn of(&mut self, abi: Abi) -> &mut Array<MapData, Seats> {
         if abi == Abi::Compat { &mut self.compat } else { &mut self.native }
     }

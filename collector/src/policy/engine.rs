@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
+use trigon_exporters::event::Policy as PolicyName;
 use trigon_probes::{
     ProbeError,
     hooks::{Hooks, Mechanism, TablePlan, Target},
@@ -20,10 +20,12 @@ use super::{
     matches::Sources,
     model::{
         Policy,
-        arguments::ArgumentType,
-        hooks::{Abi, Function, Hook, Point},
+        hooks::{Hook, Point},
     },
 };
+
+mod targets;
+use targets::{source_of, targets};
 
 /// All policies of this agent.
 pub struct Engine {
@@ -261,64 +263,4 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
 /// Whether a hook has anything to do when its function returns.
 fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
-}
-
-fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
-    let unsupported = |what| {
-        Err(LoadError::Compile { hook: hook.point.to_string(), source: CompileError::Unsupported(what) })
-    };
-    match &hook.point {
-        Point::Tracepoint(point) => {
-            Ok(vec![Target::Tracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
-        }
-        Point::RawTracepoint(_) => unsupported("a raw tracepoint"),
-        Point::Functions(functions) => functions
-            .functions
-            .iter()
-            .map(target)
-            .collect::<Option<_>>()
-            .map_or_else(|| unsupported("a system call of another architecture"), Ok),
-    }
-}
-
-fn target(function: &Function) -> Option<Target> {
-    match function {
-        Function::Symbol(name) => Some(Target::Function(name.clone())),
-        Function::Syscall { name, abi } => {
-            let native = match abi {
-                Abi::Native => true,
-                Abi::X64 => cfg!(target_arch = "x86_64"),
-                Abi::Arm64 => cfg!(target_arch = "aarch64"),
-                Abi::Ia32 => false,
-            };
-            native.then(|| Target::Syscall(name.clone()))
-        }
-    }
-}
-
-/// What events of a hook say of where they come from.
-fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
-    let kind = match target {
-        Target::Tracepoint { subsystem, event } => {
-            HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
-        }
-        _ => HookKind::Kprobe { function: target.symbol().into() },
-    };
-    let mut source = HookSource::new(Arc::clone(policy), kind);
-    source.message = hook.message.as_deref().map(Into::into);
-    source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
-    let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
-    source.args = posted
-        .map(|argument| ArgumentSpec {
-            label: argument.label.as_deref().map(Into::into),
-            kind: argument.kind.as_str().into(),
-        })
-        .collect();
-    if let Some(returned) = &hook.return_value {
-        source.returned = ArgumentSpec {
-            label: returned.label.as_deref().map(Into::into),
-            kind: returned.kind.as_str().into(),
-        };
-    }
-    source
 }

@@ -48,6 +48,9 @@ pub struct Ended {
     pub log: String,
 }
 
+/// Its socket, in its folder. Agents of one machine must not share one.
+const SOCKET: &str = "trigon.sock";
+
 // === impl Agent ===
 
 impl Agent {
@@ -100,6 +103,8 @@ impl Agent {
             .arg("--config")
             .arg(&config)
             .args(["-o", "json", "--metrics-addr", &metrics.to_string()])
+            .arg("--socket")
+            .arg(folder.path().join(SOCKET))
             .args(&self.arguments)
             .env_clear()
             .envs(self.environment)
@@ -127,6 +132,18 @@ impl Running {
     /// Where it serves `/metrics`.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics
+    }
+
+    /// Its local API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(SOCKET)
+    }
+
+    /// `trigon policy` with these arguments, for this agent.
+    pub fn policy(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(place::agent());
+        command.arg("policy").args(arguments).env("TRIGON_SOCKET", self.socket());
+        command
     }
 
     /// Its process id.

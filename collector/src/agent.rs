@@ -48,7 +48,7 @@ use crate::{
     policy::{
         compile::Host,
         engine::Types,
-        manager::{Handle, Manager, Parts, watch::watch},
+        manager::{Handle, Manager, Parts, watch},
         model::Policy,
     },
     router::Router,
@@ -193,8 +193,8 @@ impl Agent {
         let (reader, reader_ended) = reader.spawn()?;
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {
-            let (directory, policies) = (directory.clone(), policies.clone());
-            runtime.spawn(async move { watch(&directory, policies).await });
+            watch::spawn(directory.clone(), policies.clone())
+                .map_err(|source| AgentError::System { what: "start a thread", source })?;
         }
         let socket = socket.map(|Socket { listener, file }| {
             let stop = no_requests.clone().cancelled_owned();

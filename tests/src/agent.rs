@@ -103,10 +103,9 @@ impl Agent {
             .arg("--config")
             .arg(&config)
             .args(["-o", "json", "--metrics-addr", &metrics.to_string()])
-            .arg("--socket")
-            .arg(folder.path().join(SOCKET))
             .args(&self.arguments)
             .env_clear()
+            .env("TRIGON_SOCKET", folder.path().join(SOCKET))
             .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -169,6 +168,12 @@ impl Running {
         // Most lines are about others: they are not worth a parser's time.
         let parsed = lines.iter().filter(|line| line.contains(tag)).map(|line| Line::parse(line));
         parsed.filter(|line| line.text("/process/binary").contains(tag)).collect()
+    }
+
+    /// The JSON lines so far that contain a text.
+    pub fn lines_with(&self, text: &str) -> Vec<Line> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(text)).map(|line| Line::parse(line)).collect()
     }
 
     /// Waits until there are `count` JSON lines of `tag`.

@@ -126,6 +126,11 @@ impl Handle {
         result.await.map_err(|_| Stopping)
     }
 
+    /// Has the directory scanned, without waiting for it. Not for asynchronous tasks.
+    fn scan(&self) -> Result<(), Stopping> {
+        self.0.blocking_send(Box::new(Manager::scan)).map_err(|_| Stopping)
+    }
+
     /// Takes all policies out of the kernel and ends the thread.
     pub async fn stop(&self) {
         let _ = self

@@ -1,21 +1,21 @@
-//! Watching a directory: when something in it changed, and has come to rest.
+//! Watching a directory, on a thread of its own: when something in it changed, and has come to rest.
 
 use std::{
     fs, io,
     mem::{self, MaybeUninit},
     os::{fd::OwnedFd, unix::fs::MetadataExt as _},
-    path::Path,
-    time::Duration,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
 };
 
-use rustix::fs::inotify::{self, CreateFlags, Reader, WatchFlags};
-use tokio::{
-    io::unix::AsyncFd,
-    time::{Instant, sleep, timeout_at},
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    fs::inotify::{self, CreateFlags, Reader, WatchFlags},
 };
 use tracing::{debug, warn};
 
-use super::Handle;
+use super::{Handle, Stopping};
 
 /// A change is over when nothing has happened for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -26,23 +26,29 @@ const LOOK: Duration = Duration::from_secs(5);
 
 /// A directory under inotify(7).
 struct Watched {
-    inotify: AsyncFd<OwnedFd>,
+    inotify: OwnedFd,
     place: (u64, u64),
 }
 
 /// Has the manager scan its directory at each change, until the agent stops.
-pub async fn watch(directory: &Path, manager: Handle) {
+///
+/// # Errors
+/// The system has no room for another thread.
+pub fn spawn(directory: PathBuf, manager: Handle) -> io::Result<()> {
+    let thread = thread::Builder::new().name("trigon-watch".to_owned());
+    // It ends with the agent.
+    thread.spawn(move || run(&directory, &manager)).map(|_| ())
+}
+
+fn run(directory: &Path, manager: &Handle) -> Result<(), Stopping> {
     let mut failed = false;
     loop {
         match Watched::new(directory) {
             Ok(watched) => {
                 failed = false;
                 // What changed before it was watched.
-                if manager.call(|manager| manager.scan()).await.is_err()
-                    || watched.run(directory, &manager).await.is_err()
-                {
-                    return;
-                }
+                manager.scan()?;
+                watched.run(directory, manager)?;
                 debug!(directory = %directory.display(), "the directory is another one");
             }
             Err(error) => {
@@ -52,11 +58,9 @@ pub async fn watch(directory: &Path, manager: Handle) {
                         "cannot watch {} for policies: {error}; tried again all the while",
                         directory.display()
                     );
-                    if manager.call(|manager| manager.scan()).await.is_err() {
-                        return;
-                    }
+                    manager.scan()?;
                 }
-                sleep(LOOK).await;
+                thread::sleep(LOOK);
             }
         }
     }
@@ -80,43 +84,36 @@ impl Watched {
             | WatchFlags::ONLYDIR;
         let inotify = inotify::init(CreateFlags::NONBLOCK | CreateFlags::CLOEXEC)?;
         inotify::add_watch(&inotify, directory, flags)?;
-        Ok(Self { inotify: AsyncFd::register(inotify)?, place: place(directory)? })
+        Ok(Self { inotify, place: place(directory)? })
     }
 
     /// Runs until the directory is another one; an error where the agent stops.
-    async fn run(&self, directory: &Path, manager: &Handle) -> Result<(), super::Stopping> {
+    fn run(&self, directory: &Path, manager: &Handle) -> Result<(), Stopping> {
         loop {
-            match timeout_at(Instant::now() + LOOK, self.event()).await {
-                Ok(()) => {
-                    let end = Instant::now() + MOST;
-                    while timeout_at(end.min(Instant::now() + QUIET), self.event()).await.is_ok()
-                        && Instant::now() < end
-                    {}
-                    manager.call(|manager| manager.scan()).await?;
-                }
-                Err(_) if place(directory).is_ok_and(|now| now == self.place) => {}
-                Err(_) => return Ok(()),
+            if self.happened(LOOK) {
+                let end = Instant::now() + MOST;
+                while Instant::now() < end && self.happened(QUIET) {}
+                manager.scan()?;
+            } else if place(directory).ok() != Some(self.place) {
+                return Ok(());
             }
         }
     }
 
-    /// Waits until something happened, and takes all that did.
-    async fn event(&self) {
-        loop {
-            let Ok(mut ready) = self.inotify.readable().await else {
-                // The runtime is ending.
-                return std::future::pending().await;
-            };
-            let mut buffer = [MaybeUninit::uninit(); 4096];
-            let mut events = Reader::new(self.inotify.get_ref(), &mut buffer);
-            let mut happened = false;
-            while events.next().is_ok() {
-                happened = true;
-            }
-            ready.clear_ready();
-            if happened {
-                return;
-            }
+    /// Waits until something happened, and takes all that did; false where nothing does within that time.
+    fn happened(&self, within: Duration) -> bool {
+        let timeout = Timespec::try_from(within).ok();
+        let mut ready = [PollFd::new(&self.inotify, PollFlags::IN)];
+        // A signal ends the waiting early, which does no harm.
+        if !poll(&mut ready, timeout.as_ref()).is_ok_and(|ready| ready > 0) {
+            return false;
         }
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        let mut events = Reader::new(&self.inotify, &mut buffer);
+        let mut some = false;
+        while events.next().is_ok() {
+            some = true;
+        }
+        some
     }
 }

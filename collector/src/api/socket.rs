@@ -5,10 +5,17 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use rustix::fs::{FlockOperation, Mode, fchmod, flock};
-use tokio::net::{UnixListener, UnixSocket, UnixStream};
+use rustix::{
+    fs::{FlockOperation, Mode, fchmod, flock},
+    io::Errno,
+};
+use tokio::{
+    net::{UnixListener, UnixSocket, UnixStream},
+    time::sleep,
+};
 
 /// A socket that is listened on. Its file goes with it.
 #[derive(Debug)]
@@ -60,6 +67,10 @@ pub enum SocketError {
     },
 }
 
+/// How long the directory's lock is waited for: two seconds.
+const LOCK_TRIES: usize = 40;
+const LOCK_PAUSE: Duration = Duration::from_millis(50);
+
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 64;
 
@@ -76,9 +87,15 @@ impl Socket {
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         let directory = directory.unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o755).create(directory).map_err(failed)?;
-        // Two agents that start at once ask one after the other whether the socket is dead.
+        // Two agents that start at once ask one after the other whether the socket is dead. Anybody who can open the
+        // directory can hold the lock: there is an end to the waiting.
         let lock = File::open(directory).map_err(failed)?;
-        flock(&lock, FlockOperation::LockExclusive).map_err(|error| failed(error.into()))?;
+        for _ in 0..LOCK_TRIES {
+            match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+                Err(Errno::WOULDBLOCK) => sleep(LOCK_PAUSE).await,
+                _ => break,
+            }
+        }
         match fs::symlink_metadata(path) {
             Ok(found) if !found.file_type().is_socket() => {
                 return Err(SocketError::NotASocket { path: path.to_owned() });

@@ -19,6 +19,8 @@ mod change;
 mod check;
 mod list;
 
+use change::Change;
+
 /// Arguments of `trigon policy`.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -65,13 +67,9 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Add(arguments) => change::add(arguments),
-        Command::Delete(arguments) => change::each(arguments, async |client, name| client.delete(name).await),
-        Command::Enable(arguments) => {
-            change::each(arguments, async |client, name| client.set_enabled(name, true).await.map(|_| ()))
-        }
-        Command::Disable(arguments) => {
-            change::each(arguments, async |client, name| client.set_enabled(name, false).await.map(|_| ()))
-        }
+        Command::Delete(arguments) => change::each(arguments, Change::Delete),
+        Command::Enable(arguments) => change::each(arguments, Change::Enable),
+        Command::Disable(arguments) => change::each(arguments, Change::Disable),
     }
 }
 

@@ -115,7 +115,7 @@ fn a_broken_file_leaves_the_old_policy() {
     rename_over(&rig, "one.yaml", &text.replace("Equal", "Equals"));
     rig.until_state("one", "error");
     let error = rig.listed("one")["error"].as_str().unwrap_or_default().to_owned();
-    assert!(error.contains("one.yaml:10:36: error: "), "{error}");
+    assert!(error.contains("one.yaml:10:40: error: "), "{error}");
     assert!(rig.agent.log().contains(&error), "{}", rig.agent.log());
     assert_eq!(rig.opened("one"), 1, "the old one is in force");
     assert_eq!(rig.agent.metrics().sum("trigon_policies", &[("state", "error")]), 1.0);

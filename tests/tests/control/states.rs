@@ -88,7 +88,7 @@ fn a_broken_file_is_told_and_harms_nothing() {
     let broken = rig.write("b.yaml", &opens_of("two", &rig.path("two")).replace("Equal", "Equals"));
     let said = rig.policy(&["add", &broken, &sound]);
     assert_eq!(said.code, Some(3), "{said:?}");
-    let told = format!("{broken}:10:36: error: spec.kprobes[0].selectors[0].matchArgs[0].operator");
+    let told = format!("{broken}:10:40: error: spec.kprobes[0].selectors[0].matchArgs[0].operator");
     assert!(said.out.starts_with(&told), "{said:?}");
     assert!(said.out.ends_with(&format!("{sound}: enabled one\n")), "{said:?}");
     assert_eq!(rig.list().len(), 1);

@@ -1,6 +1,10 @@
 //! `trigon policy add`, `delete`, `enable`, `disable`
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::Args;
 use tracing::error;
@@ -34,6 +38,14 @@ pub(super) struct NameArguments {
     agent: Agent,
 }
 
+/// What is done to a policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    Delete,
+    Enable,
+    Disable,
+}
+
 /// Sends each file to the agent; the code is that of the first that failed.
 pub(super) fn add(arguments: AddArguments) -> ExitCode {
     arguments.agent.ask(async |client| {
@@ -56,14 +68,11 @@ pub(super) fn add(arguments: AddArguments) -> ExitCode {
 }
 
 /// Does something to each policy that is named; the code is that of the first that failed.
-pub(super) fn each(
-    arguments: NameArguments,
-    job: impl AsyncFn(&Client, &str) -> Result<(), ClientError>,
-) -> ExitCode {
+pub(super) fn each(arguments: NameArguments, change: Change) -> ExitCode {
     arguments.agent.ask(async |client| {
         let mut first = ExitCode::SUCCESS;
         for name in &arguments.names {
-            if let Err(error) = job(&client, name).await {
+            if let Err(error) = change.ask(&client, name).await {
                 note(&mut first, failed(&error));
             }
         }
@@ -78,8 +87,8 @@ async fn add_file(client: &Client, file: PathBuf) -> ExitCode {
     };
     // One that is too long is refused as it would be there, without being sent.
     if text.len() > policy::limits::FILE_BYTES {
-        let lines = policy::check_bytes(&text).faults.iter().map(ToString::to_string).collect();
-        return told(&file, lines, ExitCode::from(3));
+        let lines: Vec<_> = policy::check_bytes(&text).faults.iter().map(ToString::to_string).collect();
+        return told(&file, &lines, ExitCode::from(3));
     }
     match client.add(text).await {
         Ok(added) => loaded(&file, &added),
@@ -88,14 +97,14 @@ async fn add_file(client: &Client, file: PathBuf) -> ExitCode {
             if problem.hidden > 0 {
                 lines.push(format!(" and {} more", problem.hidden));
             }
-            told(&file, lines, ExitCode::from(3))
+            told(&file, &lines, ExitCode::from(3))
         }
         Err(error) => failed(&error),
     }
 }
 
 /// What became of a file's policies.
-fn loaded(file: &std::path::Path, added: &Added) -> ExitCode {
+fn loaded(file: &Path, added: &Added) -> ExitCode {
     let file = file.display();
     let ok = added.policies.iter().all(|policy| policy.error.is_none());
     let code = if ok { ExitCode::SUCCESS } else { ExitCode::from(7) };
@@ -116,7 +125,7 @@ fn loaded(file: &std::path::Path, added: &Added) -> ExitCode {
 }
 
 /// Prints faults as `trigon policy check` does.
-fn told(file: &std::path::Path, lines: Vec<String>, code: ExitCode) -> ExitCode {
+fn told(file: &Path, lines: &[String], code: ExitCode) -> ExitCode {
     let text = |out: &mut dyn io::Write| {
         lines.iter().try_for_each(|line| writeln!(out, "{}:{line}", file.display()))
     };
@@ -131,5 +140,17 @@ fn unread(error: &FileError) -> ExitCode {
 fn note(first: &mut ExitCode, code: ExitCode) {
     if *first == ExitCode::SUCCESS {
         *first = code;
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    async fn ask(self, client: &Client, name: &str) -> Result<(), ClientError> {
+        match self {
+            Self::Delete => client.delete(name).await,
+            Self::Enable => client.set_enabled(name, true).await.map(|_| ()),
+            Self::Disable => client.set_enabled(name, false).await.map(|_| ()),
+        }
     }
 }

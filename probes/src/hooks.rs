@@ -4,13 +4,13 @@
 //! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
 //! ([`plan`]), which is put in place in one store, so that no call sees half of a change.
 
-use std::{collections::HashMap, fmt, os::fd::OwnedFd};
+use std::{collections::HashMap, fmt};
 
 use aya_obj::btf::BtfKind;
 
 use crate::{
     ProbeError,
-    lifecycle::{Kernel, Lifecycle},
+    lifecycle::{Kernel, Shared},
     object::{Maps, Object},
 };
 use attach::{Attachment, tracepoint::Fields};
@@ -23,11 +23,13 @@ pub mod equivalents;
 mod maps;
 pub mod plan;
 mod processes;
+mod programs;
 mod releases;
 
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
+pub use programs::Missed;
 pub use releases::SWEEP_PERIOD;
 
 /// What a hook is on.
@@ -98,6 +100,15 @@ struct Attached {
     attachment: Attachment,
 }
 
+/// What a hook takes of the kernel's memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Its table, with all that the table is looked up in.
+    pub table: u64,
+    /// Its programs, or its share of those that hooks share.
+    pub programs: u64,
+}
+
 /// All hooks of this kernel.
 pub struct Hooks {
     maps: Maps,
@@ -108,11 +119,12 @@ pub struct Hooks {
     next_hook: u32,
     next_table: u32,
     /// Programs and links that keep what selectors ask of processes.
-    processes: Option<Vec<OwnedFd>>,
+    processes: Option<Attachment>,
     /// Programs that see followed files closed.
     releases: Option<Releases>,
     /// Programs and links that every system call passes.
-    syscalls: Vec<OwnedFd>,
+    syscalls: Option<Attachment>,
+    missed: Missed,
 }
 
 static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.o"));
@@ -129,8 +141,8 @@ impl Hooks {
     ///
     /// # Errors
     /// The kernel refuses the maps.
-    pub fn new(lifecycle: &Lifecycle, kernel: &Kernel) -> Result<Self, ProbeError> {
-        let mut maps = lifecycle.maps();
+    pub fn new(shared: Shared, kernel: &Kernel) -> Result<Self, ProbeError> {
+        let Shared { mut maps, missed } = shared;
         let processes = Object::load("processes", PROCESSES, kernel, &mut maps)?;
         let typed = HookMaps::new(&maps)?;
         Ok(Self {
@@ -143,7 +155,8 @@ impl Hooks {
             next_table: 1,
             processes: None,
             releases: None,
-            syscalls: Vec::new(),
+            syscalls: None,
+            missed,
         })
     }
 
@@ -177,6 +190,7 @@ impl Hooks {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
+                    let returns = returns || mechanism.sees_returns();
                     let hook = Attached { id, mechanism, returns, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
@@ -188,6 +202,17 @@ impl Hooks {
             self.free.push(id.0);
         }
         Err(ProbeError::Hook { hook: target.to_string(), tried: tried.join("; ") })
+    }
+
+    /// How a target is entered; none where it isn't attached.
+    pub fn mechanism(&self, target: &Target) -> Option<Mechanism> {
+        self.hooks.get(target).map(|hook| hook.mechanism)
+    }
+
+    /// Whether a target is attached, with its returns where they are of interest: then [`Self::attach`] has nothing
+    /// to do.
+    pub fn serves(&self, target: &Target, returns: bool) -> bool {
+        self.hooks.get(target).is_some_and(|hook| hook.returns || !returns)
     }
 
     /// Puts a table in place.
@@ -225,6 +250,19 @@ impl Hooks {
             self.typed.erase(hook.table);
             self.free.push(hook.id.0);
         }
+    }
+
+    /// What a hook takes of the kernel's memory; nothing where it isn't attached.
+    pub fn memory(&self, target: &Target) -> Memory {
+        let Some(hook) = self.hooks.get(target) else { return Memory::default() };
+        let own = hook.attachment.bytes();
+        let shared = if hook.mechanism.is_seen() {
+            let sharing = self.hooks.values().filter(|hook| hook.mechanism.is_seen()).count() as u64;
+            self.syscalls.as_ref().map_or(0, Attachment::bytes) / sharing.max(1)
+        } else {
+            0
+        };
+        Memory { table: self.typed.bytes(hook.table), programs: own + shared }
     }
 
     fn new_id(&mut self) -> Result<HookId, ProbeError> {
@@ -332,5 +370,15 @@ impl Mechanism {
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tp",
         }
+    }
+
+    /// Its programs are those that every system call passes.
+    fn is_seen(self) -> bool {
+        matches!(self, Self::Syscalls | Self::Equivalent)
+    }
+
+    /// Where it is attached at all, it has all that can be seen of a return.
+    fn sees_returns(self) -> bool {
+        self.is_seen() || self == Self::Tracepoint
     }
 }

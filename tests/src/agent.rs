@@ -49,6 +49,9 @@ pub struct Ended {
     pub log: String,
 }
 
+/// Its socket, in its folder. Agents of one machine must not share one.
+const SOCKET: &str = "trigon.sock";
+
 // === impl Agent ===
 
 impl Agent {
@@ -109,6 +112,7 @@ impl Agent {
             .args(["-o", self.output, "--metrics-addr", &metrics.to_string()])
             .args(&self.arguments)
             .env_clear()
+            .env("TRIGON_SOCKET", folder.path().join(SOCKET))
             .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -142,6 +146,18 @@ impl Running {
         self.metrics
     }
 
+    /// Its local API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(SOCKET)
+    }
+
+    /// `trigon policy` with these arguments, for this agent.
+    pub fn policy(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(place::agent());
+        command.arg("policy").args(arguments).env("TRIGON_SOCKET", self.socket());
+        command
+    }
+
     /// Its process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
@@ -165,6 +181,12 @@ impl Running {
         // Most lines are about others: they are not worth a parser's time.
         let parsed = lines.iter().filter(|line| line.contains(tag)).map(|line| Line::parse(line));
         parsed.filter(|line| line.text("/process/binary").contains(tag)).collect()
+    }
+
+    /// The JSON lines so far that contain a text.
+    pub fn lines_with(&self, text: &str) -> Vec<Line> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(text)).map(|line| Line::parse(line)).collect()
     }
 
     /// Waits until there are `count` JSON lines of `tag`.

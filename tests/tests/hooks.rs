@@ -76,7 +76,7 @@ impl Rig {
             mechanism: lifecycle::Mechanism::Best,
         };
         let (lifecycle, ring) = Lifecycle::attach(&options, &kernel).expect("attach to the lifecycle");
-        let hooks = Hooks::new(&lifecycle, &kernel).expect("make the hooks' maps");
+        let hooks = Hooks::new(lifecycle.shared(), &kernel).expect("make the hooks' maps");
         Self { kernel, _lifecycle: lifecycle, ring, hooks }
     }
 

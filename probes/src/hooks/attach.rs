@@ -14,7 +14,7 @@ use syscalls::Sysno;
 
 use super::{
     HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type, maps::open,
-    processes::tracepoint_type,
+    processes::tracepoint_type, programs::Loaded,
 };
 use crate::{
     ProbeError,
@@ -30,12 +30,11 @@ const SYSCALLS: usize = 1024;
 
 /// Keeps a hook attached. Dropping it detaches.
 #[derive(Default)]
-#[expect(dead_code, reason = "held for what dropping them does")]
 pub(super) struct Attachment {
-    programs: Vec<OwnedFd>,
-    links: Vec<OwnedFd>,
+    pub(super) programs: Vec<Loaded>,
+    pub(super) links: Vec<OwnedFd>,
     /// Places in the array of system calls, to be cleared.
-    seen: Option<SeenFrom>,
+    _seen: Option<SeenFrom>,
     /// Where a tracepoint's fields, or arguments, are.
     pub(super) fields: Vec<tracepoint::Field>,
 }
@@ -126,6 +125,7 @@ impl Hooks {
         if target == 0 {
             return Err(ProbeError::NoFunction(symbol.to_owned()));
         }
+        let missed = self.missed.clone();
         let object = self.object("trampolines", kernel)?;
         let mut attachment = Attachment::default();
         // The return's first: a call that is entered from here on is seen to its end.
@@ -136,7 +136,7 @@ impl Hooks {
         for (name, attach) in pairs.into_iter().skip(usize::from(!returns)) {
             let program = object.program(name, program_type::TRACING, attach, target)?;
             let link = sys::link_tracing(program.as_fd(), attach, cookie).map_err(attaching)?;
-            attachment.programs.push(program);
+            attachment.programs.push(missed.watch(program));
             attachment.links.push(link);
         }
         Ok(attachment)
@@ -151,6 +151,7 @@ impl Hooks {
         multi: bool,
     ) -> Result<Attachment, ProbeError> {
         let c_symbol = CString::new(symbol).map_err(|_| ProbeError::NoFunction(symbol.to_owned()))?;
+        let missed = self.missed.clone();
         let object = self.object("kprobes", kernel)?;
         let mut attachment = Attachment::default();
         let attach = if multi { attach_type::TRACE_KPROBE_MULTI } else { attach_type::NONE };
@@ -167,7 +168,7 @@ impl Hooks {
                     sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
-            attachment.programs.push(program);
+            attachment.programs.push(missed.watch(program));
         }
         Ok(attachment)
     }
@@ -206,12 +207,12 @@ impl Hooks {
             array.set(index, all, 0).map_err(failed)?;
         }
         let seats = seats.into_iter().map(|(abi, number, seat, _)| (abi, number, seat)).collect();
-        Ok(Attachment { seen: Some(SeenFrom { arrays, exec, seats, at_exec }), ..Attachment::default() })
+        Ok(Attachment { _seen: Some(SeenFrom { arrays, exec, seats, at_exec }), ..Attachment::default() })
     }
 
     /// Where system calls are seen, the close of a followed file is then, also one that no policy hooks.
     pub(super) fn watch_closes(&mut self) -> Result<(), ProbeError> {
-        if self.syscalls.is_empty() {
+        if self.syscalls.is_none() {
             return Ok(());
         }
         let failed = |source| ProbeError::Map { map: "syscalls", source };
@@ -230,10 +231,10 @@ impl Hooks {
 
     /// Attaches the programs that every system call passes, once.
     fn watch_syscalls(&mut self, kernel: &Kernel) -> Result<(), ProbeError> {
-        if !self.syscalls.is_empty() {
+        if self.syscalls.is_some() {
             return Ok(());
         }
-        let mut kept = Vec::new();
+        let mut kept = Attachment::default();
         for (program, hook) in
             [("sys_exit", "sys_exit"), ("sys_enter", "sys_enter"), ("exec_of_hook", "sched_process_exec")]
         {
@@ -242,9 +243,10 @@ impl Hooks {
             let program =
                 object.program(program, program_type::TRACING, attach_type::TRACE_RAW_TP, target)?;
             let link = sys::open_raw_tracepoint(program.as_fd(), None).map_err(attaching)?;
-            kept.extend([program, link]);
+            kept.links.push(link);
+            kept.programs.push(self.missed.watch(program));
         }
-        self.syscalls = kept;
+        self.syscalls = Some(kept);
         Ok(())
     }
 }
@@ -252,6 +254,11 @@ impl Hooks {
 // === impl Attachment ===
 
 impl Attachment {
+    /// Bytes of kernel memory that its programs take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.programs.iter().map(Loaded::bytes).sum()
+    }
+
     fn link_event(&mut self, program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<(), ProbeError> {
         let link = sys::link_perf_event(program, event.as_fd(), cookie).map_err(attaching)?;
         sys::enable_perf_event(&event).map_err(attaching)?;

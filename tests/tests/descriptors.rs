@@ -24,7 +24,7 @@ use rustix::{
 use tempfile::TempDir;
 use trigon_probes::{
     hooks::{
-        Hooks, SWEEP_PERIOD, TablePlan, Target,
+        Choice, Hooks, SWEEP_PERIOD, TablePlan, Target,
         plan::{Mask, PostArg, Selector, Table, ValueSpec, selector_flags, value_type},
     },
     lifecycle::{self, Kernel, Lifecycle, Options},
@@ -392,9 +392,9 @@ fn a_policy_that_goes_lets_go() {
         mechanism: lifecycle::Mechanism::Best,
     };
     let (lifecycle, mut ring) = Lifecycle::attach(&options, &kernel).expect("attach to the lifecycle");
-    let mut hooks = Hooks::new(&lifecycle, &kernel).expect("make the hooks' maps");
+    let mut hooks = Hooks::new(lifecycle.shared(), &kernel).expect("make the hooks' maps");
     let target = Target::Function("fd_install".to_owned());
-    hooks.attach(&kernel, &target, false, None).expect("attach");
+    hooks.attach(&kernel, &target, false, Choice::Best).expect("attach");
     hooks.set_table(&target, &follow_all(GROUP)).expect("set the table");
     let file = File::open("/dev/null").expect("open /dev/null");
     hooks.set_table(&target, &TablePlan::default()).expect("set the table");

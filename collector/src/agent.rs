@@ -191,6 +191,7 @@ impl Agent {
         let stop = ring.stop();
         let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss, state_file);
         let (reader, reader_ended) = reader.spawn()?;
+        runtime.spawn(policies.clone().keep_house());
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {
             watch::spawn(directory.clone(), policies.clone())

@@ -21,6 +21,7 @@ use releases::Releases;
 mod attach;
 pub mod equivalents;
 mod maps;
+mod pending;
 pub mod plan;
 mod processes;
 mod programs;

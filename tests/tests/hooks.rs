@@ -1,6 +1,10 @@
 //! Hooks on the kernel: each mechanism forced once, the engine's filters and what it reads.
 
-use std::{fs, io::Read as _, process::ExitCode};
+use std::{
+    fs,
+    io::Read as _,
+    process::{Command, ExitCode},
+};
 
 use trigon_probes::{
     hooks::{
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
             }
         }
         suite.test("best_mechanism_serves", KERNEL, best_mechanism_serves);
+        suite.test("calls_that_never_return_are_forgotten", KERNEL, calls_that_never_return_are_forgotten);
         suite.test("table_is_replaced_and_detached", KERNEL, table_is_replaced_and_detached);
     })
 }
@@ -247,4 +252,22 @@ fn table_is_replaced_and_detached() {
     assert_eq!(opened(&mut rig), std::slice::from_ref(&other));
     rig.hooks.detach(&target);
     assert_eq!(opened(&mut rig), [""; 0]);
+}
+
+fn calls_that_never_return_are_forgotten() {
+    let mut rig = Rig::new();
+    let target = Target::Syscall("exit_group".into());
+    rig.hooks.attach(&rig.kernel, &target, true, Choice::Best).expect("attach");
+    let all = Mask::of([0]);
+    let mut table = Table { selectors: all, late: all, values: 1, captures: 1, ..Table::default() };
+    table.value[0] = argument(0, value_type::S32);
+    let selector = Selector { next: 1, flags: selector_flags::POST, ..Selector::default() };
+    let plan = TablePlan { table, selectors: vec![selector], ..TablePlan::default() };
+    rig.hooks.set_table(&target, &plan).expect("put a table in place");
+    for _ in 0..3 {
+        assert!(Command::new("true").status().expect("run a program").success());
+    }
+    // Others' processes may have ended, too.
+    assert!(rig.hooks.forget_ended().expect("look through the calls") >= 3);
+    assert_eq!(rig.seen(), [], "what does not return is not told");
 }

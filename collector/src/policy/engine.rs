@@ -187,6 +187,14 @@ impl Engine {
         Some(Status { enabled: loaded.enabled, hooks, kernel_memory: self.memory(loaded) })
     }
 
+    /// Takes out of the kernel what policies that stay don't need any more.
+    ///
+    /// # Errors
+    /// The kernel refuses it.
+    pub fn keep_house(&self) -> Result<(), LoadError> {
+        Ok(self.hooks.forget_ended().map(|_| ())?)
+    }
+
     /// Puts other policies in force than those that are; where it fails, nothing has changed.
     fn turn_to(&mut self, next: Policies, types: &mut Types) -> Result<(), LoadError> {
         let before = mem::replace(&mut self.policies, next);

@@ -2,7 +2,7 @@
 //!
 //! Without policies nothing of them is in the kernel: the engine is made with the first and goes with the last.
 
-use std::{collections::BTreeMap, path::PathBuf, thread};
+use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
 use jiff::Timestamp;
 use tokio::sync::{mpsc, oneshot};
@@ -106,6 +106,9 @@ pub struct Stopping;
 /// Jobs that wait; more wait with whoever gives them.
 const JOBS: usize = 16;
 
+/// How often what nobody waits for is taken out of the kernel.
+const HOUSEKEEPING: Duration = Duration::from_secs(30);
+
 // === impl Handle ===
 
 impl Handle {
@@ -124,6 +127,17 @@ impl Handle {
         });
         self.0.send(job).await.map_err(|_| Stopping)?;
         result.await.map_err(|_| Stopping)
+    }
+
+    /// Has house kept from time to time, until the agent stops.
+    pub async fn keep_house(self) {
+        let mut period = tokio::time::interval(HOUSEKEEPING);
+        loop {
+            period.tick().await;
+            if self.call(Manager::keep_house).await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Has the directory scanned, without waiting for it. Not for asynchronous tasks.
@@ -175,6 +189,14 @@ impl Manager {
             }
         })?;
         Ok(Handle(jobs))
+    }
+
+    fn keep_house(&mut self) {
+        if let Some(engine) = &self.engine
+            && let Err(error) = engine.keep_house()
+        {
+            warn!(%error, "calls that will never return are still waited for");
+        }
     }
 
     /// Loads a policy of the command line.

@@ -26,12 +26,14 @@ pub mod plan;
 mod processes;
 mod programs;
 mod releases;
+mod sets;
 
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use programs::Missed;
 pub use releases::SWEEP_PERIOD;
+pub use sets::Entries;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -8,7 +8,7 @@ use std::{
 
 use trigon_probes::{
     hooks::{
-        Choice, Hooks, Mechanism, TablePlan, Target,
+        Choice, Entries, Hooks, Mechanism, TablePlan, Target,
         plan::{
             Dimension, Mask, PostArg, Selector, Table, ValueSpec, class, selector_flags, source, value_type,
         },
@@ -145,7 +145,7 @@ fn paths_below(prefix: &str, path: ValueSpec, late: bool) -> TablePlan {
     }
     TablePlan {
         table,
-        prefixes: vec![(0, prefix.as_bytes().to_vec(), all)],
+        sets: vec![(0, Entries::Prefixes(vec![(prefix.as_bytes().to_vec(), all)]))],
         selectors: vec![selector],
         ..TablePlan::default()
     }

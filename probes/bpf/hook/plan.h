@@ -77,7 +77,8 @@ struct dimension {
 	__u8 value;  /* index into the table's values */
 	__u8 class;
 	__u8 late;   /* known only when the function has returned */
-	__u8 reserved[5];
+	__u8 reserved;
+	__u32 set;   /* what it is looked up in: dimensions that ask the same share one */
 	struct mask miss; /* the answer where the value is not in the map */
 };
 
@@ -130,18 +131,16 @@ struct selector_key {
 /* Keys of the maps that dimensions are looked up in. */
 struct number_key {
 	__u32 bits;
-	__u32 table;
-	__u32 dimension;
+	__u32 set;
 	__u8 value[8]; /* big-endian, signed numbers with their sign turned: in order */
 };
 
-/* The kernel's tries take 256 bytes of key; table and dimension take eight of them. */
-#define TEXT_KEY_BYTES 248
+/* The kernel's tries take 256 bytes of key; the set takes four of them. */
+#define TEXT_KEY_BYTES 252
 
 struct text_key {
 	__u32 bits;
-	__u32 table;
-	__u32 dimension;
+	__u32 set;
 	char text[TEXT_KEY_BYTES];
 };
 

@@ -43,48 +43,44 @@ struct selecting {
 	__u64 bits;
 	__u32 call;
 	__u32 late;
-	__u32 dimension;
+	__u32 set;
 	__u32 reserved;
 };
 
-#define FIXED_KEY_BITS 64 /* table and dimension */
+#define FIXED_KEY_BITS 32 /* the set */
 #define SUFFIX_BYTES 128
 
-static __always_inline void number_key(struct number_key *key, __u32 table, __u32 dimension, __u64 value)
+static __always_inline void number_key(struct number_key *key, __u32 set, __u64 value)
 {
 	key->bits = FIXED_KEY_BITS + 64;
-	key->table = table;
-	key->dimension = dimension;
+	key->set = set;
 	/* Signed numbers sort before unsigned ones with their sign bit turned. */
 	value = bpf_cpu_to_be64(value ^ (1ULL << 63));
 	__builtin_memcpy(key->value, &value, sizeof(value));
 }
 
-static __always_inline struct mask *look_up_number(struct call *call, __u32 dimension, __u64 value)
+static __always_inline struct mask *look_up_number(__u32 set, __u64 value)
 {
 	struct number_key key = {};
 
-	number_key(&key, call->table, dimension, value);
+	number_key(&key, set, value);
 	return bpf_map_lookup_elem(&numbers, &key);
 }
 
-static __always_inline struct text_key *text_key(struct call *call, __u32 index, __u32 dimension)
+static __always_inline struct text_key *text_key(__u32 index, __u32 set)
 {
 	__u32 slot = index;
 	struct text_key *key = bpf_map_lookup_elem(&text_keys, &slot);
 
-	if (key) {
-		key->table = call->table;
-		key->dimension = dimension;
-	}
+	if (key)
+		key->set = set;
 	return key;
 }
 
 /* Looks a text up from its start. Its NUL belongs to it: what equals a value is what begins with it and its NUL. */
-static __always_inline struct mask *look_up_prefix(struct call *call, __u32 index, __u32 dimension,
-						   struct value *value)
+static __always_inline struct mask *look_up_prefix(__u32 index, __u32 set, struct value *value)
 {
-	struct text_key *key = text_key(call, index, dimension);
+	struct text_key *key = text_key(index, set);
 	__u32 length = value->length;
 	__u32 offset = value->offset & (TEXT_BYTES_MOST - 1);
 	char *text = text_at(index, value->text);
@@ -128,10 +124,9 @@ static long step_turn(__u32 at, void *context)
 }
 
 /* Looks a text up from its end, turned round. */
-static __always_inline struct mask *look_up_suffix(struct call *call, __u32 index, __u32 dimension, __u32 number,
-						   struct value *value)
+static __always_inline struct mask *look_up_suffix(__u32 index, __u32 set, __u32 number, struct value *value)
 {
-	struct text_key *key = text_key(call, index, dimension);
+	struct text_key *key = text_key(index, set);
 	struct turning turning = { .call = index, .value = number };
 	__u32 length = value->length;
 
@@ -171,7 +166,7 @@ static long step_bit(__u32 bit, void *context)
 		return 1;
 	if (!(at->bits >> (bit & 63) & 1))
 		return 0;
-	struct mask *asks = look_up_number(call, at->dimension, bit);
+	struct mask *asks = look_up_number(at->set, bit);
 
 	if (asks) {
 #pragma unroll
@@ -181,12 +176,11 @@ static long step_bit(__u32 bit, void *context)
 	return 0;
 }
 
-static __always_inline void and_bits(struct call *call, struct selecting *at, struct dimension *dimension,
-				     __u32 index, __u64 bits)
+static __always_inline void and_bits(struct call *call, struct selecting *at, struct dimension *dimension, __u64 bits)
 {
 	__builtin_memset(&call->asked, 0, sizeof(call->asked));
 	at->bits = bits;
-	at->dimension = index;
+	at->set = dimension->set;
 	if (bits)
 		bpf_loop(64, step_bit, at, 0);
 #pragma unroll
@@ -210,7 +204,7 @@ static long step_dimension(__u32 index, void *context)
 	struct mask *found = NULL;
 
 	if (dimension->class == CLASS_BITS) {
-		and_bits(call, at, dimension, index, value && value->state == VALUE_READ ? value->number : 0);
+		and_bits(call, at, dimension, value && value->state == VALUE_READ ? value->number : 0);
 		return is_empty(&call->mask);
 	}
 	if (value && value->state == VALUE_READ) {
@@ -218,16 +212,16 @@ static long step_dimension(__u32 index, void *context)
 			return 0;
 		switch (dimension->class) {
 		case CLASS_NUMBER:
-			found = look_up_number(call, index, value->number);
+			found = look_up_number(dimension->set, value->number);
 			break;
 		case CLASS_FILE_TYPE:
-			found = look_up_number(call, index, value->extra & 0170000);
+			found = look_up_number(dimension->set, value->extra & 0170000);
 			break;
 		case CLASS_PREFIX:
-			found = look_up_prefix(call, at->call, index, value);
+			found = look_up_prefix(at->call, dimension->set, value);
 			break;
 		case CLASS_SUFFIX:
-			found = look_up_suffix(call, at->call, index, dimension->value, value);
+			found = look_up_suffix(at->call, dimension->set, dimension->value, value);
 			break;
 		}
 	}

@@ -4,13 +4,14 @@ use std::os::fd::AsFd as _;
 
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, MapError, lpm_trie},
+    maps::{Array, HashMap, Map, MapData, MapError},
 };
 
 use super::{
     HookId,
     attach::tracepoint::Fields,
-    plan::{Mask, Selector, SelectorKey, TEXT_KEY_BYTES, Table},
+    plan::{Mask, Selector, SelectorKey, Table},
+    sets::{Entries, Sets},
 };
 use crate::{ProbeError, object::Maps};
 
@@ -19,12 +20,8 @@ use crate::{ProbeError, object::Maps};
 pub struct TablePlan {
     /// Values and dimensions.
     pub table: Table,
-    /// Numbers: dimension, number, how many of its upper bits count, who it satisfies.
-    pub numbers: Vec<(u32, u64, u32, Mask)>,
-    /// Texts from their start: dimension, text, who it satisfies.
-    pub prefixes: Vec<(u32, Vec<u8>, Mask)>,
-    /// Texts from their end, turned round.
-    pub suffixes: Vec<(u32, Vec<u8>, Mask)>,
+    /// What dimensions are looked up in, by their number.
+    pub sets: Vec<(usize, Entries)>,
     /// Selectors in the order of their bits.
     pub selectors: Vec<Selector>,
     /// Of a tracepoint: what the table's arguments are, by their index.
@@ -40,38 +37,15 @@ pub struct FieldUse {
     pub is_size: bool,
 }
 
-/// Key of a number, without its count of bits.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct NumberKey {
-    table: u32,
-    dimension: u32,
-    value: [u8; 8],
-}
-
-/// Key of a text, without its count of bits.
-#[derive(Clone, Copy, Debug)]
-#[repr(C)]
-struct TextKey {
-    table: u32,
-    dimension: u32,
-    text: [u8; TEXT_KEY_BYTES],
-}
-
-/// Bits of a key that table and dimension take.
-const FIXED_BITS: u32 = 64;
-
-/// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c, `struct lpm_trie_node` of lpm_trie.c.
+/// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c.
 const HASH_NODE: usize = 48;
-const TRIE_NODE: usize = 40;
 
 /// What was written for a table, so that it can be erased.
 #[derive(Debug)]
 struct Written {
     table: u32,
-    numbers: Vec<(u32, NumberKey)>,
-    prefixes: Vec<(u32, TextKey)>,
-    suffixes: Vec<(u32, TextKey)>,
+    /// Of its dimensions.
+    sets: Vec<u32>,
     selectors: u32,
 }
 
@@ -80,9 +54,7 @@ pub(super) struct HookMaps {
     hooks: Array<MapData, u32>,
     tables: HashMap<MapData, u32, Table>,
     selectors: HashMap<MapData, SelectorKey, Selector>,
-    numbers: lpm_trie::LpmTrie<MapData, NumberKey, Mask>,
-    prefixes: lpm_trie::LpmTrie<MapData, TextKey, Mask>,
-    suffixes: lpm_trie::LpmTrie<MapData, TextKey, Mask>,
+    sets: Sets,
     /// By table; there once a tracepoint is.
     fields: Option<HashMap<MapData, u32, Fields>>,
     written: Vec<Written>,
@@ -90,7 +62,7 @@ pub(super) struct HookMaps {
 
 #[expect(unsafe_code, reason = "what aya asks of keys and values")]
 mod pod {
-    use super::{Mask, NumberKey, Pod, Selector, SelectorKey, Table, TextKey};
+    use super::{Mask, Pod, Selector, SelectorKey, Table};
 
     // SAFETY: integers and arrays of them, without padding: every bit pattern is a value.
     unsafe impl Pod for Mask {}
@@ -100,10 +72,6 @@ mod pod {
     unsafe impl Pod for Selector {}
     // SAFETY: as above.
     unsafe impl Pod for SelectorKey {}
-    // SAFETY: as above.
-    unsafe impl Pod for NumberKey {}
-    // SAFETY: as above.
-    unsafe impl Pod for TextKey {}
 }
 
 /// A handle of its own on a map that objects share.
@@ -115,23 +83,23 @@ pub(super) fn open(maps: &Maps, name: &'static str) -> Result<Map, ProbeError> {
     MapData::from_fd(fd).and_then(Map::from_map_data).map_err(failed)
 }
 
+/// The same, typed.
+pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(
+    maps: &Maps,
+    name: &'static str,
+) -> Result<T, ProbeError> {
+    T::try_from(open(maps, name)?).map_err(|source| ProbeError::Map { map: name, source })
+}
+
 // === impl HookMaps ===
 
 impl HookMaps {
     pub(super) fn new(maps: &Maps) -> Result<Self, ProbeError> {
-        fn typed<T: TryFrom<Map, Error = MapError>>(
-            maps: &Maps,
-            name: &'static str,
-        ) -> Result<T, ProbeError> {
-            T::try_from(open(maps, name)?).map_err(|source| ProbeError::Map { map: name, source })
-        }
         Ok(Self {
             hooks: typed(maps, "hooks")?,
             tables: typed(maps, "tables")?,
             selectors: typed(maps, "selectors")?,
-            numbers: typed(maps, "numbers")?,
-            prefixes: typed(maps, "prefixes")?,
-            suffixes: typed(maps, "suffixes")?,
+            sets: Sets::new(maps)?,
             fields: None,
             written: Vec::new(),
         })
@@ -149,13 +117,7 @@ impl HookMaps {
 
     /// Writes a table that no hook points to yet; where it does not fit, nothing of it stays.
     pub(super) fn write(&mut self, table: u32, plan: &TablePlan, fields: &Fields) -> Result<(), ProbeError> {
-        self.written.push(Written {
-            table,
-            numbers: Vec::new(),
-            prefixes: Vec::new(),
-            suffixes: Vec::new(),
-            selectors: 0,
-        });
+        self.written.push(Written { table, sets: Vec::new(), selectors: 0 });
         let result = self.write_parts(table, plan, fields);
         if result.is_err() {
             self.erase(table);
@@ -168,23 +130,13 @@ impl HookMaps {
             move |source| ProbeError::Map { map, source }
         }
         let Some(written) = self.written.last_mut() else { return Ok(()) };
-        for (dimension, value, bits, mask) in &plan.numbers {
-            // In the order of signed numbers, as bpf/hook/select.h turns them.
-            let value = (value ^ (1 << 63)).to_be_bytes();
-            let key = NumberKey { table, dimension: *dimension, value };
-            let bits = FIXED_BITS + bits;
-            self.numbers.insert(&lpm_trie::Key::new(bits, key), mask, 0).map_err(failed("numbers"))?;
-            written.numbers.push((bits, key));
-        }
-        for (dimension, text, mask) in &plan.prefixes {
-            let (bits, key) = TextKey::new(table, *dimension, text);
-            self.prefixes.insert(&lpm_trie::Key::new(bits, key), mask, 0).map_err(failed("prefixes"))?;
-            written.prefixes.push((bits, key));
-        }
-        for (dimension, text, mask) in &plan.suffixes {
-            let (bits, key) = TextKey::new(table, *dimension, text);
-            self.suffixes.insert(&lpm_trie::Key::new(bits, key), mask, 0).map_err(failed("suffixes"))?;
-            written.suffixes.push((bits, key));
+        let mut content = plan.table;
+        for (dimension, entries) in &plan.sets {
+            let set = self.sets.take(entries)?;
+            written.sets.push(set);
+            if let Some(dimension) = content.dimension.get_mut(*dimension) {
+                dimension.set = set;
+            }
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
             let key = SelectorKey { table, selector: number };
@@ -194,7 +146,7 @@ impl HookMaps {
         if let Some(map) = self.fields.as_mut().filter(|_| !plan.fields.is_empty()) {
             map.insert(table, fields, 0).map_err(failed("tracepoint_fields"))?;
         }
-        self.tables.insert(table, plan.table, 0).map_err(failed("tables"))
+        self.tables.insert(table, content, 0).map_err(failed("tables"))
     }
 
     /// Lets a hook use a table; 0 for none.
@@ -204,7 +156,7 @@ impl HookMaps {
 
     /// Bytes of kernel memory that a table takes, at most.
     pub(super) fn bytes(&self, table: u32) -> u64 {
-        self.written.iter().find(|written| written.table == table).map_or(0, Written::bytes)
+        self.written.iter().find(|written| written.table == table).map_or(0, |written| self.bytes_of(written))
     }
 
     /// Erases a table that no hook points to any more. A call that is still at it finds its selectors gone, and ends.
@@ -212,48 +164,23 @@ impl HookMaps {
         let Some(index) = self.written.iter().position(|written| written.table == table) else { return };
         let written = self.written.swap_remove(index);
         // What isn't there needs no erasing.
+        // The selectors first: without them nothing is done.
+        for selector in 0..written.selectors {
+            let _ = self.selectors.remove(&SelectorKey { table, selector });
+        }
         let _ = self.tables.remove(&table);
         if let Some(fields) = &mut self.fields {
             let _ = fields.remove(&table);
         }
-        for (bits, key) in written.numbers {
-            let _ = self.numbers.remove(&lpm_trie::Key::new(bits, key));
-        }
-        for (bits, key) in written.prefixes {
-            let _ = self.prefixes.remove(&lpm_trie::Key::new(bits, key));
-        }
-        for (bits, key) in written.suffixes {
-            let _ = self.suffixes.remove(&lpm_trie::Key::new(bits, key));
-        }
-        for selector in 0..written.selectors {
-            let _ = self.selectors.remove(&SelectorKey { table, selector });
-        }
+        written.sets.into_iter().for_each(|set| self.sets.give_back(set));
     }
-}
 
-// === impl Written ===
-
-impl Written {
-    /// Bytes of kernel memory, at most: a trie has as many inner nodes as entries, and each node its value's room.
-    fn bytes(&self) -> u64 {
-        fn node<K, V>(head: usize) -> u64 {
-            (head + size_of::<K>().next_multiple_of(8) + size_of::<V>()) as u64
+    fn bytes_of(&self, written: &Written) -> u64 {
+        fn node<K, V>() -> u64 {
+            (HASH_NODE + size_of::<K>().next_multiple_of(8) + size_of::<V>()) as u64
         }
-        let texts = self.prefixes.len() + self.suffixes.len();
-        node::<u32, Table>(HASH_NODE)
-            + u64::from(self.selectors) * node::<SelectorKey, Selector>(HASH_NODE)
-            + 2 * self.numbers.len() as u64 * node::<NumberKey, Mask>(TRIE_NODE)
-            + 2 * texts as u64 * node::<TextKey, Mask>(TRIE_NODE)
-    }
-}
-
-// === impl TextKey ===
-
-impl TextKey {
-    fn new(table: u32, dimension: u32, text: &[u8]) -> (u32, Self) {
-        let mut key = Self { table, dimension, text: [0; TEXT_KEY_BYTES] };
-        let length = text.len().min(TEXT_KEY_BYTES);
-        key.text[..length].copy_from_slice(&text[..length]);
-        (FIXED_BITS + 8 * length as u32, key)
+        node::<u32, Table>()
+            + u64::from(written.selectors) * node::<SelectorKey, Selector>()
+            + written.sets.iter().map(|set| self.sets.bytes(*set)).sum::<u64>()
     }
 }

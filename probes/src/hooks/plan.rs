@@ -15,7 +15,7 @@ pub const DIMENSIONS: usize = 24;
 /// Arguments that a policy can post.
 pub const POST_ARGS: usize = 5;
 /// Bytes of text that can be compared from its start, an ending NUL included.
-pub const TEXT_KEY_BYTES: usize = 248;
+pub const TEXT_KEY_BYTES: usize = 252;
 /// Bytes of text that can be compared from its end.
 pub const SUFFIX_BYTES: usize = 128;
 
@@ -91,7 +91,7 @@ mirror! {
     "value_spec" ValueSpec { source: u8, index: u8, kind: u8, size_arg: u8, most: u32, }
 
     /// A value and how it is looked up.
-    "dimension" Dimension { value: u8, class: u8, late: u8, reserved: [u8; 5], miss: Mask, }
+    "dimension" Dimension { value: u8, class: u8, late: u8, reserved: u8, set: u32, miss: Mask, }
 
     /// A hook's table.
     "table" Table {

@@ -1,7 +1,7 @@
 //! A table in the making: values that are looked at, and dimensions with what selectors ask of them.
 
 use trigon_probes::hooks::{
-    FIELDS, FieldUse, TablePlan,
+    Entries, FIELDS, FieldUse, TablePlan,
     plan::{self, Dimension, Mask, Table, VALUES, ValueSpec, class, source, value_type},
 };
 
@@ -296,28 +296,8 @@ impl<'a> Builder<'a> {
         };
         plan.table.value[..self.values.len()].copy_from_slice(&self.values);
         for (index, asked) in self.dimensions.iter().enumerate() {
-            let number = index as u32;
-            let miss = match &asked.conditions {
-                Conditions::Numbers(conditions) => {
-                    let (miss, entries) = condition::numbers(conditions, count);
-                    plan.numbers
-                        .extend(entries.into_iter().map(|(value, bits, mask)| (number, value, bits, mask)));
-                    miss
-                }
-                Conditions::Texts(conditions) => {
-                    let (miss, entries) = condition::texts(conditions, count);
-                    let to =
-                        if asked.class == class::SUFFIX { &mut plan.suffixes } else { &mut plan.prefixes };
-                    to.extend(entries.into_iter().map(|(text, mask)| (number, text, mask)));
-                    miss
-                }
-                Conditions::Bits(conditions) => {
-                    let (miss, entries) = condition::bits(conditions, count);
-                    plan.numbers.extend(entries.into_iter().map(|(bit, mask)| (number, bit, 64, mask)));
-                    miss
-                }
-                Conditions::Present(needing) => Mask::of((0..count).filter(|bit| !needing.contains(bit))),
-            };
+            let (miss, entries) = asked.compile(count);
+            plan.sets.extend(entries.map(|entries| (index, entries)));
             plan.table.dimension[index] = Dimension {
                 value: asked.value,
                 class: asked.class,
@@ -329,5 +309,31 @@ impl<'a> Builder<'a> {
         plan.selectors = self.selectors;
         plan.fields = self.fields;
         Ok(plan)
+    }
+}
+
+// === impl Asked ===
+
+impl Asked {
+    /// The answer where nothing is found, and what is looked up, if anything is.
+    fn compile(&self, count: usize) -> (Mask, Option<Entries>) {
+        match &self.conditions {
+            Conditions::Numbers(conditions) => {
+                let (miss, entries) = condition::numbers(conditions, count);
+                (miss, Some(Entries::Numbers(entries)))
+            }
+            Conditions::Texts(conditions) => {
+                let (miss, entries) = condition::texts(conditions, count);
+                let from_end = self.class == class::SUFFIX;
+                let entries = if from_end { Entries::Suffixes(entries) } else { Entries::Prefixes(entries) };
+                (miss, Some(entries))
+            }
+            Conditions::Bits(conditions) => {
+                let (miss, entries) = condition::bits(conditions, count);
+                let entries = entries.into_iter().map(|(bit, mask)| (bit, 64, mask)).collect();
+                (miss, Some(Entries::Numbers(entries)))
+            }
+            Conditions::Present(needing) => (Mask::of((0..count).filter(|bit| !needing.contains(bit))), None),
+        }
     }
 }

@@ -4,8 +4,8 @@
 
 use std::{env, path::Path, process::Command};
 
-const OBJECTS: [&str; 7] =
-    ["lifecycle", "tasks", "processes", "syscalls", "trampolines", "kprobes", "tracepoints"];
+const OBJECTS: [&str; 8] =
+    ["lifecycle", "tasks", "processes", "syscalls", "trampolines", "kprobes", "tracepoints", "releases"];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");

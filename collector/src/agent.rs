@@ -10,7 +10,12 @@
 //! It stops in the same direction: the reader takes what the ring buffer still holds, the queues end, and each way
 //! out sends what it has until `limits.shutdown_timeout` is over.
 
-use std::{sync::Arc, thread, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use prometheus::Registry;
 use tokio::{
@@ -23,22 +28,29 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
-    metrics::{AgentMetrics, EventMetrics, Loss, Readiness, agent::register_queues, http},
+    metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
     otlp::{self, ExportMetrics, Signal as OtlpSignal},
     sink::{self, QueueSender},
     stdout::{self, Format},
 };
 use trigon_probes::{
-    heap,
-    hooks::{Hooks, Mechanism},
     lifecycle::{self, Kernel, Lifecycle, Options},
     ring::Stop,
 };
 
 use crate::{
+    api::{
+        server,
+        socket::{Socket, SocketFile},
+    },
     config::Effective,
-    policy::{compile::Host, engine::Engine, matches::Sources, model::Policy},
+    policy::{
+        compile::Host,
+        engine::Types,
+        manager::{Handle, Manager, Parts, watch},
+        model::Policy,
+    },
     router::Router,
     tracker::{Tracker, bootstrap, clock::Clock},
 };
@@ -57,11 +69,16 @@ struct WaysOut {
     tasks: Vec<(&'static str, JoinHandle<()>)>,
 }
 
-/// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence.
+/// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence. The policies are
+/// loaded at the start, each from its file.
 ///
 /// # Errors
 /// Says what stopped it, and what to do.
-pub fn run(settings: &Effective, format: Option<Format>, policies: Vec<Policy>) -> Result<(), AgentError> {
+pub fn run(
+    settings: &Effective,
+    format: Option<Format>,
+    policies: Vec<(PathBuf, Policy)>,
+) -> Result<(), AgentError> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("trigon-io")
@@ -72,11 +89,7 @@ pub fn run(settings: &Effective, format: Option<Format>, policies: Vec<Policy>) 
     let signals = Signals::listen(&runtime)?;
     // First what a person gets wrong most easily, then what takes time.
     let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
-    // The kernel's type information takes more memory than all the rest of the agent, and serves only here.
-    let kernel = Kernel::read()?;
-    let agent = Agent::start(&runtime, settings, format, listener, &kernel, policies)?;
-    drop(kernel);
-    heap::release_freed();
+    let agent = Agent::start(&runtime, settings, format, listener, policies)?;
     runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout, signals))
 }
 
@@ -105,8 +118,9 @@ struct Agent {
     ways_out: Vec<(&'static str, JoinHandle<()>)>,
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
-    // Keeps the policies' hooks attached.
-    _engine: Option<Engine>,
+    policies: Handle,
+    no_requests: CancellationToken,
+    _socket: Option<SocketFile>,
 }
 
 // === impl Agent ===
@@ -117,9 +131,9 @@ impl Agent {
         settings: &Effective,
         format: Option<Format>,
         listener: TcpListener,
-        kernel: &Kernel,
-        policies: Vec<Policy>,
+        policies: Vec<(PathBuf, Policy)>,
     ) -> Result<Self, AgentError> {
+        let kernel = Kernel::read()?;
         let limits = &settings.config.limits;
         let registry = Registry::new();
         let metrics = AgentMetrics::register(&registry, env!("CARGO_PKG_VERSION"))?;
@@ -135,10 +149,15 @@ impl Agent {
             mechanism: lifecycle::Mechanism::Best,
         };
         // Attached first, read then: what happens meanwhile waits in the ring buffer.
-        let (lifecycle, ring) = Lifecycle::attach(&options, kernel)?;
+        let (lifecycle, ring) = Lifecycle::attach(&options, &kernel)?;
         for attached in lifecycle.attached() {
             info!(hook = attached.hook, mechanism = attached.mechanism, "attached");
         }
+        let socket = &settings.config.api.socket;
+        let socket = match socket.as_os_str().is_empty() {
+            true => None,
+            false => Some(runtime.block_on(Socket::bind(socket))?),
+        };
         let mut tracker = Tracker::new(settings.tracker(), Clock::new());
         let state_file = &settings.config.process_table.state_file;
         if !state_file.as_os_str().is_empty() {
@@ -147,12 +166,15 @@ impl Agent {
                 Err(error) => warn!("{error}"),
             }
         }
-        let found = bootstrap::run(&mut tracker, kernel, limits.args_bytes as usize)
+        let found = bootstrap::run(&mut tracker, &kernel, limits.args_bytes as usize)
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
         let host = Host { namespaces: found.host };
-        let engine = load(policies, &lifecycle, kernel, host, tracker.sources())?;
+        let parts = Parts { shared: lifecycle.shared(), host, sources: tracker.sources() };
+        let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
+        let directory = &settings.config.policy.dir;
+        let policies = load(manager, policies, directory)?;
         let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
         let mut ways_out = WaysOut::default();
         ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
@@ -169,8 +191,28 @@ impl Agent {
         let stop = ring.stop();
         let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss, state_file);
         let (reader, reader_ended) = reader.spawn()?;
+        let no_requests = CancellationToken::new();
+        if !directory.as_os_str().is_empty() {
+            watch::spawn(directory.clone(), policies.clone())
+                .map_err(|source| AgentError::System { what: "start a thread", source })?;
+        }
+        let socket = socket.map(|Socket { listener, file }| {
+            let stop = no_requests.clone().cancelled_owned();
+            runtime.spawn(server::serve(listener, policies.clone(), stop));
+            file
+        });
         readiness.set_ready();
-        Ok(Self { reader, stop, reader_ended, ways_out: ways_out.tasks, give_up, readiness, _engine: engine })
+        Ok(Self {
+            reader,
+            stop,
+            reader_ended,
+            ways_out: ways_out.tasks,
+            give_up,
+            readiness,
+            policies,
+            no_requests,
+            _socket: socket,
+        })
     }
 
     /// Waits for a signal, or for the reader's end, and stops everything in order.
@@ -182,6 +224,11 @@ impl Agent {
             _ = &mut reader_ended => warn!("the reader ended by itself"),
         }
         self.readiness.set_waiting("stopping");
+        self.no_requests.cancel();
+        // First the hooks: under a flood of them the reader would come to no end.
+        if timeout(patience, self.policies.stop()).await.is_err() {
+            warn!("a policy is being loaded; its hooks go with the agent");
+        }
         self.stop.stop();
         let drained = async {
             // It drops the queues, and with that the ways out come to their end.
@@ -206,31 +253,22 @@ impl Agent {
     }
 }
 
-/// Loads the policies of the command line; without any, nothing that policies need is in the kernel.
+/// Loads the policies that there are at the start: one of the command line that can't be loaded stops it, one of the
+/// directory doesn't.
 fn load(
-    policies: Vec<Policy>,
-    lifecycle: &Lifecycle,
-    kernel: &Kernel,
-    host: Host,
-    sources: Sources,
-) -> Result<Option<Engine>, AgentError> {
-    if policies.is_empty() {
-        return Ok(None);
-    }
-    let mut engine = Engine::new(Hooks::new(lifecycle, kernel)?, host, sources);
-    for policy in policies {
+    mut manager: Manager,
+    policies: Vec<(PathBuf, Policy)>,
+    directory: &Path,
+) -> Result<Handle, AgentError> {
+    for (file, policy) in policies {
         let name = policy.name.clone();
-        engine
-            .add(policy, kernel)
-            .map_err(|source| AgentError::PolicyLoad { policy: name, source: Box::new(source) })?;
+        let loaded = manager.start_with(policy, file);
+        loaded.map_err(|source| AgentError::PolicyLoad { policy: name, source: Box::new(source) })?;
     }
-    for status in engine.list() {
-        for (hook, mechanism) in status.hooks {
-            let mechanism = mechanism.map_or("missing", Mechanism::as_str);
-            info!(policy = status.name, hook, mechanism, "policy loaded");
-        }
+    if !directory.as_os_str().is_empty() {
+        manager.follow_directory(directory.to_owned());
     }
-    Ok(Some(engine))
+    manager.spawn().map_err(|source| AgentError::System { what: "start a thread", source })
 }
 
 fn serve(

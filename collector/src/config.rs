@@ -15,7 +15,10 @@ use trigon_exporters::{
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
 
-use crate::tracker::{self, trace::Rules};
+use crate::{
+    api,
+    tracker::{self, trace::Rules},
+};
 
 #[cfg(test)]
 mod tests;
@@ -34,6 +37,10 @@ pub struct Config {
     pub otlp: OtlpConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[policy]`
+    pub policy: PolicyConfig,
+    /// `[api]`
+    pub api: ApiConfig,
     /// `[limits]`
     pub limits: LimitsConfig,
 }
@@ -70,6 +77,22 @@ pub struct TraceConfig {
     pub max_age: Duration,
 }
 
+/// `[policy]`: tracing policies.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// A directory that is watched: its files are what is loaded. Empty: none.
+    pub dir: PathBuf,
+}
+
+/// `[api]`: the local API.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Where it listens. Empty: nowhere.
+    pub socket: PathBuf,
+}
+
 /// `[limits]`: how much of everything.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -94,6 +117,8 @@ pub struct Overrides {
     pub otlp_endpoint: Option<String>,
     /// `--metrics-addr`
     pub metrics_addr: Option<SocketAddr>,
+    /// `--socket`
+    pub socket: Option<PathBuf>,
 }
 
 /// The configuration after all overrides, in the form that the stages take.
@@ -174,6 +199,9 @@ impl Config {
         self.check()?;
         if let Some(addr) = overrides.metrics_addr {
             self.metrics.addr = addr;
+        }
+        if let Some(socket) = &overrides.socket {
+            self.api.socket.clone_from(socket);
         }
         let set = |name| environment(name).filter(|value| !value.is_empty());
         let named = set("NODE_NAME");
@@ -265,6 +293,12 @@ impl Default for ProcessTableConfig {
 impl Default for TraceConfig {
     fn default() -> Self {
         Self { join_env: true, max_age: Duration::from_secs(24 * 3600) }
+    }
+}
+
+impl Default for ApiConfig {
+    fn default() -> Self {
+        Self { socket: api::SOCKET.into() }
     }
 }
 

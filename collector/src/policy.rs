@@ -15,6 +15,7 @@ pub mod compile;
 pub mod engine;
 pub mod fault;
 pub mod limits;
+pub mod manager;
 pub mod matches;
 pub mod model;
 mod read;
@@ -104,6 +105,14 @@ pub fn check_text(text: &str) -> Checked {
 /// # Errors
 /// Fails if the file can't be read. What is wrong in the file is part of the result.
 pub fn check_file(path: &Path) -> Result<Checked, FileError> {
+    Ok(check_bytes(&read_file(path)?))
+}
+
+/// Reads a policy file; of one that is too long, no more than shows that it is.
+///
+/// # Errors
+/// Fails if it can't be read.
+pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     let refused = |source| FileError::Read { path: path.to_owned(), source };
     // Asked before it is opened: to open a pipe is to wait for its writer.
     if !path.metadata().map_err(refused)?.is_file() {
@@ -112,10 +121,15 @@ pub fn check_file(path: &Path) -> Result<Checked, FileError> {
     let mut bytes = Vec::new();
     let most = limits::FILE_BYTES as u64 + 1;
     File::open(path).map_err(refused)?.take(most).read_to_end(&mut bytes).map_err(refused)?;
+    Ok(bytes)
+}
+
+/// Reads the policies in what should be a text.
+pub fn check_bytes(bytes: &[u8]) -> Checked {
     if bytes.len() > limits::FILE_BYTES {
-        return Ok(too_long());
+        return too_long();
     }
-    Ok(match std::str::from_utf8(&bytes) {
+    match std::str::from_utf8(bytes) {
         Ok(text) => check_text(text),
         Err(error) => {
             let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
@@ -123,7 +137,7 @@ pub fn check_file(path: &Path) -> Result<Checked, FileError> {
             fault.at.line = u32::try_from(line).unwrap_or(u32::MAX);
             refuse(fault)
         }
-    })
+    }
 }
 
 /// The policy files that a path stands for: itself, or what a directory has of .yaml and .yml, by name.

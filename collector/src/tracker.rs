@@ -7,7 +7,7 @@ use trigon_exporters::{
     identity::ExecId,
 };
 use trigon_probes::record::{
-    self, ExecKey, ExecRecord, ExitRecord, Fork, Record, TaskFacts, flags, task_flags,
+    self, ExecKey, ExecRecord, ExitRecord, Fork, Record, ReleaseRecord, TaskFacts, flags, task_flags,
 };
 
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     text::{first_args, push_escaped, trim_cut},
 };
 use clock::Clock;
+use descriptors::{Descriptors, OwnerEnd};
 use facts::{
     credentials_of, exit_of, file_of, flags_of, id_of, image_of_comm, namespaces_of, parent_of,
     previous_image,
@@ -26,6 +27,7 @@ use trace::{Rules, Subject, parse_traceparent};
 
 pub mod bootstrap;
 pub mod clock;
+mod descriptors;
 mod facts;
 pub mod state;
 pub mod table;
@@ -49,6 +51,7 @@ pub struct Tracker {
     adopted_until: u64,
     predecessor: Predecessor,
     sources: Sources,
+    descriptors: Descriptors,
 }
 
 /// What the tracker is told to do.
@@ -77,6 +80,8 @@ pub struct Counts {
     pub missed_starts: u64,
     /// Records of hooks whose policy was gone.
     pub orphan_hooks: u64,
+    /// Followed files that were forgotten while they were open: there were too many.
+    pub forgotten_files: u64,
 }
 
 /// Buffers that are used again for every record.
@@ -118,6 +123,7 @@ impl Tracker {
             adopted_until: 0,
             predecessor: Predecessor::default(),
             sources: Sources::default(),
+            descriptors: Descriptors::default(),
         }
     }
 
@@ -133,7 +139,12 @@ impl Tracker {
 
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
-        self.counts
+        Counts { forgotten_files: self.descriptors.forgotten(), ..self.counts }
+    }
+
+    /// How many files are open that policies follow.
+    pub fn followed_files(&self) -> usize {
+        self.descriptors.len()
     }
 
     /// Does what is due with time: follows the clock and forgets what ended long ago. Returns now.
@@ -153,8 +164,9 @@ impl Tracker {
                 None
             }
             // They come from the iterator, which `bootstrap` reads.
-            Record::Hook(hook) => self.hook(&hook, observed),
             Record::Task(_) => None,
+            Record::Hook(hook) => self.hook(&hook, observed),
+            Record::Release(release) => self.release(&release, observed),
         }
     }
 
@@ -256,7 +268,24 @@ impl Tracker {
             None => self.missed(id, previous_image(record.fixed.key), 0, 0, &[]),
         };
         let time = self.clock.at(record.fixed.header.time);
-        let kind = Kind::Hook(hook_of(record, source));
+        let mut hook = hook_of(record, source);
+        let node = &self.settings.node;
+        hook.descriptor = self.descriptors.observe(record, &hook, &process, node, &self.clock);
+        let kind = Kind::Hook(hook);
+        Some(Event { time, observed, parent: self.parent(&process), process, kind })
+    }
+
+    fn release(&mut self, record: &ReleaseRecord, observed: Timestamp) -> Option<Event> {
+        let table = &self.table;
+        let owner_end = |owner: &Process| {
+            let id = owner.exec_id;
+            let at = table.get(id)?.ended_at()?;
+            let next = ExecId { ktime: id.ktime + 1, ..id };
+            Some(OwnerEnd { at, by_exec: table.get(next).is_some() })
+        };
+        let (process, descriptor) = self.descriptors.release(record, &self.clock, owner_end)?;
+        let time = descriptor.closed;
+        let kind = Kind::Descriptor(Box::new(descriptor));
         Some(Event { time, observed, parent: self.parent(&process), process, kind })
     }
 

@@ -14,6 +14,7 @@ pub mod node;
 pub mod otlp;
 #[cfg(test)]
 mod samples;
+pub mod serve;
 pub mod sink;
 pub mod stdout;
 mod text;

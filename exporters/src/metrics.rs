@@ -6,6 +6,7 @@ pub mod config;
 pub mod families;
 pub mod http;
 pub mod loss;
+pub mod policies;
 pub mod readiness;
 pub mod scrape;
 
@@ -13,4 +14,5 @@ pub use agent::AgentMetrics;
 pub use config::{Label, MetricsConfig};
 pub use families::EventMetrics;
 pub use loss::{Loss, LossCounter};
+pub use policies::PolicyMetrics;
 pub use readiness::Readiness;

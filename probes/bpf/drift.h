@@ -36,14 +36,25 @@ struct file___6_13 {
 	file_ref_t___6_13 f_ref;
 } __attribute__((preserve_access_index));
 
-/* Whether nobody but one descriptor holds an open file. */
-static __always_inline bool is_last_reference(struct file *file)
+/* How many hold an open file; none or fewer where it is closed. */
+static __always_inline long file_references(struct file *file)
 {
 	struct file___6_13 *newer = (void *)file;
 
 	if (bpf_core_field_exists(newer->f_ref))
-		return BPF_CORE_READ(newer, f_ref.refcnt.counter) <= 0;
-	return BPF_CORE_READ(file, f_count.counter) <= 1;
+		return BPF_CORE_READ(newer, f_ref.refcnt.counter) + 1;
+	return BPF_CORE_READ(file, f_count.counter);
+}
+
+static __always_inline bool is_referenced(struct file *file)
+{
+	return file_references(file) > 0;
+}
+
+/* Whether nobody but one descriptor holds an open file. */
+static __always_inline bool is_last_reference(struct file *file)
+{
+	return file_references(file) <= 1;
 }
 
 #endif

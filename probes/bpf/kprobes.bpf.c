@@ -8,12 +8,9 @@
 #include <bpf/bpf_tracing.h>
 
 #include "hook/enter.h"
+#include "hook/regs.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
-
-struct pt_regs___x86 {
-	unsigned long di, si, dx, cx, r8, r9, r10, ax;
-} __attribute__((preserve_access_index));
 
 static __always_inline int kprobe_entered(void *ctx)
 {
@@ -23,15 +20,17 @@ static __always_inline int kprobe_entered(void *ctx)
 	struct call *call = index < 0 ? NULL : call_at(index);
 
 	if (call) {
-		/* System calls take their arguments in a struct pt_regs of their own, the fourth in r10. */
-		if (cookie >> 32)
-			regs = (void *)BPF_CORE_READ(regs, di);
-		call->raw[0] = BPF_CORE_READ(regs, di);
-		call->raw[1] = BPF_CORE_READ(regs, si);
-		call->raw[2] = BPF_CORE_READ(regs, dx);
-		call->raw[3] = cookie >> 32 ? BPF_CORE_READ(regs, r10) : BPF_CORE_READ(regs, cx);
-		call->raw[4] = BPF_CORE_READ(regs, r8);
-		call->raw[5] = BPF_CORE_READ(regs, r9);
+		if (cookie >> 32) {
+			/* System calls take theirs in a struct pt_regs of their own. */
+			read_syscall_arguments(call, (void *)BPF_CORE_READ(regs, di), cookie >> 32);
+		} else {
+			call->raw[0] = BPF_CORE_READ(regs, di);
+			call->raw[1] = BPF_CORE_READ(regs, si);
+			call->raw[2] = BPF_CORE_READ(regs, dx);
+			call->raw[3] = BPF_CORE_READ(regs, cx);
+			call->raw[4] = BPF_CORE_READ(regs, r8);
+			call->raw[5] = BPF_CORE_READ(regs, r9);
+		}
 		on_entry(index);
 	}
 	leave(index);

@@ -35,6 +35,8 @@ enum lost_kind {
 	LOST_BUSY = RECORD_TYPES, /* calls that came while all areas of the CPU were in use */
 	LOST_FOLLOWED,            /* files that found no room among the followed ones */
 	LOST_RATE_LIMIT,          /* posts that a policy's own rate limit held back */
+	LOST_PENDING,             /* calls that found no room to wait for their return */
+	LOST_TEXT,                /* texts that a call had no room for */
 	LOST_KINDS,
 };
 
@@ -53,13 +55,18 @@ static __always_inline void count_lost(__u32 kind)
 		*count += 1;
 }
 
-static __always_inline void submit(void *record, __u64 length)
+/* Whether user space is to be woken for a record. */
+static __always_inline __u64 waking(void)
 {
 	__u32 key = 0;
 	struct control *wait = bpf_map_lookup_elem(&control, &key);
-	__u64 flags = wait && wait->polling ? BPF_RB_NO_WAKEUP : 0;
 
-	if (bpf_ringbuf_output(&records, record, length, flags) == 0)
+	return wait && wait->polling ? BPF_RB_NO_WAKEUP : 0;
+}
+
+static __always_inline void submit(void *record, __u64 length)
+{
+	if (bpf_ringbuf_output(&records, record, length, waking()) == 0)
 		return;
 	count_lost(((struct record_header *)record)->type);
 }

@@ -17,8 +17,8 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Levels of ancestors that are looked at. */
 #define ANCESTORS 64
 
-/* Puts path and lineage of a process together; `inherited` is what it has from before. */
-static __always_inline void enter_process(struct task_struct *leader, struct file *file, __u64 inherited)
+/* Puts path and lineage of a process together; `before` is what it was until now, NULL where that is not known. */
+static __always_inline void enter_process(struct task_struct *leader, struct file *file, struct process *before)
 {
 	struct process *process = process_scratch_of_cpu();
 	__u32 pid = BPF_CORE_READ(leader, tgid);
@@ -36,20 +36,25 @@ static __always_inline void enter_process(struct task_struct *leader, struct fil
 	value->state = VALUE_ABSENT;
 	value->flags = 0;
 	value->length = 0;
-	read_file(call, index, value, leader, file);
+	read_path(call, index, value, leader, BPF_CORE_READ(file, f_path.dentry), BPF_CORE_READ(file, f_path.mnt));
 	if (value->state == VALUE_READ) {
+		char *text = text_at(index, value->text);
 		__u32 length = value->length;
 
 		if (length > BINARY_BYTES - 1)
 			length = BINARY_BYTES - 1;
-		bpf_probe_read_kernel(process->binary, length,
-				      &call->text[0][value->offset & (TEXT_BYTES_MOST - 1)]);
+		if (text)
+			bpf_probe_read_kernel(process->binary, length, &text[value->offset & (TEXT_BYTES_MOST - 1)]);
 		process->length = length;
 	}
 	__u64 *bits = bpf_map_lookup_elem(&lineage_binaries, process->binary);
 
 	process->start = BPF_CORE_READ(leader, start_boottime);
-	process->lineage = inherited | own_lineage(leader) | (bits ? *bits : 0);
+	process->lineage = own_lineage(leader) | (bits ? *bits : 0);
+	if (before) {
+		process->lineage |= before->lineage;
+		process->flags = before->flags;
+	}
 	bpf_map_update_elem(&processes, &pid, process, BPF_ANY);
 	leave(index);
 }
@@ -60,7 +65,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	__u32 pid = BPF_CORE_READ(task, tgid);
 	struct process *before = bpf_map_lookup_elem(&processes, &pid);
 
-	enter_process(task, BPF_CORE_READ(bprm, file), before ? before->lineage : 0);
+	enter_process(task, BPF_CORE_READ(bprm, file), before);
 	return 0;
 }
 
@@ -83,13 +88,54 @@ int BPF_PROG(process_fork, struct task_struct *parent, struct task_struct *child
 	return 0;
 }
 
+/* As many descriptors of a process are looked at when it ends; what is beyond is found closed a little later. */
+#define DESCRIPTORS 65536
+
+struct closing {
+	struct file **files;
+	__u64 count;
+};
+
+static long step_closing(__u32 index, void *context)
+{
+	struct closing *at = context;
+	struct file *file = NULL;
+
+	if (index >= at->count)
+		return 1;
+	bpf_probe_read_kernel(&file, sizeof(file), &at->files[index]);
+	__u64 key = (__u64)file;
+
+	if (file && bpf_map_lookup_elem(&followed, &key) && is_last_reference(file))
+		release(key, RELEASE_EXIT);
+	return 0;
+}
+
+/* The descriptors of a task that ends are there still. Those of a table that others use too are not closed now. */
+static __always_inline void close_followed(struct task_struct *task)
+{
+	struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+	struct closing closing = {
+		.files = BPF_CORE_READ(table, fd),
+		.count = BPF_CORE_READ(table, max_fds),
+	};
+
+	if (BPF_CORE_READ(task, files, count.counter) == 1)
+		bpf_loop(DESCRIPTORS, step_closing, &closing, 0);
+}
+
 SEC("tp_btf/sched_process_exit")
 int BPF_PROG(process_exit, struct task_struct *task)
 {
 	__u32 key = BPF_CORE_READ(task, tgid);
 
-	if (BPF_CORE_READ(task, signal, live.counter) == 0)
-		bpf_map_delete_elem(&processes, &key);
+	if (BPF_CORE_READ(task, signal, live.counter) != 0)
+		return 0;
+	struct process *process = bpf_map_lookup_elem(&processes, &key);
+
+	if (process && process->flags & PROCESS_FOLLOWED)
+		close_followed(task);
+	bpf_map_delete_elem(&processes, &key);
 	return 0;
 }
 
@@ -104,7 +150,7 @@ int each_process(struct bpf_iter__task *ctx)
 	__u32 pid = BPF_CORE_READ(task, tgid);
 	struct process *before = bpf_map_lookup_elem(&processes, &pid);
 
-	enter_process(task, BPF_CORE_READ(task, mm, exe_file), before ? before->lineage : 0);
+	enter_process(task, BPF_CORE_READ(task, mm, exe_file), before);
 	return 0;
 }
 

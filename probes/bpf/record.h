@@ -13,7 +13,8 @@ enum record_type {
 	RECORD_FORK = 3,
 	RECORD_TASK = 4, /* a process that was there before the programs; from the task iterator only */
 	RECORD_HOOK = 5,
-	RECORD_TYPES = 6,
+	RECORD_RELEASE = 6,
+	RECORD_TYPES = 7,
 };
 
 /* What a record could not hold, or could not read. */
@@ -131,7 +132,7 @@ struct hook_arg {
 	__u64 value;  /* a number; the flags of a file; the size of a buffer */
 	__u64 opened; /* of a followed descriptor */
 	__u32 mode;   /* of a file */
-	__u32 reserved;
+	__u32 group;  /* who follows it: a policy; 0 for none */
 };
 
 /* A policy's hook matched. Arguments follow. */
@@ -146,6 +147,21 @@ struct hook_record {
 	__u8 has_return;
 	__u8 reserved[3];
 	__u64 returned;
+};
+
+enum release_reason {
+	RELEASE_CLOSED = 1,     /* its last descriptor was closed */
+	RELEASE_EXIT = 2,       /* its last descriptor ended with its process */
+	RELEASE_UNFOLLOWED = 3, /* the policy is gone */
+	RELEASE_FOUND = 4,      /* it was found closed, and nobody saw how */
+};
+
+/* A followed file is followed no longer. `opened` and `group` are those of its arguments in records of hooks. */
+struct release_record {
+	struct record_header header;
+	__u64 opened;
+	__u32 group;
+	__u32 reason;
 };
 
 #endif

@@ -11,6 +11,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "hook/enter.h"
+#include "hook/regs.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
@@ -27,6 +28,7 @@ struct seen_from {
 	__u32 file_permission; /* it reads or writes the descriptor that is its first argument: (file, mask) */
 	__u32 mask;            /* MAY_READ, MAY_WRITE */
 	__u32 commit_creds;    /* it changes credentials: (cred) */
+	__u32 lets_go;         /* no hook: number of the argument, from 1, that is a descriptor which it closes */
 };
 
 struct {
@@ -36,6 +38,14 @@ struct {
 	__type(value, struct seen_from);
 } syscalls SEC(".maps");
 
+/* The same of system calls that are made as those of 32-bit programs. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, SYSCALLS);
+	__type(key, __u32);
+	__type(value, struct seen_from);
+} compat_syscalls SEC(".maps");
+
 /* Hooks that are seen from an exec: security_bprm_check and its like. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -44,25 +54,43 @@ struct {
 	__type(value, __u32);
 } seen_from_exec SEC(".maps");
 
-struct pt_regs___x86 {
-	unsigned long di, si, dx, r10, r8, r9, orig_ax;
-} __attribute__((preserve_access_index));
+/* TS_COMPAT of arch/x86/include/asm/thread_info.h: set from the entry of a 32-bit call to the way out of it. */
+#define COMPAT_CALL 2
 
-static __always_inline void read_arguments(struct call *call, struct pt_regs___x86 *regs)
+static __always_inline bool is_compat(void)
 {
-	call->raw[0] = BPF_CORE_READ(regs, di);
-	call->raw[1] = BPF_CORE_READ(regs, si);
-	call->raw[2] = BPF_CORE_READ(regs, dx);
-	call->raw[3] = BPF_CORE_READ(regs, r10);
-	call->raw[4] = BPF_CORE_READ(regs, r8);
-	call->raw[5] = BPF_CORE_READ(regs, r9);
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return BPF_CORE_READ(task, thread_info.status) & COMPAT_CALL;
+}
+
+/* Both kinds of calls have numbers of their own. */
+static __always_inline struct seen_from *seen_from(__u32 number, bool compat)
+{
+	if (compat)
+		return bpf_map_lookup_elem(&compat_syscalls, &number);
+	return bpf_map_lookup_elem(&syscalls, &number);
+}
+
+/* A followed file may be at its end with this call, whatever policies hook (hook/follow.h). */
+static __always_inline void let_go(struct pt_regs___x86 *regs, bool compat, __u32 argument)
+{
+	__u64 first = compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di);
+	__u64 second = compat ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si);
+	/* dup2, dup3: of a descriptor that is none, or over itself, they do nothing. */
+	bool fails = argument == 2 && (first == second || !file_of_fd(first));
+	struct file *file = file_of_fd(argument == 2 ? second : first);
+	__u64 key = (__u64)file;
+
+	if (file && !fails && bpf_map_lookup_elem(&followed, &key) && is_last_reference(file))
+		release(key, RELEASE_CLOSED);
 }
 
 SEC("tp_btf/sys_enter")
 int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 {
-	__u32 key = number;
-	struct seen_from *seen = bpf_map_lookup_elem(&syscalls, &key);
+	bool compat = is_compat();
+	struct seen_from *seen = seen_from(number, compat);
 
 	if (!seen)
 		return 0;
@@ -71,25 +99,26 @@ int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 		struct call *call = index < 0 ? NULL : call_at(index);
 
 		if (call) {
-			read_arguments(call, regs);
+			read_syscall_arguments(call, regs, compat ? ABI_COMPAT : ABI_SYSCALL);
 			on_entry(index);
 		}
 		leave(index);
 	}
 	if (seen->file_permission) {
-		struct file *file = file_of_fd(BPF_CORE_READ(regs, di));
+		struct file *file = file_of_fd(compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di));
 
 		if (file)
 			once(seen->file_permission, (__u64)file, seen->mask);
 	}
+	if (seen->lets_go)
+		let_go(regs, compat, seen->lets_go);
 	return 0;
 }
 
 SEC("tp_btf/sys_exit")
 int BPF_PROG(sys_exit, struct pt_regs___x86 *regs, long returned)
 {
-	__u32 key = BPF_CORE_READ(regs, orig_ax);
-	struct seen_from *seen = bpf_map_lookup_elem(&syscalls, &key);
+	struct seen_from *seen = seen_from(BPF_CORE_READ(regs, orig_ax), is_compat());
 
 	if (!seen)
 		return 0;

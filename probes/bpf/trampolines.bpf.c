@@ -8,13 +8,10 @@
 #include <bpf/bpf_tracing.h>
 
 #include "hook/enter.h"
+#include "hook/regs.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-
-struct pt_regs___x86 {
-	unsigned long di, si, dx, r10, r8, r9;
-} __attribute__((preserve_access_index));
 
 static __always_inline void read_arguments(struct call *call, void *ctx)
 {
@@ -26,24 +23,6 @@ static __always_inline void read_arguments(struct call *call, void *ctx)
 	}
 }
 
-/* System calls take their arguments in a struct pt_regs (__x64_sys_*, since 4.17). */
-static __always_inline void read_syscall_arguments(struct call *call, void *ctx)
-{
-	__u64 value = 0;
-
-	if (bpf_get_func_arg(ctx, 0, &value))
-		return;
-	struct pt_regs___x86 *regs = (void *)value;
-
-	call->raw[0] = BPF_CORE_READ(regs, di);
-	call->raw[1] = BPF_CORE_READ(regs, si);
-	call->raw[2] = BPF_CORE_READ(regs, dx);
-	call->raw[3] = BPF_CORE_READ(regs, r10);
-	call->raw[4] = BPF_CORE_READ(regs, r8);
-	call->raw[5] = BPF_CORE_READ(regs, r9);
-}
-
-/* The upper half of the cookie says whether the function is a system call's. */
 SEC("fentry")
 int trampoline_entry(void *ctx)
 {
@@ -52,10 +31,10 @@ int trampoline_entry(void *ctx)
 	struct call *call = index < 0 ? NULL : call_at(index);
 
 	if (call) {
+		read_arguments(call, ctx);
+		/* System calls take theirs in a struct pt_regs (since 4.17). */
 		if (cookie >> 32)
-			read_syscall_arguments(call, ctx);
-		else
-			read_arguments(call, ctx);
+			read_syscall_arguments(call, (void *)call->raw[0], cookie >> 32);
 		on_entry(index);
 	}
 	leave(index);

@@ -4,27 +4,33 @@
 //! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
 //! ([`plan`]), which is put in place in one store, so that no call sees half of a change.
 
-use std::{collections::HashMap, fmt, os::fd::OwnedFd};
+use std::{collections::HashMap, fmt};
 
 use aya_obj::btf::BtfKind;
 
 use crate::{
     ProbeError,
-    lifecycle::{Kernel, Lifecycle},
+    lifecycle::{Kernel, Shared},
     object::{Maps, Object},
 };
 use attach::{Attachment, tracepoint::Fields};
 use maps::HookMaps;
+use plan::selector_flags;
+use releases::Releases;
 
 mod attach;
 pub mod equivalents;
 mod maps;
 pub mod plan;
 mod processes;
+mod programs;
+mod releases;
 
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
+pub use programs::Missed;
+pub use releases::SWEEP_PERIOD;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -33,6 +39,8 @@ pub enum Target {
     Function(String),
     /// A system call by its name without a prefix: `openat`.
     Syscall(String),
+    /// A system call as 32-bit programs make it, where the machine runs such.
+    CompatSyscall(String),
     /// A tracepoint.
     Tracepoint {
         /// Its folder under events/.
@@ -68,6 +76,17 @@ pub enum Mechanism {
     RawTracepoint,
 }
 
+/// Which mechanisms may serve.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Choice {
+    /// The best that there is.
+    Best,
+    /// The best but kprobe.multi: `disable-kprobe-multi`.
+    NotMulti,
+    /// This one.
+    Only(Mechanism),
+}
+
 /// A hook's number: its place in the programs' array.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct HookId(pub u32);
@@ -81,6 +100,15 @@ struct Attached {
     attachment: Attachment,
 }
 
+/// What a hook takes of the kernel's memory, in bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// Its table, with all that the table is looked up in.
+    pub table: u64,
+    /// Its programs, or its share of those that hooks share.
+    pub programs: u64,
+}
+
 /// All hooks of this kernel.
 pub struct Hooks {
     maps: Maps,
@@ -91,9 +119,12 @@ pub struct Hooks {
     next_hook: u32,
     next_table: u32,
     /// Programs and links that keep what selectors ask of processes.
-    processes: Option<Vec<OwnedFd>>,
+    processes: Option<Attachment>,
+    /// Programs that see followed files closed.
+    releases: Option<Releases>,
     /// Programs and links that every system call passes.
-    syscalls: Vec<OwnedFd>,
+    syscalls: Option<Attachment>,
+    missed: Missed,
 }
 
 static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.o"));
@@ -101,6 +132,7 @@ static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"),
 static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
 static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
+static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
 
 // === impl Hooks ===
 
@@ -109,8 +141,8 @@ impl Hooks {
     ///
     /// # Errors
     /// The kernel refuses the maps.
-    pub fn new(lifecycle: &Lifecycle, kernel: &Kernel) -> Result<Self, ProbeError> {
-        let mut maps = lifecycle.maps();
+    pub fn new(shared: Shared, kernel: &Kernel) -> Result<Self, ProbeError> {
+        let Shared { mut maps, missed } = shared;
         let processes = Object::load("processes", PROCESSES, kernel, &mut maps)?;
         let typed = HookMaps::new(&maps)?;
         Ok(Self {
@@ -122,12 +154,14 @@ impl Hooks {
             next_hook: 1,
             next_table: 1,
             processes: None,
-            syscalls: Vec::new(),
+            releases: None,
+            syscalls: None,
+            missed,
         })
     }
 
     /// Attaches to a target, or uses the program that is there; `returns` says whether its return is of interest.
-    /// `only` forces a mechanism. The hook does nothing until it has a table.
+    /// The hook does nothing until it has a table.
     ///
     /// # Errors
     /// No mechanism can do it: the message has what each said.
@@ -136,25 +170,27 @@ impl Hooks {
         kernel: &Kernel,
         target: &Target,
         returns: bool,
-        only: Option<Mechanism>,
+        choice: Choice,
     ) -> Result<(HookId, Mechanism), ProbeError> {
         if let Some(hook) = self.hooks.get(target)
             && (hook.returns || !returns)
-            && only.is_none_or(|only| only == hook.mechanism)
+            && choice.allows(hook.mechanism)
         {
             return Ok((hook.id, hook.mechanism));
         }
         self.track_processes(kernel)?;
+        self.track_releases(kernel)?;
         let id = match self.hooks.get(target) {
             Some(hook) => hook.id,
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
-        for mechanism in ladder(target).iter().copied().filter(|one| only.is_none_or(|only| only == *one)) {
+        for mechanism in ladder(target).iter().copied().filter(|one| choice.allows(*one)) {
             match self.try_attach(kernel, id, target, returns, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
+                    let returns = returns || mechanism.sees_returns();
                     let hook = Attached { id, mechanism, returns, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
@@ -168,11 +204,25 @@ impl Hooks {
         Err(ProbeError::Hook { hook: target.to_string(), tried: tried.join("; ") })
     }
 
+    /// How a target is entered; none where it isn't attached.
+    pub fn mechanism(&self, target: &Target) -> Option<Mechanism> {
+        self.hooks.get(target).map(|hook| hook.mechanism)
+    }
+
+    /// Whether a target is attached, with its returns where they are of interest: then [`Self::attach`] has nothing
+    /// to do.
+    pub fn serves(&self, target: &Target, returns: bool) -> bool {
+        self.hooks.get(target).is_some_and(|hook| hook.returns || !returns)
+    }
+
     /// Puts a table in place.
     ///
     /// # Errors
     /// The kernel has no room for it; the table that was there stays.
     pub fn set_table(&mut self, target: &Target, table: &TablePlan) -> Result<(), ProbeError> {
+        if table.selectors.iter().any(|selector| selector.flags & selector_flags::FOLLOW != 0) {
+            self.watch_releases()?;
+        }
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
@@ -184,6 +234,14 @@ impl Hooks {
         Ok(())
     }
 
+    /// Lets go of the files that a policy follows, by the `group` of its selectors, which are gone.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn unfollow(&self, group: u32) -> Result<(), ProbeError> {
+        self.releases.as_ref().map_or(Ok(()), |releases| releases.unfollow(group))
+    }
+
     /// Detaches from a target.
     pub fn detach(&mut self, target: &Target) {
         if let Some(hook) = self.hooks.remove(target) {
@@ -192,6 +250,19 @@ impl Hooks {
             self.typed.erase(hook.table);
             self.free.push(hook.id.0);
         }
+    }
+
+    /// What a hook takes of the kernel's memory; nothing where it isn't attached.
+    pub fn memory(&self, target: &Target) -> Memory {
+        let Some(hook) = self.hooks.get(target) else { return Memory::default() };
+        let own = hook.attachment.bytes();
+        let shared = if hook.mechanism.is_seen() {
+            let sharing = self.hooks.values().filter(|hook| hook.mechanism.is_seen()).count() as u64;
+            self.syscalls.as_ref().map_or(0, Attachment::bytes) / sharing.max(1)
+        } else {
+            0
+        };
+        Memory { table: self.typed.bytes(hook.table), programs: own + shared }
     }
 
     fn new_id(&mut self) -> Result<HookId, ProbeError> {
@@ -215,6 +286,7 @@ impl Hooks {
                 "trampolines" => TRAMPOLINES,
                 "kprobes" => KPROBES,
                 "tracepoints" => TRACEPOINTS,
+                "releases" => RELEASES,
                 _ => PROCESSES,
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
@@ -230,7 +302,7 @@ fn ladder(target: &Target) -> &'static [Mechanism] {
     use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
     match target {
         Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
-        Target::Syscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
+        Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
         Target::Tracepoint { .. } => &[Tracepoint],
         Target::RawTracepoint { .. } => &[RawTracepoint],
     }
@@ -249,6 +321,7 @@ impl Target {
         match self {
             Self::Function(name) => name.clone(),
             Self::Syscall(name) => format!("{}{name}", syscall_prefix()),
+            Self::CompatSyscall(name) => format!("__ia32_sys_{name}"),
             Self::Tracepoint { subsystem, event } | Self::RawTracepoint { subsystem, event } => {
                 format!("{subsystem}/{event}")
             }
@@ -271,6 +344,18 @@ pub fn syscall_prefix() -> &'static str {
     }
 }
 
+// === impl Choice ===
+
+impl Choice {
+    fn allows(self, mechanism: Mechanism) -> bool {
+        match self {
+            Self::Best => true,
+            Self::NotMulti => mechanism != Mechanism::KprobeMulti,
+            Self::Only(only) => mechanism == only,
+        }
+    }
+}
+
 // === impl Mechanism ===
 
 impl Mechanism {
@@ -285,5 +370,15 @@ impl Mechanism {
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tp",
         }
+    }
+
+    /// Its programs are those that every system call passes.
+    fn is_seen(self) -> bool {
+        matches!(self, Self::Syscalls | Self::Equivalent)
+    }
+
+    /// Where it is attached at all, it has all that can be seen of a return.
+    fn sees_returns(self) -> bool {
+        self.is_seen() || self == Self::Tracepoint
     }
 }

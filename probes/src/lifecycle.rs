@@ -1,10 +1,6 @@
 //! Exec, exit and fork: loading the programs, attaching them, and what they say of themselves.
 
-use std::{
-    fs,
-    os::fd::{AsFd as _, AsRawFd as _},
-    sync::Arc,
-};
+use std::{os::fd::AsFd as _, sync::Arc};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
@@ -13,7 +9,7 @@ use aya::{
 };
 use tracing::debug;
 
-use crate::{ProbeError, object::Maps, record::RecordType, ring::Ring};
+use crate::{ProbeError, hooks::Missed, object::Maps, record::RecordType, ring::Ring, sys};
 
 /// The bytes are read as 64-bit words: an array of bytes alone could lie anywhere.
 static LIFECYCLE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lifecycle.o"));
@@ -55,9 +51,18 @@ pub enum Mechanism {
 pub struct Lifecycle {
     // Keeps programs and links alive.
     _ebpf: Ebpf,
-    maps: Maps,
+    shared: Shared,
     attached: Vec<Attached>,
     lost: Arc<Lost>,
+}
+
+/// What hooks share with the lifecycle.
+#[derive(Clone, Debug)]
+pub struct Shared {
+    /// The maps that all records go through.
+    pub(crate) maps: Maps,
+    /// Counts what hooks' programs miss.
+    pub(crate) missed: Missed,
 }
 
 /// A hook that has a program.
@@ -73,6 +78,7 @@ pub struct Attached {
 pub struct Lost {
     ring_full: PerCpuArray<MapData, u64>,
     programs: Vec<(RecordType, ProgramFd)>,
+    hooks: Missed,
 }
 
 /// Why the kernel lost a record.
@@ -88,6 +94,10 @@ pub enum LostReason {
     FollowedFull,
     /// A policy's own rate limit held a post back.
     RateLimit,
+    /// A call found no room to wait for its return.
+    PendingFull,
+    /// A call had more texts than there is room for; what it posts lacks one.
+    Text,
 }
 
 // === impl Lifecycle ===
@@ -125,7 +135,9 @@ impl Lifecycle {
             attached.push(Attached { hook, mechanism });
             programs.push((kind, program));
         }
-        Ok((Self { _ebpf: ebpf, maps, attached, lost: Arc::new(Lost { ring_full, programs }) }, ring))
+        let missed = Missed::default();
+        let lost = Arc::new(Lost { ring_full, programs, hooks: missed.clone() });
+        Ok((Self { _ebpf: ebpf, shared: Shared { maps, missed }, attached, lost }, ring))
     }
 
     /// Which hooks have programs, and how.
@@ -133,9 +145,9 @@ impl Lifecycle {
         &self.attached
     }
 
-    /// The maps that other programs' records go through.
-    pub(crate) fn maps(&self) -> Maps {
-        self.maps.clone()
+    /// What hooks share with it.
+    pub fn shared(&self) -> Shared {
+        self.shared.clone()
     }
 
     /// The kernel's own counts of what it lost.
@@ -264,8 +276,13 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
-const OF_HOOKS: [(u32, LostReason); 3] =
-    [(6, LostReason::Busy), (7, LostReason::FollowedFull), (8, LostReason::RateLimit)];
+const OF_HOOKS: [(u32, LostReason); 5] = [
+    (7, LostReason::Busy),
+    (8, LostReason::FollowedFull),
+    (9, LostReason::RateLimit),
+    (10, LostReason::PendingFull),
+    (11, LostReason::Text),
+];
 
 // === impl Lost ===
 
@@ -289,18 +306,13 @@ impl Lost {
             rows.push((RecordType::Hook, reason, counts.iter().sum()));
         }
         rows.extend(
-            self.programs.iter().map(|(kind, program)| (*kind, LostReason::Recursion, misses(program))),
+            self.programs
+                .iter()
+                .map(|(kind, program)| (*kind, LostReason::Recursion, sys::missed_runs(program.as_fd()))),
         );
+        rows.push((RecordType::Hook, LostReason::Recursion, self.hooks.total()));
         Ok(rows)
     }
-}
-
-/// How often the kernel did not run a program since it ran on that CPU already. Kernels since 5.12 tell.
-fn misses(program: &ProgramFd) -> u64 {
-    let path = format!("/proc/self/fdinfo/{}", program.as_fd().as_raw_fd());
-    let info = fs::read_to_string(path).unwrap_or_default();
-    let value = info.lines().find_map(|line| line.strip_prefix("recursion_misses:"));
-    value.and_then(|value| value.trim().parse().ok()).unwrap_or(0)
 }
 
 // === impl LostReason ===
@@ -314,6 +326,8 @@ impl LostReason {
             Self::Busy => "busy",
             Self::FollowedFull => "followed_full",
             Self::RateLimit => "rate_limit",
+            Self::PendingFull => "pending_full",
+            Self::Text => "text",
         }
     }
 }

@@ -37,6 +37,15 @@ pub mod task_flags {
     pub const EXITED: u32 = 1 << 2;
 }
 
+/// Why a file is followed no longer: `enum release_reason`.
+pub mod release_reason {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const CLOSED: u32 = 1;
+    pub const EXIT: u32 = 2;
+    pub const UNFOLLOWED: u32 = 3;
+    pub const FOUND: u32 = 4;
+}
+
 mirror! {
     /// What every record begins with.
     "record_header" Header { kind: u16, flags: u16, length: u32, time: u64, }
@@ -84,7 +93,7 @@ mirror! {
 
     /// An argument of a hook's record; its text follows.
     "hook_arg" HookArg {
-        kind: u8, number: u8, flags: u16, length: u32, value: u64, opened: u64, mode: u32, reserved: u32,
+        kind: u8, number: u8, flags: u16, length: u32, value: u64, opened: u64, mode: u32, group: u32,
     }
 
     /// A policy's hook matched; its arguments follow.
@@ -92,6 +101,9 @@ mirror! {
         header: Header, key: ExecKey, tid: u32, policy_hook: u32, selector: u16, action: u8, args: u8,
         has_return: u8, reserved: [u8; 3], returned: u64,
     }
+
+    /// A followed file is followed no longer.
+    "release_record" ReleaseRecord { header: Header, opened: u64, group: u32, reason: u32, }
 }
 
 /// One record, its text borrowed from where it lies.
@@ -107,6 +119,8 @@ pub enum Record<'a> {
     Task(Fork<'a>),
     /// A policy's hook matched.
     Hook(Hook<'a>),
+    /// A followed file is followed no longer.
+    Release(ReleaseRecord),
 }
 
 /// A match of a policy's hook, with its arguments.
@@ -167,6 +181,7 @@ pub enum RecordType {
     Fork,
     Task,
     Hook,
+    Release,
 }
 
 /// Bytes that are no record.
@@ -220,6 +235,7 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         3 => decode_fork(bytes).map(Record::Fork),
         4 => decode_fork(bytes).map(Record::Task),
         5 => decode_hook(bytes).map(Record::Hook),
+        6 => split(bytes).map(|(record, _)| Record::Release(record)),
         kind => Err(DecodeError::UnknownType(kind)),
     }
 }
@@ -313,6 +329,7 @@ impl Record<'_> {
             Self::Fork(_) => RecordType::Fork,
             Self::Task(_) => RecordType::Task,
             Self::Hook(_) => RecordType::Hook,
+            Self::Release(_) => RecordType::Release,
         }
     }
 }
@@ -330,7 +347,7 @@ impl ExecKey {
 
 impl RecordType {
     /// The types that come through the ring buffer, in the order of `enum record_type`.
-    pub const IN_RING: [Self; 4] = [Self::Exec, Self::Exit, Self::Fork, Self::Hook];
+    pub const IN_RING: [Self; 5] = [Self::Exec, Self::Exit, Self::Fork, Self::Hook, Self::Release];
 
     /// Its number in `enum record_type`.
     pub fn number(self) -> u16 {
@@ -340,6 +357,7 @@ impl RecordType {
             Self::Fork => 3,
             Self::Task => 4,
             Self::Hook => 5,
+            Self::Release => 6,
         }
     }
 
@@ -351,6 +369,7 @@ impl RecordType {
             Self::Fork => "PROCESS_FORK",
             Self::Task => "PROCESS_TASK",
             Self::Hook => "HOOK",
+            Self::Release => "RELEASE",
         }
     }
 }

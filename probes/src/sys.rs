@@ -15,6 +15,8 @@ use aya_obj::generated::bpf_insn;
 /// Commands of bpf(2).
 mod command {
     pub(super) const PROG_LOAD: u32 = 5;
+    pub(super) const PROG_TEST_RUN: u32 = 10;
+    pub(super) const OBJ_GET_INFO_BY_FD: u32 = 15;
     pub(super) const RAW_TRACEPOINT_OPEN: u32 = 17;
     pub(super) const BTF_LOAD: u32 = 18;
     pub(super) const LINK_CREATE: u32 = 28;
@@ -158,6 +160,24 @@ pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
     Err((error, last.into_iter().rev().collect::<Vec<_>>().join("; ")))
 }
 
+/// How often the kernel did not run a program since it, or another, ran on that CPU already; 0 where it can't be told.
+/// Kernels since 5.12 count.
+pub fn missed_runs(program: BorrowedFd<'_>) -> u64 {
+    /// Of `struct bpf_prog_info`, up to `recursion_misses`.
+    const WORDS: usize = 27;
+    const MISSES: usize = 26;
+    let mut info = [0_u64; WORDS];
+    let mut attr = Attr::new();
+    attr.set(0, program.as_raw_fd() as u32);
+    attr.set(4, size_of_val(&info) as u32);
+    attr.set_pointer(8, info.as_mut_ptr());
+    // SAFETY: the kernel writes no more to `info` than its size, and returns no descriptor.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command::OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<Attr>())
+    };
+    if result < 0 { 0 } else { info[MISSES] }
+}
+
 /// Attaches a tracing program (fentry, fexit) with a cookie.
 ///
 /// # Errors
@@ -180,6 +200,24 @@ pub fn iterate(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
     attr.set(0, link.as_raw_fd() as u32);
     // SAFETY: there are no pointers.
     unsafe { attr.call(command::ITER_CREATE) }
+}
+
+/// Runs a raw tracepoint's program with these arguments; returns what it returns.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn run(program: BorrowedFd<'_>, arguments: &[u64]) -> io::Result<u32> {
+    let mut attr = Attr::new();
+    attr.set(0, program.as_raw_fd() as u32);
+    attr.set(40, size_of_val(arguments) as u32);
+    attr.set_pointer(48, arguments.as_ptr());
+    let attr = &mut attr;
+    // SAFETY: the attribute and the arguments outlive the call and are as large as is said; of both it writes but the
+    // attribute's result.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command::PROG_TEST_RUN, std::ptr::from_mut(attr), size_of::<Attr>())
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(attr.0[1]) }
 }
 
 /// Attaches a program to its BTF tracepoint, or to the raw tracepoint of that name.

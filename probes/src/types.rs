@@ -87,7 +87,7 @@ impl Types {
                 let parameters = fields.map(|field| self.parameter(field)).collect();
                 Ok(Prototype { parameters, returned: None })
             }
-            Target::Syscall(name) => {
+            Target::Syscall(name) | Target::CompatSyscall(name) => {
                 let prototype = self.syscall(name).ok_or_else(unknown)?;
                 let long =
                     CType { text: "long".to_owned(), shape: Shape::Integer { bytes: 8, signed: true } };

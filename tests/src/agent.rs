@@ -20,8 +20,9 @@ use tempfile::TempDir;
 use crate::{exposition::Exposition, http, json::Line, place, wait};
 
 /// How an agent is started.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Agent {
+    output: &'static str,
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
@@ -48,12 +49,21 @@ pub struct Ended {
     pub log: String,
 }
 
+/// Its socket, in its folder. Agents of one machine must not share one.
+const SOCKET: &str = "trigon.sock";
+
 // === impl Agent ===
 
 impl Agent {
     /// An agent with JSON lines on its standard output and no OTLP endpoint.
     pub fn new() -> Self {
-        Self::default()
+        Self { output: "json", config: String::new(), arguments: Vec::new(), environment: Vec::new() }
+    }
+
+    /// What it writes to standard output instead of JSON lines.
+    pub fn output(mut self, output: &'static str) -> Self {
+        self.output = output;
+        self
     }
 
     /// Adds to its configuration file.
@@ -99,9 +109,10 @@ impl Agent {
             .arg("run")
             .arg("--config")
             .arg(&config)
-            .args(["-o", "json", "--metrics-addr", &metrics.to_string()])
+            .args(["-o", self.output, "--metrics-addr", &metrics.to_string()])
             .args(&self.arguments)
             .env_clear()
+            .env("TRIGON_SOCKET", folder.path().join(SOCKET))
             .envs(self.environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -121,12 +132,30 @@ impl Agent {
     }
 }
 
+impl Default for Agent {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 // === impl Running ===
 
 impl Running {
     /// Where it serves `/metrics`.
     pub fn metrics_address(&self) -> SocketAddr {
         self.metrics
+    }
+
+    /// Its local API's socket.
+    pub fn socket(&self) -> PathBuf {
+        self.folder.path().join(SOCKET)
+    }
+
+    /// `trigon policy` with these arguments, for this agent.
+    pub fn policy(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(place::agent());
+        command.arg("policy").args(arguments).env("TRIGON_SOCKET", self.socket());
+        command
     }
 
     /// Its process id.
@@ -152,6 +181,12 @@ impl Running {
         // Most lines are about others: they are not worth a parser's time.
         let parsed = lines.iter().filter(|line| line.contains(tag)).map(|line| Line::parse(line));
         parsed.filter(|line| line.text("/process/binary").contains(tag)).collect()
+    }
+
+    /// The JSON lines so far that contain a text.
+    pub fn lines_with(&self, text: &str) -> Vec<Line> {
+        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        lines.iter().filter(|line| line.contains(text)).map(|line| Line::parse(line)).collect()
     }
 
     /// Waits until there are `count` JSON lines of `tag`.

@@ -3,12 +3,15 @@
 //! A test binary lists its tests in a [`suite::run`]; each says what it [`suite::Need`]s of the machine.
 
 pub mod agent;
+pub mod container;
 pub mod expected;
 pub mod exposition;
 pub mod http;
 pub mod json;
 pub mod otlp;
 pub mod place;
+pub mod policed;
+pub mod policies;
 pub mod prometheus;
 pub mod rig;
 pub mod rotel;

@@ -20,6 +20,13 @@ pub fn cache() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache")
 }
 
+/// Policies that people use, from outside of the project: `TRIGON_POLICIES`, else `shared/policies` beside the checkout.
+pub fn policies() -> Option<PathBuf> {
+    let given = std::env::var_os("TRIGON_POLICIES").map(PathBuf::from);
+    let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/policies");
+    Some(given.unwrap_or_else(beside)).filter(|folder| folder.is_dir())
+}
+
 /// An address of this machine's on which nobody listens now.
 pub fn free_address() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind a port of 127.0.0.1");

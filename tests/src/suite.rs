@@ -14,7 +14,7 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{prometheus, rotel};
+use crate::{place, prometheus, rotel};
 
 /// The time after which a test counts as hung. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
@@ -24,6 +24,8 @@ const HUNG: Duration = Duration::from_secs(300);
 pub enum Need {
     /// Root, and a kernel with BTF, to load eBPF programs. Such tests watch the whole machine and run one at a time.
     Kernel,
+    /// Policies that people use, from outside of the project.
+    Policies,
     /// The Prometheus server.
     Prometheus,
     /// The rotel agent.
@@ -102,6 +104,7 @@ impl Need {
     fn name(self) -> &'static str {
         match self {
             Self::Kernel => "kernel",
+            Self::Policies => "policies",
             Self::Prometheus => "prometheus",
             Self::Rotel => "rotel",
         }
@@ -115,6 +118,9 @@ impl Need {
                 Some("needs a kernel with BTF (/sys/kernel/btf/vmlinux)".into())
             }
             Self::Kernel => None,
+            Self::Policies => place::policies()
+                .is_none()
+                .then(|| "needs policies (TRIGON_POLICIES, a folder of them)".into()),
             Self::Prometheus => prometheus::find()
                 .is_none()
                 .then(|| "needs the program `prometheus` (scripts/setup test)".into()),

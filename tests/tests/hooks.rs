@@ -4,7 +4,7 @@ use std::{fs, io::Read as _, process::ExitCode};
 
 use trigon_probes::{
     hooks::{
-        Hooks, Mechanism, TablePlan, Target,
+        Choice, Hooks, Mechanism, TablePlan, Target,
         plan::{
             Dimension, Mask, PostArg, Selector, Table, ValueSpec, class, selector_flags, source, value_type,
         },
@@ -76,14 +76,14 @@ impl Rig {
             mechanism: lifecycle::Mechanism::Best,
         };
         let (lifecycle, ring) = Lifecycle::attach(&options, &kernel).expect("attach to the lifecycle");
-        let hooks = Hooks::new(&lifecycle, &kernel).expect("make the hooks' maps");
+        let hooks = Hooks::new(lifecycle.shared(), &kernel).expect("make the hooks' maps");
         Self { kernel, _lifecycle: lifecycle, ring, hooks }
     }
 
     /// Attaches by one mechanism. Where this kernel does not have it, and need not, it has to be refused by its name;
     /// false then.
     fn attach(&mut self, target: &Target, returns: bool, mechanism: Mechanism) -> bool {
-        match self.hooks.attach(&self.kernel, target, returns, Some(mechanism)) {
+        match self.hooks.attach(&self.kernel, target, returns, Choice::Only(mechanism)) {
             Ok((_, attached)) => {
                 assert_eq!(attached, mechanism);
                 true
@@ -212,16 +212,17 @@ fn best_mechanism_serves() {
         "commit_creds",
     ] {
         let target = Target::Function(name.into());
-        let (_, mechanism) = rig.hooks.attach(&rig.kernel, &target, false, None).expect("attach");
+        let (_, mechanism) = rig.hooks.attach(&rig.kernel, &target, false, Choice::Best).expect("attach");
         println!("{name}: {}", mechanism.as_str());
     }
     for name in ["openat", "read", "write", "close", "unlinkat", "renameat2"] {
         let target = Target::Syscall(name.into());
-        let (_, mechanism) = rig.hooks.attach(&rig.kernel, &target, true, None).expect("attach");
+        let (_, mechanism) = rig.hooks.attach(&rig.kernel, &target, true, Choice::Best).expect("attach");
         println!("{}: {}", target.symbol(), mechanism.as_str());
     }
     let none = Target::Function("no_such_function_in_any_kernel".into());
-    let error = rig.hooks.attach(&rig.kernel, &none, false, None).expect_err("there is no such function");
+    let error =
+        rig.hooks.attach(&rig.kernel, &none, false, Choice::Best).expect_err("there is no such function");
     assert!(error.to_string().contains("no_such_function_in_any_kernel"), "{error}");
 }
 
@@ -229,7 +230,7 @@ fn table_is_replaced_and_detached() {
     let (_folder, wanted, other) = files();
     let mut rig = Rig::new();
     let target = Target::Function("security_file_open".into());
-    rig.hooks.attach(&rig.kernel, &target, false, None).expect("attach");
+    rig.hooks.attach(&rig.kernel, &target, false, Choice::Best).expect("attach");
     let put = |rig: &mut Rig, path: &str| {
         let table = paths_below(path, argument(0, value_type::FILE), false);
         rig.hooks.set_table(&target, &table).expect("put a table in place");

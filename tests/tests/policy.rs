@@ -4,60 +4,20 @@ use std::{
     fs,
     io::{Read as _, Seek as _, Write as _},
     os::unix::process::ExitStatusExt as _,
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, ExitCode, Stdio},
 };
 
-use tempfile::TempDir;
 use trigon_tests::{
-    agent::{Agent, Ended},
+    agent::Agent,
     json::Line,
+    policed::{Rig, matches, names, short, told},
+    policies::FOLLOW,
     suite::{self, Need},
     wait,
 };
 
 const KERNEL: &[Need] = &[Need::Kernel];
-
-/// Opens, reads, writes and closes of files below a folder, through the descriptors that were followed from their
-/// opening on.
-const FOLLOW: &str = r#"
-apiVersion: cilium.io/v1alpha1
-kind: TracingPolicy
-metadata:
-  name: follow
-spec:
-  kprobes:
-  - call: fd_install
-    syscall: false
-    args:
-    - {index: 0, type: int}
-    - {index: 1, type: file}
-    selectors:
-    - PIDS
-      matchArgs:
-      - {index: 1, operator: Prefix, values: ["FOLDER/"]}
-      matchActions:
-      - {action: FollowFD, argFd: 0, argName: 1}
-  - call: sys_close
-    syscall: true
-    args:
-    - {index: 0, type: int}
-    selectors:
-    - matchActions:
-      - {action: UnfollowFD, argFd: 0, argName: 0}
-  - call: sys_read
-    syscall: true
-    args:
-    - {index: 0, type: fd}
-    - {index: 1, type: char_buf, returnCopy: true}
-    - {index: 2, type: size_t}
-  - call: sys_write
-    syscall: true
-    args:
-    - {index: 0, type: fd}
-    - {index: 1, type: char_buf, sizeArgIndex: 3}
-    - {index: 2, type: size_t}
-"#;
 
 /// What descends from process 1 inside its own PID namespace is left out.
 const NOT_OF_INIT: &str =
@@ -104,12 +64,6 @@ spec:
       - {action: Post, rateLimit: 1h}
 "#;
 
-/// A folder of files, and a policy on it.
-struct Rig {
-    folder: TempDir,
-    policy: PathBuf,
-}
-
 fn main() -> ExitCode {
     suite::run(|suite| {
         suite.test("followed_file_from_open_to_close", KERNEL, followed_file_from_open_to_close);
@@ -131,62 +85,6 @@ fn main() -> ExitCode {
         suite.test("returns_filter_and_rates_limit", KERNEL, returns_filter_and_rates_limit);
         suite.test("a_broken_policy_stops_the_start", KERNEL, a_broken_policy_stops_the_start);
     })
-}
-
-// === impl Rig ===
-
-impl Rig {
-    fn new(policy: &str) -> Self {
-        let folder = tempfile::Builder::new().prefix("trigon-policy-").tempdir().expect("make a folder");
-        let path = folder.path().to_str().expect("a plain path");
-        let file = folder.path().join("policy.yaml");
-        fs::write(&file, policy.replace("FOLDER", path)).expect("write the policy");
-        for name in ["wanted", "forbidden", "one", "two"] {
-            fs::write(folder.path().join(name), "0123456789").expect("write a file");
-        }
-        Self { policy: file, folder }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    /// Runs an agent with the policy around a deed; what it wrote.
-    fn around(&self, deed: impl FnOnce()) -> Ended {
-        let policy = self.policy.to_str().expect("a plain path");
-        let agent = Agent::new().argument("--policy").argument(policy).start();
-        deed();
-        agent.stop()
-    }
-}
-
-/// The events of hooks: function, path or text of the first argument that has one, and of whom.
-fn matches(ended: &Ended) -> Vec<Line> {
-    let lines = ended.lines.iter().filter(|line| line.starts_with(r#"{"process_kprobe""#));
-    lines.map(|line| Line::parse(line)).collect()
-}
-
-/// Function and path of each event of a process.
-fn told(lines: &[Line], pid: Option<u32>) -> Vec<(String, String)> {
-    let of = lines.iter().filter(|line| pid.is_none_or(|pid| line.pid() == pid));
-    of.map(|line| {
-        let args = line.at("/args").as_array().cloned().unwrap_or_default();
-        let path =
-            args.iter().find_map(|arg| arg.pointer("/file_arg/path").or_else(|| arg.get("string_arg")));
-        let path = path.and_then(|path| path.as_str()).unwrap_or_default();
-        (short(line.text("/function_name")), path.to_owned())
-    })
-    .collect()
-}
-
-/// A system call's name without what comes before it.
-fn short(function: &str) -> String {
-    function.rsplit("_sys_").next().unwrap_or(function).to_owned()
-}
-
-fn names<'a>(told: &'a [(String, String)], path: &Path) -> Vec<&'a str> {
-    let path = path.to_str().expect("a plain path");
-    told.iter().filter(|(_, of)| of == path).map(|(name, _)| name.as_str()).collect()
 }
 
 fn followed_file_from_open_to_close() {

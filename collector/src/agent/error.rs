@@ -6,6 +6,7 @@ use trigon_exporters::{metrics::http::BindError, otlp::ClientError};
 use trigon_probes::ProbeError;
 
 use crate::{
+    api::socket::SocketError,
     config::ConfigError,
     policy::{FileError, engine::LoadError},
 };
@@ -19,6 +20,9 @@ pub enum AgentError {
     /// The address for metrics is taken.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// The socket of the local API can't be made.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
     /// The kernel doesn't let it.
     #[error(transparent)]
     Probe(#[from] ProbeError),
@@ -73,7 +77,7 @@ impl AgentError {
             Self::PolicyLoad { .. } => 7,
             Self::Probe(ProbeError::NotPermitted(_)) => 4,
             Self::Probe(ProbeError::NoBtf(_) | ProbeError::TooOld { .. } | ProbeError::Attach { .. }) => 5,
-            Self::Bind(_) => 6,
+            Self::Bind(_) | Self::Socket(_) => 6,
             _ => 1,
         })
     }

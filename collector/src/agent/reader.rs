@@ -9,7 +9,10 @@ use std::{
 use prometheus::IntCounter;
 use tokio::sync::oneshot;
 use tracing::warn;
-use trigon_exporters::metrics::{AgentMetrics, Loss};
+use trigon_exporters::{
+    event::EventType,
+    metrics::{AgentMetrics, Loss},
+};
 use trigon_probes::{
     ProbeError,
     lifecycle::Lifecycle,
@@ -47,6 +50,7 @@ struct Stages {
     received: [IntCounter; RecordType::IN_RING.len()],
     undecoded: Undecoded,
     orphan_hooks: IntCounter,
+    forgotten_files: IntCounter,
     counted: (Counts, Evictions),
 }
 
@@ -81,6 +85,7 @@ impl Reader {
                 unknown_type: undecoded("unknown_type"),
             },
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
+            forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
             counted: Default::default(),
             tracker,
             router,
@@ -170,6 +175,8 @@ impl Stages {
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
+        self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
+        metrics.followed_files.set(i64::try_from(self.tracker.followed_files()).unwrap_or(i64::MAX));
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);

@@ -10,7 +10,16 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde::Serialize;
 use tracing::error;
 
-use crate::policy::{self, Checked, FileError, fault::Fault};
+use crate::api::{
+    self,
+    client::{Client, ClientError},
+};
+
+mod change;
+mod check;
+mod list;
+
+use change::Change;
 
 /// Arguments of `trigon policy`.
 #[derive(Debug, Args)]
@@ -22,200 +31,90 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Check policy files without loading them. Needs no privileges.
-    Check(Check),
+    Check(check::Arguments),
+    /// Show the policies of the agent that runs here: state, hooks, how each is entered.
+    List(list::Arguments),
+    /// Load policies into the agent that runs here.
+    Add(change::AddArguments),
+    /// Take policies out of the agent that runs here.
+    Delete(change::NameArguments),
+    /// Put policies in force that were disabled, or try again to load them.
+    Enable(change::NameArguments),
+    /// Put policies out of force, without forgetting them.
+    Disable(change::NameArguments),
 }
 
-/// Arguments of `trigon policy check`.
+/// Where the agent listens.
 #[derive(Debug, Args)]
-struct Check {
-    /// Files, or directories of files that end in .yaml or .yml.
-    #[arg(required = true, value_name = "FILE|DIR")]
-    paths: Vec<PathBuf>,
-    /// How the result is written.
-    #[arg(short, long, value_enum, default_value_t = Output::Text)]
-    output: Output,
+struct Agent {
+    /// The socket of the agent.
+    #[arg(long, value_name = "PATH", env = "TRIGON_SOCKET", default_value = api::SOCKET)]
+    socket: PathBuf,
 }
 
 /// How a result is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Output {
-    /// A line for each policy and each fault.
+    /// Lines for people.
     Text,
     /// One JSON object.
     Json,
 }
 
-/// What `check` found.
-#[derive(Serialize)]
-struct Report {
-    ok: bool,
-    files: Vec<FileReport>,
-}
-
-#[derive(Serialize)]
-struct FileReport {
-    file: PathBuf,
-    ok: bool,
-    policies: Vec<PolicyReport>,
-    faults: Vec<Fault>,
-    /// Faults that aren't listed.
-    hidden: usize,
-    /// Why the file couldn't be read.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    unread: Option<String>,
-}
-
-#[derive(Serialize)]
-struct PolicyReport {
-    name: String,
-    hooks: usize,
-}
-
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> ExitCode {
-    let Command::Check(check) = arguments.command;
-    let report = Report::of(&check.paths);
+    match arguments.command {
+        Command::Check(arguments) => check::run(&arguments),
+        Command::List(arguments) => list::run(arguments),
+        Command::Add(arguments) => change::add(arguments),
+        Command::Delete(arguments) => change::each(arguments, Change::Delete),
+        Command::Enable(arguments) => change::each(arguments, Change::Enable),
+        Command::Disable(arguments) => change::each(arguments, Change::Disable),
+    }
+}
+
+// === impl Agent ===
+
+impl Agent {
+    /// Asks the agent, on a runtime of its own.
+    fn ask(self, job: impl AsyncFnOnce(Client) -> ExitCode) -> ExitCode {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        match runtime {
+            Ok(runtime) => runtime.block_on(job(Client::new(self.socket))),
+            Err(error) => {
+                error!("cannot start: {error}");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Says why the agent didn't do it.
+fn failed(error: &ClientError) -> ExitCode {
+    error!("{error}");
+    error.exit_code()
+}
+
+/// Writes to standard output: `text`, or `report` as JSON. `code` if that could be done.
+fn write(
+    output: Output,
+    report: &impl Serialize,
+    text: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
+    code: ExitCode,
+) -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = match check.output {
-        Output::Text => report.write_text(&mut out),
-        Output::Json => serde_json::to_writer(&mut out, &report).map_err(io::Error::from),
+    let written = match output {
+        Output::Text => text(&mut out),
+        Output::Json => {
+            serde_json::to_writer(&mut out, report).map_err(io::Error::from).and_then(|()| writeln!(out))
+        }
     };
-    let written = written.and_then(|()| if check.output == Output::Json { writeln!(out) } else { Ok(()) });
     match written.and_then(|()| out.flush()) {
         // Whoever reads no further has what it wanted.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             error!("cannot write to standard output: {error}");
             ExitCode::FAILURE
         }
-        _ if report.ok => ExitCode::SUCCESS,
-        _ => ExitCode::FAILURE,
-    }
-}
-
-// === impl Report ===
-
-impl Report {
-    fn of(paths: &[PathBuf]) -> Self {
-        let mut files = Vec::new();
-        for path in paths {
-            match policy::files(path) {
-                Ok(found) => files.extend(
-                    found.into_iter().map(|file| FileReport::new(file.clone(), policy::check_file(&file))),
-                ),
-                Err(error) => files.push(FileReport::new(path.clone(), Err(error))),
-            }
-        }
-        Self { ok: files.iter().all(|file| file.ok), files }
-    }
-
-    fn write_text(&self, out: &mut impl io::Write) -> io::Result<()> {
-        for report in &self.files {
-            let file = report.file.display();
-            for fault in &report.faults {
-                writeln!(out, "{file}:{fault}")?;
-            }
-            if report.hidden > 0 {
-                writeln!(out, "{file}: and {} more", report.hidden)?;
-            }
-            if let Some(reason) = &report.unread {
-                writeln!(out, "error: {reason}")?;
-            }
-            for PolicyReport { name, hooks } in &report.policies {
-                writeln!(out, "{file}: ok {name}: {hooks} {}", if *hooks == 1 { "hook" } else { "hooks" })?;
-            }
-        }
-        Ok(())
-    }
-}
-
-// === impl FileReport ===
-
-impl FileReport {
-    fn new(file: PathBuf, checked: Result<Checked, FileError>) -> Self {
-        let (checked, unread) = match checked {
-            Ok(checked) => (checked, None),
-            Err(error) => (Checked::default(), Some(error.to_string())),
-        };
-        let Checked { policies, faults, hidden, errors } = checked;
-        let policies = policies
-            .into_iter()
-            .map(|policy| PolicyReport { hooks: policy.hooks.len(), name: policy.name })
-            .collect();
-        Self { file, ok: errors == 0 && unread.is_none(), policies, faults, hidden, unread }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fs;
-
-    use super::*;
-
-    const SOUND: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: sound}\nspec: {kprobes: [{call: sys_read}, {call: sys_write}]}\n";
-    const BROKEN: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: broken}\nspec:\n  lsmhooks: [{}]\n  kprobes: [{cal: sys_read}]\n";
-
-    /// A directory of policies, and what is reported of it, its own name left out.
-    fn report(files: &[(&str, &str)]) -> (Report, String) {
-        let directory = tempfile::tempdir().unwrap();
-        for (name, text) in files {
-            fs::write(directory.path().join(name), text).unwrap();
-        }
-        let report = Report::of(&[directory.path().to_owned()]);
-        let mut out = Vec::new();
-        report.write_text(&mut out).unwrap();
-        let text = String::from_utf8(out).unwrap();
-        (report, text.replace(&format!("{}/", directory.path().display()), ""))
-    }
-
-    #[test]
-    fn a_directory_is_its_yaml_files_in_order() {
-        let (found, text) =
-            report(&[("b.yml", SOUND), ("a.yaml", SOUND), (".c.yaml", BROKEN), ("d.txt", BROKEN)]);
-        insta::assert_snapshot!(text, @r"
-        a.yaml: ok sound: 2 hooks
-        b.yml: ok sound: 2 hooks
-        ");
-        assert!(found.ok);
-    }
-
-    #[test]
-    fn faults_read_like_a_compilers() {
-        let (found, text) = report(&[("a.yaml", SOUND), ("b.yaml", BROKEN)]);
-        insta::assert_snapshot!(text, @r"
-        a.yaml: ok sound: 2 hooks
-        b.yaml:5:3: error: spec.lsmhooks: lsmhooks is not supported yet
-        b.yaml:6:13: error: spec.kprobes[0]: the key call is missing
-        b.yaml:6:14: error: spec.kprobes[0].cal: no such key: did you mean call?; allowed: call, syscall, return, args, returnArg, returnArgAction, selectors, message, tags, ignore
-        ");
-        assert!(!found.ok);
-        let faults = serde_json::to_value(&found.files[1].faults).unwrap();
-        let first = serde_json::json!({
-            "class": "unsupported",
-            "feature": "lsmhooks",
-            "line": 5,
-            "column": 3,
-            "path": "spec.lsmhooks",
-            "message": "lsmhooks is not supported yet",
-        });
-        assert_eq!(faults[0], first);
-        assert_eq!(
-            (&faults[1]["class"], &faults[1]["feature"]),
-            (&"invalid".into(), &serde_json::Value::Null)
-        );
-        assert!(faults[2]["allowed"].as_str().unwrap().starts_with("call, syscall"));
-    }
-
-    #[test]
-    fn what_cannot_be_read_is_said() {
-        let report = Report::of(&["/nowhere/at/all.yaml".into(), "/dev/null".into()]);
-        let mut out = Vec::new();
-        report.write_text(&mut out).unwrap();
-        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
-        error: cannot read /nowhere/at/all.yaml: No such file or directory (os error 2)
-        error: cannot read /dev/null: a policy is a file
-        ");
-        assert!(!report.ok);
-        let (empty, _) = self::report(&[("d.txt", SOUND)]);
-        assert!(!empty.ok && empty.files[0].unread.is_some());
+        _ => code,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
 
-use clap::{Args, ValueEnum};
+use clap::{
+    Args, ValueEnum,
+    builder::{OsStringValueParser, TypedValueParser as _},
+};
 use tracing::{error, warn};
 use trigon_exporters::stdout::Format;
 
@@ -30,6 +33,9 @@ pub struct Arguments {
     /// Where to serve /metrics, such as 127.0.0.1:2112.
     #[arg(long, value_name = "ADDRESS", env = "TRIGON_METRICS_ADDR")]
     metrics_addr: Option<SocketAddr>,
+    /// The Unix socket for `trigon policy`; empty for none.
+    #[arg(long, value_name = "PATH", env = "TRIGON_SOCKET", value_parser = OsStringValueParser::new().map(PathBuf::from))]
+    socket: Option<PathBuf>,
 }
 
 /// How events are written to standard output.
@@ -52,8 +58,11 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
-    let overrides =
-        Overrides { otlp_endpoint: arguments.otlp_endpoint, metrics_addr: arguments.metrics_addr };
+    let overrides = Overrides {
+        otlp_endpoint: arguments.otlp_endpoint,
+        metrics_addr: arguments.metrics_addr,
+        socket: arguments.socket,
+    };
     let environment = |name: &str| std::env::var(name).ok();
     let effective = config.apply(&environment, &overrides)?;
     let terminal = std::io::stdout().is_terminal();
@@ -68,7 +77,7 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
 }
 
 /// Reads the policies that the command line names: one that is wrong stops the start.
-fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, AgentError> {
+fn read_policies(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Policy)>, AgentError> {
     let mut policies = Vec::new();
     for path in paths {
         for file in policy::files(path)? {
@@ -84,7 +93,7 @@ fn read_policies(paths: &[PathBuf]) -> Result<Vec<Policy>, AgentError> {
             if checked.errors > 0 {
                 return Err(AgentError::Policy { file, errors: checked.errors });
             }
-            policies.extend(checked.policies);
+            policies.extend(checked.policies.into_iter().map(|policy| (file.clone(), policy)));
         }
     }
     Ok(policies)

@@ -87,7 +87,7 @@ fn order_of_precedence() {
     config.otlp.endpoint = "http://file:1".to_owned();
     let variable = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://env:2".to_owned());
     let endpoint = |environment: Environment<'_>, flag: Option<&str>| {
-        let overrides = Overrides { otlp_endpoint: flag.map(str::to_owned), metrics_addr: None };
+        let overrides = Overrides { otlp_endpoint: flag.map(str::to_owned), ..Overrides::default() };
         let effective = config.clone().apply(environment, &overrides).unwrap();
         effective.logs.unwrap().endpoint.host_str().unwrap().to_owned()
     };
@@ -97,7 +97,7 @@ fn order_of_precedence() {
     assert!(Config::default().apply(&none, &Overrides::default()).unwrap().logs.is_none());
 
     let addr = "127.0.0.1:9".parse().ok();
-    let overrides = Overrides { metrics_addr: addr, otlp_endpoint: None };
+    let overrides = Overrides { metrics_addr: addr, ..Overrides::default() };
     assert_eq!(Config::default().apply(&none, &overrides).unwrap().config.metrics.addr, addr.unwrap());
 }
 

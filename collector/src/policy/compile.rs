@@ -32,6 +32,8 @@ pub struct Part<'a> {
     pub policy_hook: u32,
     /// The policy follows descriptors.
     pub follows: bool,
+    /// The policy will have no kprobe.multi.
+    pub alone: bool,
     /// What the policy says.
     pub hook: &'a Hook,
 }

@@ -1,30 +1,35 @@
 //! Loaded policies: what of them is in the kernel, and how it stands with each.
 //!
-//! A policy is loaded whole or not at all, and none touches another: tables of the hooks that they share are compiled
-//! anew and put in place in one store.
+//! A policy is loaded whole or not at all, and none touches another: each change is prepared beside what is in force
+//! (programs attached, tables of the hooks that policies share compiled anew), and put in place only when nothing can
+//! fail any more but for want of memory. A table is put in place in one store.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
 
-use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
+use tracing::warn;
+use trigon_exporters::event::Policy as PolicyName;
 use trigon_probes::{
     ProbeError,
-    hooks::{Hooks, Mechanism, TablePlan, Target},
-    lifecycle::Kernel,
+    hooks::{Choice, Hooks, Mechanism, TablePlan, Target},
 };
 
 use super::{
     compile::{self, CompileError, Host, Part, lineage::Lineages},
     matches::Sources,
-    model::{
-        Policy,
-        arguments::ArgumentType,
-        hooks::{Abi, Function, Hook, Point},
-    },
+    model::{Policy, hooks::Hook},
     resolve::{self, Unresolved},
 };
+
+mod targets;
+mod types;
+
+pub(super) use targets::targets;
+use targets::{may_be_missing, source_of};
+pub use types::Types;
 
 /// All policies of this agent.
 pub struct Engine {
@@ -32,13 +37,14 @@ pub struct Engine {
     host: Host,
     lineages: Lineages,
     sources: Sources,
-    policies: BTreeMap<String, Loaded>,
+    policies: Policies,
     next_policy: u32,
-    next_source: u32,
 }
 
+type Policies = BTreeMap<String, Arc<Loaded>>;
+
 /// A policy, and what of it is in the kernel.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Loaded {
     id: u32,
     policy: Policy,
@@ -52,18 +58,17 @@ struct Seat {
     hook: usize,
     target: Target,
     source: u32,
-    mechanism: Option<Mechanism>,
 }
 
 /// How it stands with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
-    /// Its name.
-    pub name: String,
     /// It is in force.
     pub enabled: bool,
-    /// Each hook, and how it is entered.
+    /// Each hook, and how it is entered; none where the kernel doesn't have it, or the policy isn't in force.
     pub hooks: Vec<(String, Option<Mechanism>)>,
+    /// Bytes of the kernel's memory that it takes, at most; of what policies share, its share.
+    pub kernel_memory: u64,
 }
 
 /// A policy could not be loaded.
@@ -101,136 +106,217 @@ impl Engine {
             host,
             lineages: Lineages::default(),
             sources,
-            policies: BTreeMap::new(),
+            policies: Policies::new(),
             next_policy: 1,
-            next_source: 1,
         }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.policies.is_empty()
+    }
+
+    /// What a policy says.
+    pub fn policy(&self, name: &str) -> Option<&Policy> {
+        self.policies.get(name).map(|loaded| &loaded.policy)
     }
 
     /// Loads a policy; it is in force when this returns.
     ///
     /// # Errors
     /// Says what the kernel or the agent can't do; nothing of it is in force then.
-    pub fn add(&mut self, policy: Policy, kernel: &Kernel) -> Result<(), LoadError> {
+    pub fn add(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
         if self.policies.contains_key(&policy.name) {
             return Err(LoadError::Exists(policy.name));
         }
-        if policy.options.disable_kprobe_multi {
-            let source = CompileError::Unsupported("the option disable-kprobe-multi");
-            return Err(LoadError::Compile { hook: "options".to_owned(), source });
-        }
+        self.replace(policy, types)
+    }
+
+    /// Loads a policy in the place of the one that has its name, if there is one: what follows that one's
+    /// descriptors goes on, and where it is disabled so is this.
+    ///
+    /// # Errors
+    /// As [`Self::add`]; the other one is still in force then.
+    pub fn replace(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
+        let before = self.policies.get(&policy.name);
+        let (id, enabled) = before.map_or((self.next_policy, true), |before| (before.id, before.enabled));
+        self.next_policy = self.next_policy.max(id + 1);
         let name = policy.name.clone();
-        let id = self.next_policy;
-        self.next_policy += 1;
         let seats = self.seats(&policy)?;
-        self.policies.insert(name.clone(), Loaded { id, policy, seats, enabled: true });
-        self.put_in_force(&name, kernel).inspect_err(|_| {
-            let _ = self.delete(&name);
-        })
+        let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
+        let mut next = self.policies.clone();
+        next.insert(name, Arc::new(Loaded { id, policy, seats, enabled }));
+        self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources))
     }
 
     /// Takes a policy out of the kernel and forgets it.
     ///
     /// # Errors
     /// There is none of that name; or the kernel refuses the tables of those that stay.
-    pub fn delete(&mut self, name: &str) -> Result<(), LoadError> {
-        let loaded = self.policies.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
-        let result = self.withdraw(&loaded.seats);
-        loaded.seats.iter().for_each(|seat| self.sources.forget(seat.source));
-        result
+    pub fn delete(&mut self, name: &str, types: &mut Types) -> Result<(), LoadError> {
+        let mut next = self.policies.clone();
+        next.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
+        self.turn_to(next, types)
     }
 
     /// Puts a policy in force, or out of it.
     ///
     /// # Errors
     /// There is none of that name; or the kernel refuses it.
-    pub fn set_enabled(&mut self, name: &str, enabled: bool, kernel: &Kernel) -> Result<(), LoadError> {
-        let loaded = self.policies.get_mut(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
-        if std::mem::replace(&mut loaded.enabled, enabled) == enabled {
+    pub fn set_enabled(&mut self, name: &str, enabled: bool, types: &mut Types) -> Result<(), LoadError> {
+        let mut next = self.policies.clone();
+        let loaded = next.get_mut(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
+        if loaded.enabled == enabled {
             return Ok(());
         }
-        if enabled {
-            return self.put_in_force(name, kernel).inspect_err(|_| {
-                if let Some(loaded) = self.policies.get_mut(name) {
-                    loaded.enabled = false;
-                }
+        Arc::make_mut(loaded).enabled = enabled;
+        self.turn_to(next, types)
+    }
+
+    /// How it stands with a policy.
+    pub fn status(&self, name: &str) -> Option<Status> {
+        let loaded = self.policies.get(name)?;
+        let mechanism = |target: &Target| self.hooks.mechanism(target).filter(|_| loaded.enabled);
+        // Of 32-bit system calls that came along only those that are there.
+        let shown = |seat: &&Seat| {
+            !matches!(seat.target, Target::CompatSyscall(_)) || mechanism(&seat.target).is_some()
+        };
+        let seats = loaded.seats.iter().filter(shown);
+        let hooks = seats.map(|seat| (seat.target.symbol(), mechanism(&seat.target))).collect();
+        Some(Status { enabled: loaded.enabled, hooks, kernel_memory: self.memory(loaded) })
+    }
+
+    /// Puts other policies in force than those that are; where it fails, nothing has changed.
+    fn turn_to(&mut self, next: Policies, types: &mut Types) -> Result<(), LoadError> {
+        let before = mem::replace(&mut self.policies, next);
+        let gone = unlike(&before, &self.policies);
+        let targets: BTreeSet<Target> = gone
+            .iter()
+            .chain(&unlike(&self.policies, &before))
+            .flat_map(|loaded| loaded.seats.iter().map(|seat| seat.target.clone()))
+            .collect();
+        let lineages = self.lineages.clone();
+        let tables = match self.prepare(&targets, types) {
+            Ok(tables) => tables,
+            Err(error) => {
+                self.policies = before;
+                self.lineages = lineages;
+                self.detach_idle(&targets);
+                return Err(error);
+            }
+        };
+        if let Err(error) = self.put_in_place(&tables, self.lineages != lineages, types) {
+            self.policies = before;
+            self.fall_back(&targets);
+            return Err(error);
+        }
+        self.detach_idle(&targets);
+        self.unfollow(&gone);
+        let mut sources: BTreeSet<u32> = gone.iter().flat_map(|loaded| sources_of(loaded)).collect();
+        for loaded in self.policies.values() {
+            sources_of(loaded).for_each(|source| {
+                sources.remove(&source);
             });
         }
-        let seats = loaded.seats.clone();
-        self.withdraw(&seats)
+        self.sources.retire(sources.into_iter().collect());
+        Ok(())
     }
 
-    /// How it stands with each policy.
-    pub fn list(&self) -> Vec<Status> {
-        let status = |(name, loaded): (&String, &Loaded)| Status {
-            name: name.clone(),
-            enabled: loaded.enabled,
-            hooks: loaded.seats.iter().map(|seat| (seat.target.symbol(), seat.mechanism)).collect(),
-        };
-        self.policies.iter().map(status).collect()
-    }
-
-    fn seats(&mut self, policy: &Policy) -> Result<Vec<Seat>, LoadError> {
-        let name = Arc::new(PolicyName {
-            name: policy.name.as_str().into(),
-            namespace: policy.namespace.as_deref().map(Into::into),
-        });
-        let mut seats = Vec::new();
-        for (index, hook) in policy.hooks.iter().enumerate() {
-            for target in targets(hook)? {
-                let source = self.next_source;
-                self.next_source += 1;
-                self.sources.learn(source, source_of(&name, hook, &target));
-                seats.push(Seat { hook: index, target, source, mechanism: None });
-            }
-        }
-        Ok(seats)
-    }
-
-    fn put_in_force(&mut self, name: &str, kernel: &Kernel) -> Result<(), LoadError> {
-        let Some(loaded) = self.policies.get(name) else { return Ok(()) };
-        let targets: BTreeSet<(usize, Target)> =
-            loaded.seats.iter().enumerate().map(|(index, seat)| (index, seat.target.clone())).collect();
-        let lineages = self.lineages.clone();
+    /// Attaches to targets and compiles their tables. What is in force does not notice.
+    fn prepare(
+        &mut self,
+        targets: &BTreeSet<Target>,
+        types: &mut Types,
+    ) -> Result<Vec<(Target, TablePlan)>, LoadError> {
         let mut tables = Vec::new();
-        for (index, target) in targets {
-            let returns = self.parts(&target).iter().any(|part| is_late(part.hook));
-            let attached = self.hooks.attach(kernel, &target, returns, None);
-            let mechanism = match attached {
-                Ok((_, mechanism)) => mechanism,
-                Err(_) if self.may_be_missing(name, index) => continue,
-                Err(error) => return Err(error.into()),
-            };
-            if let Some(seat) = self.policies.get_mut(name).and_then(|loaded| loaded.seats.get_mut(index)) {
-                seat.mechanism = Some(mechanism);
+        for target in targets {
+            let parts = self.parts(target);
+            let returns = parts.iter().any(|part| is_late(part.hook));
+            let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
+            // One policy that will have no kprobe.multi is enough: the program is everybody's.
+            let choice = if parts.iter().any(|part| part.alone) { Choice::NotMulti } else { Choice::Best };
+            if parts.is_empty() {
+                continue;
             }
-            tables.push((target.clone(), self.table(&target)?));
+            if !self.hooks.serves(target, returns) {
+                match self.hooks.attach(types.get()?, target, returns, choice) {
+                    Ok(_) => {}
+                    Err(_) if may_be_missing => continue,
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            tables.push((target.clone(), self.table(target)?));
         }
-        if self.lineages != lineages {
-            self.hooks.set_lineage(kernel, &self.lineages.plan())?;
+        Ok(tables)
+    }
+
+    fn put_in_place(
+        &mut self,
+        tables: &[(Target, TablePlan)],
+        new_lineages: bool,
+        types: &mut Types,
+    ) -> Result<(), LoadError> {
+        if new_lineages {
+            self.hooks.set_lineage(types.get()?, &self.lineages.plan())?;
         }
-        // Now that nothing can fail but for want of memory.
-        for (target, table) in &tables {
+        for (target, table) in tables {
             self.hooks.set_table(target, table)?;
         }
         Ok(())
     }
 
-    fn withdraw(&mut self, seats: &[Seat]) -> Result<(), LoadError> {
-        for seat in seats {
-            if self.parts(&seat.target).is_empty() {
-                self.hooks.detach(&seat.target);
-            } else {
-                let table = self.table(&seat.target)?;
-                self.hooks.set_table(&seat.target, &table)?;
+    /// Puts the tables back in place of which some were replaced.
+    fn fall_back(&mut self, targets: &BTreeSet<Target>) {
+        self.detach_idle(targets);
+        for target in targets {
+            let table = self.table(target);
+            if let Err(error) = table.and_then(|table| Ok(self.hooks.set_table(target, &table)?)) {
+                warn!(hook = %target, %error, "a hook has what a policy would have had that could not be loaded");
             }
         }
-        Ok(())
+    }
+
+    /// Lets go of what policies follow that are in force no longer.
+    fn unfollow(&mut self, gone: &[Arc<Loaded>]) {
+        for loaded in gone.iter().filter(|loaded| loaded.enabled && loaded.policy.follows()) {
+            let stays =
+                |other: &Arc<Loaded>| other.id == loaded.id && other.enabled && other.policy.follows();
+            if self.policies.values().any(stays) {
+                continue;
+            }
+            if let Err(error) = self.hooks.unfollow(loaded.id) {
+                warn!(policy = loaded.policy.name, %error, "files that a policy followed are followed by nobody");
+            }
+        }
+    }
+
+    fn detach_idle(&mut self, targets: &BTreeSet<Target>) {
+        for target in targets {
+            if self.parts(target).is_empty() {
+                self.hooks.detach(target);
+            }
+        }
+    }
+
+    fn seats(&self, policy: &Policy) -> Result<Vec<Seat>, LoadError> {
+        let name = Arc::new(PolicyName {
+            name: policy.name.as_str().into(),
+            namespace: policy.namespace.as_deref().map(Into::into),
+        });
+        let targets: Vec<_> = policy.hooks.iter().map(targets).collect::<Result<_, _>>()?;
+        let mut seats = Vec::new();
+        for (index, (hook, targets)) in policy.hooks.iter().zip(targets).enumerate() {
+            for target in targets {
+                let source = self.sources.learn(source_of(&name, hook, &target));
+                seats.push(Seat { hook: index, target, source });
+            }
+        }
+        Ok(seats)
     }
 
     fn table(&mut self, target: &Target) -> Result<TablePlan, LoadError> {
-        let mut lineages = std::mem::take(&mut self.lineages);
+        let mut lineages = mem::take(&mut self.lineages);
         let table = compile::table(&self.parts(target), self.host, &mut lineages);
         self.lineages = lineages;
         table.map_err(|source| LoadError::Compile { hook: target.symbol(), source })
@@ -248,84 +334,47 @@ impl Engine {
             .collect()
     }
 
-    /// `ignore.callNotFound`
-    fn may_be_missing(&self, name: &str, seat: usize) -> bool {
-        let Some(loaded) = self.policies.get(name) else { return false };
-        let hook = loaded.seats.get(seat).and_then(|seat| loaded.policy.hooks.get(seat.hook));
-        hook.is_some_and(
-            |hook| matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing),
-        )
+    /// A policy's share: of a table by selectors, of programs by heads.
+    fn memory(&self, loaded: &Loaded) -> u64 {
+        if !loaded.enabled {
+            return 0;
+        }
+        let targets: BTreeSet<&Target> = loaded.seats.iter().map(|seat| &seat.target).collect();
+        let share = |target: &Target| {
+            let memory = self.hooks.memory(target);
+            let parts = self.parts(target);
+            let selectors = |part: &Part<'_>| part.hook.selectors.len().max(1) as u64;
+            let all: u64 = parts.iter().map(selectors).sum();
+            let own: u64 = parts.iter().filter(|part| part.policy == loaded.id).map(selectors).sum();
+            let policies = parts.iter().map(|part| part.policy).collect::<BTreeSet<_>>().len() as u64;
+            memory.table * own / all.max(1) + memory.programs / policies.max(1)
+        };
+        targets.into_iter().map(share).sum()
     }
+}
+
+/// The policies of `one` that `other` doesn't have just so.
+fn unlike(one: &Policies, other: &Policies) -> Vec<Arc<Loaded>> {
+    let same = |name, loaded| other.get(name).is_some_and(|other| Arc::ptr_eq(other, loaded));
+    one.iter().filter(|(name, loaded)| !same(*name, loaded)).map(|(_, loaded)| Arc::clone(loaded)).collect()
+}
+
+fn sources_of(loaded: &Loaded) -> impl Iterator<Item = u32> + '_ {
+    loaded.seats.iter().map(|seat| seat.source)
 }
 
 fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
     let hook = loaded.policy.hooks.get(seat.hook)?;
-    Some(Part { policy: loaded.id, policy_hook: seat.source, follows: loaded.policy.follows(), hook })
+    Some(Part {
+        policy: loaded.id,
+        policy_hook: seat.source,
+        follows: loaded.policy.follows(),
+        alone: loaded.policy.options.disable_kprobe_multi,
+        hook,
+    })
 }
 
 /// Whether a hook has anything to do when its function returns.
 fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
-}
-
-pub(super) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
-    let unsupported = |what| {
-        Err(LoadError::Compile { hook: hook.point.to_string(), source: CompileError::Unsupported(what) })
-    };
-    match &hook.point {
-        Point::Tracepoint(point) => {
-            Ok(vec![Target::Tracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
-        }
-        Point::RawTracepoint(point) => {
-            Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
-        }
-        Point::Functions(functions) => functions
-            .functions
-            .iter()
-            .map(target)
-            .collect::<Option<_>>()
-            .map_or_else(|| unsupported("a system call of another architecture"), Ok),
-    }
-}
-
-fn target(function: &Function) -> Option<Target> {
-    match function {
-        Function::Symbol(name) => Some(Target::Function(name.clone())),
-        Function::Syscall { name, abi } => {
-            let native = match abi {
-                Abi::Native => true,
-                Abi::X64 => cfg!(target_arch = "x86_64"),
-                Abi::Arm64 => cfg!(target_arch = "aarch64"),
-                Abi::Ia32 => false,
-            };
-            native.then(|| Target::Syscall(name.clone()))
-        }
-    }
-}
-
-/// What events of a hook say of where they come from.
-fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
-    let kind = match target {
-        Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
-            HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
-        }
-        _ => HookKind::Kprobe { function: target.symbol().into() },
-    };
-    let mut source = HookSource::new(Arc::clone(policy), kind);
-    source.message = hook.message.as_deref().map(Into::into);
-    source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
-    let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
-    source.args = posted
-        .map(|argument| ArgumentSpec {
-            label: argument.label.as_deref().map(Into::into),
-            kind: argument.kind.as_str().into(),
-        })
-        .collect();
-    if let Some(returned) = &hook.return_value {
-        source.returned = ArgumentSpec {
-            label: returned.label.as_deref().map(Into::into),
-            kind: returned.kind.as_str().into(),
-        };
-    }
-    source
 }

@@ -13,26 +13,41 @@ use trigon_probes::{
 
 use crate::text::push_escaped;
 
-/// The hooks that records name by number.
+/// The hooks that records name by number. A number is given once.
 #[derive(Clone, Debug, Default)]
-pub struct Sources(Arc<RwLock<HashMap<u32, Arc<HookSource>>>>);
+pub struct Sources(Arc<RwLock<Numbered>>);
+
+#[derive(Debug, Default)]
+struct Numbered {
+    hooks: HashMap<u32, Arc<HookSource>>,
+    /// Those of the last policies that went: records of them may still be under way.
+    retired: Vec<u32>,
+    last: u32,
+}
 
 // === impl Sources ===
 
 impl Sources {
-    /// Adds a hook.
-    pub(super) fn learn(&self, number: u32, source: HookSource) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).insert(number, Arc::new(source));
+    /// Adds a hook; its number.
+    pub(crate) fn learn(&self, source: HookSource) -> u32 {
+        let mut numbered = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        numbered.last += 1;
+        let number = numbered.last;
+        numbered.hooks.insert(number, Arc::new(source));
+        number
     }
 
-    /// Removes a hook; records of it that are still to come are nobody's.
-    pub(super) fn forget(&self, number: u32) {
-        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&number);
+    /// Says that hooks are out of the kernel. They are forgotten when the next ones are.
+    pub(super) fn retire(&self, numbers: Vec<u32>) {
+        let mut numbered = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for number in std::mem::replace(&mut numbered.retired, numbers) {
+            numbered.hooks.remove(&number);
+        }
     }
 
     /// The hook of that number.
     pub fn get(&self, number: u32) -> Option<Arc<HookSource>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(&number).cloned()
+        self.0.read().unwrap_or_else(PoisonError::into_inner).hooks.get(&number).cloned()
     }
 }
 

@@ -1,10 +1,16 @@
 //! Whatever records say: the tracker takes them without a panic, and what it keeps is bounded.
 
+use std::collections::HashSet;
+
 use proptest::{collection::vec, prelude::*, sample::select};
 use trigon_probes::record::{ForkRecord, Header, LeafFirst, TaskCredentials, decode};
 use zerocopy::IntoBytes as _;
 
-use super::*;
+use super::{
+    descriptors::tests::{Deed, bytes_of, learn},
+    tests::Proc,
+    *,
+};
 
 const CAPACITY: usize = 8;
 const MAX_ARGS: usize = 3;
@@ -95,13 +101,24 @@ fn given() -> impl Strategy<Value = Given> {
             Given::Exit(Box::new(record))
         });
     // Whole records of bytes that nobody chose: most can be decoded.
-    let bytes = (1..4_u16, vec(any::<u8>(), size_of::<Header>()..600)).prop_map(|(kind, mut bytes)| {
+    let bytes = (1..7_u16, vec(any::<u8>(), size_of::<Header>()..600)).prop_map(|(kind, mut bytes)| {
         let length = bytes.len() as u32;
         let header = Header { kind, flags: 0xffff, length, time: 1 };
         bytes[..size_of::<Header>()].copy_from_slice(header.as_bytes());
         Given::Bytes(bytes)
     });
-    prop_oneof![4 => fork, 4 => exec, 4 => exit, 1 => bytes, 1 => time().prop_map(Given::Sweep)]
+    // Few files, so that they are used after their ends, and opened again.
+    const DEEDS: &[Deed] = &[Deed::Open, Deed::Read(1), Deed::Write(u64::MAX), Deed::Close, Deed::LetGo];
+    let hook = ((0..6_u32, 0..4_u64), time(), 0..4_u64, select(DEEDS)).prop_map(
+        |((pid, start), time, opened, deed)| {
+            Given::Bytes(bytes_of(Proc(pid, start * 1000), time, opened, deed))
+        },
+    );
+    let release = (header(), 0..4_u64, 2..5_u32, 0..6_u32).prop_map(|(header, opened, group, reason)| {
+        let header = Header { kind: 6, length: size_of::<ReleaseRecord>() as u32, ..header };
+        Given::Bytes(ReleaseRecord { header, opened, group, reason }.as_bytes().to_vec())
+    });
+    prop_oneof![4 => fork, 4 => exec, 4 => exit, 4 => hook, 2 => release, 1 => bytes, 1 => time().prop_map(Given::Sweep)]
 }
 
 fn take(tracker: &mut Tracker, given: &Given) -> Option<Event> {
@@ -139,8 +156,20 @@ proptest! {
             linger: Duration::from_nanos(500),
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
+        learn(&tracker);
+        // Spans of followed files that log records named, and those that ended.
+        let (mut named, mut ended) = (HashSet::new(), HashSet::new());
         for given in &givens {
             let event = take(&mut tracker, given);
+            match event.as_ref().map(|event| &event.kind) {
+                Some(Kind::Hook(hook)) => named.extend(hook.descriptor),
+                Some(Kind::Descriptor(descriptor)) => {
+                    prop_assert!(named.contains(&descriptor.span), "a span that nothing named");
+                    prop_assert!(ended.insert(descriptor.span), "a span that ended twice");
+                }
+                _ => {}
+            }
+            prop_assert_eq!(tracker.followed_files(), named.len() - ended.len());
             prop_assert!(tracker.table().len() <= CAPACITY);
             let subject = event.as_ref().map(|event| event.process.exec_id);
             match given {
@@ -151,7 +180,9 @@ proptest! {
             }
             let Some(event) = event else { continue };
             prop_assert!(event.process.image.args().count() <= MAX_ARGS);
-            prop_assert!(tracker.table().get(event.process.exec_id).is_some(), "an event's subject is known");
+            // Whoever opened a file may be forgotten when it ends.
+            let known = tracker.table().get(event.process.exec_id).is_some();
+            prop_assert!(known || matches!(event.kind, Kind::Descriptor(_)), "an event's subject is known");
             // Nobody is told of a parent that is not the one that the process names.
             if let Some(parent) = &event.parent {
                 prop_assert_eq!(event.process.parent_exec_id, Some(parent.exec_id));

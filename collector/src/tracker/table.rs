@@ -34,6 +34,7 @@ pub struct Entry {
     /// The span that its environment named (TRACEPARENT): what its children inherit.
     pub joined: Option<SpanRef>,
     state: State,
+    ended_at: Option<u64>,
     children: u32,
 }
 
@@ -61,12 +62,17 @@ pub struct Evictions {
 impl Entry {
     /// A living execution without children.
     pub fn new(process: Arc<Process>, trace_began: u64, joined: Option<SpanRef>) -> Self {
-        Self { process, trace_began, joined, state: State::Living, children: 0 }
+        Self { process, trace_began, joined, state: State::Living, ended_at: None, children: 0 }
     }
 
     /// The execution ended.
     pub fn ended(&self) -> bool {
         self.state != State::Living
+    }
+
+    /// When it ended, on the boot clock in nanoseconds.
+    pub fn ended_at(&self) -> Option<u64> {
+        self.ended_at
     }
 }
 
@@ -136,6 +142,7 @@ impl Table {
             && entry.state == State::Living
         {
             entry.state = State::Lingering;
+            entry.ended_at = Some(now);
             self.ended.push_back((now, id));
         }
     }

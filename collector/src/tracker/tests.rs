@@ -9,37 +9,37 @@ use super::{
     *,
 };
 
-const NODE: &str = "node";
+pub(super) const NODE: &str = "node";
 const DAY: u64 = 24 * 3600 * 1_000_000_000;
 const TRACEPARENT: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 const CONTAINER: &[u8] =
     b"cri-containerd-0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef.scope\0kubepods.slice\0";
 
 /// Feeds a tracker with what a kernel would say.
-struct Kernel {
-    tracker: Tracker,
-    now: u64,
+pub(super) struct Kernel {
+    pub(super) tracker: Tracker,
+    pub(super) now: u64,
 }
 
 /// A process in the test: pid and start.
 #[derive(Clone, Copy)]
-struct Proc(u32, u64);
+pub(super) struct Proc(pub(super) u32, pub(super) u64);
 
 /// What an exec says beside who it is.
 #[derive(Clone, Copy, Default)]
-struct Given<'a> {
-    image: u32,
-    session: u32,
-    cgroup: (u64, &'a [u8]),
-    traceparent: &'a str,
-    script: &'a [u8],
-    args: &'a [u8],
-    flags: u16,
-    real_parent: Option<Proc>,
+pub(super) struct Given<'a> {
+    pub(super) image: u32,
+    pub(super) session: u32,
+    pub(super) cgroup: (u64, &'a [u8]),
+    pub(super) traceparent: &'a str,
+    pub(super) script: &'a [u8],
+    pub(super) args: &'a [u8],
+    pub(super) flags: u16,
+    pub(super) real_parent: Option<Proc>,
 }
 
 impl Kernel {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(|_| {})
     }
 
@@ -55,7 +55,7 @@ impl Kernel {
         Self { tracker: Tracker::new(settings, Clock::fixed(Timestamp(1_000_000))), now: 1_000 }
     }
 
-    fn fork(&mut self, parent: Proc, pid: u32) -> Proc {
+    pub(super) fn fork(&mut self, parent: Proc, pid: u32) -> Proc {
         self.now += 10;
         let child = Proc(pid, self.now);
         let mut fixed = ForkRecord::default();
@@ -66,7 +66,7 @@ impl Kernel {
         child
     }
 
-    fn exec(&mut self, process: Proc, parent: Proc, given: Given<'_>) -> Event {
+    pub(super) fn exec(&mut self, process: Proc, parent: Proc, given: Given<'_>) -> Event {
         self.now += 10;
         let mut fixed = ExecRecord::default();
         fixed.header.time = self.now;
@@ -88,13 +88,13 @@ impl Kernel {
     }
 
     /// A child that is forked and executes something.
-    fn spawn(&mut self, parent: Proc, pid: u32, given: Given<'_>) -> (Proc, Event) {
+    pub(super) fn spawn(&mut self, parent: Proc, pid: u32, given: Given<'_>) -> (Proc, Event) {
         let child = self.fork(parent, pid);
         let event = self.exec(child, parent, given);
         (child, event)
     }
 
-    fn exit(&mut self, process: Proc, image: u32, code: u32) -> Option<Event> {
+    pub(super) fn exit(&mut self, process: Proc, image: u32, code: u32) -> Option<Event> {
         self.now += 10;
         let mut record = ExitRecord { code, tid: process.0, ..ExitRecord::default() };
         record.header.time = self.now;
@@ -104,7 +104,7 @@ impl Kernel {
     }
 }
 
-fn key(process: Proc, image: u32) -> ExecKey {
+pub(super) fn key(process: Proc, image: u32) -> ExecKey {
     ExecKey { ktime: process.1 + u64::from(image), pid: process.0, image }
 }
 
@@ -112,11 +112,11 @@ fn facts(process: Proc, image: u32, parent: Proc) -> TaskFacts {
     TaskFacts { key: key(process, image), parent: key(parent, 0), tid: process.0, ..TaskFacts::default() }
 }
 
-fn id(process: Proc, image: u32) -> ExecId {
+pub(super) fn id(process: Proc, image: u32) -> ExecId {
     id_of(key(process, image))
 }
 
-const ROOT: Proc = Proc(50, 500);
+pub(super) const ROOT: Proc = Proc(50, 500);
 
 fn spans_of(event: &Event) -> (TraceId, Option<trigon_exporters::identity::SpanId>) {
     (event.process.trace.id, event.process.trace.parent)

@@ -12,8 +12,8 @@ pub struct Descriptor {
     pub policy: Arc<Policy>,
     /// The file.
     pub file: File,
-    /// The number by which the process knew it first.
-    pub fd: u32,
+    /// The number by which the process knew it first; none where its opening was not told.
+    pub fd: Option<u32>,
     /// When it was opened.
     pub opened: Timestamp,
     /// When it was no longer followed.

@@ -25,6 +25,8 @@ pub struct AgentMetrics {
     pub table_size: IntGauge,
     /// Processes that the table can hold.
     pub table_capacity: IntGauge,
+    /// Files that policies follow.
+    pub followed_files: IntGauge,
     /// Bytes in the kernel's ring buffer that wait to be read.
     pub ring_used: IntGauge,
     /// Bytes that the ring buffer can hold.
@@ -93,6 +95,7 @@ impl AgentMetrics {
                 "trigon_process_table_capacity",
                 "Processes that the process table can hold.",
             )?,
+            followed_files: gauge("trigon_followed_files", "Open files that policies follow (FollowFD).")?,
             ring_used: gauge(
                 "trigon_ring_buffer_used_bytes",
                 "Bytes in the kernel's ring buffer that waited when it was last read.",

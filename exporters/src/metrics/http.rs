@@ -3,7 +3,7 @@
 //! Each connection carries one request and lives for a limited time, and only so many live at once: a client that is
 //! slow, or means harm, holds a place for [`REQUEST_TIME`] and no more.
 
-use std::{future::Future, io, net::SocketAddr, pin::pin, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::{
     Router,
@@ -12,20 +12,11 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use hyper::server::conn::http1;
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
 use prometheus::{Registry, TextEncoder};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::Semaphore,
-    task::JoinSet,
-    time::{sleep, timeout},
-};
+use tokio::net::TcpListener;
 
 use super::Readiness;
+use crate::serve::{self, Limits};
 
 #[cfg(test)]
 mod tests;
@@ -45,17 +36,6 @@ struct Pages {
     readiness: Arc<Readiness>,
 }
 
-/// Limits on what clients may take.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    /// Connections at once; more wait in the kernel.
-    connections: usize,
-    /// Time for the head of a request to arrive.
-    head_time: Duration,
-    /// Time for a request and its answer, from the first byte to the last.
-    request_time: Duration,
-}
-
 /// Prometheus's text format, as `prometheus::TEXT_FORMAT` with the character set.
 const TEXT_FORMAT: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -64,15 +44,6 @@ pub const REQUEST_TIME: Duration = Duration::from_secs(30);
 
 const LIMITS: Limits =
     Limits { connections: 64, head_time: Duration::from_secs(10), request_time: REQUEST_TIME };
-
-/// Time that answers under way have once the server is told to stop.
-const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
-
-/// Bytes of a request's head; hyper takes no less.
-const MAX_HEAD: usize = 8 * 1024;
-
-/// Pause after the system refused a connection for want of descriptors or memory.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
 
 const INDEX: &str = r#"<!doctype html>
 <html lang="en">
@@ -112,54 +83,7 @@ async fn serve_within(
     shutdown: impl Future<Output = ()>,
 ) {
     let router = router(pages);
-    let places = Arc::new(Semaphore::new(limits.connections));
-    let mut connections = JoinSet::new();
-    let mut shutdown = pin!(shutdown);
-    loop {
-        let next = async {
-            // The semaphore is never closed.
-            let place = Arc::clone(&places).acquire_owned().await;
-            (place, accept(&listener).await)
-        };
-        let (place, stream) = tokio::select! {
-            () = &mut shutdown => break,
-            next = next => next,
-        };
-        let router = router.clone();
-        connections.spawn(async move {
-            let _place = place;
-            connection(limits, stream, router).await;
-        });
-        while connections.try_join_next().is_some() {}
-    }
-    // New connections are refused from here on; what is left after the time is cut off with the set.
-    drop(listener);
-    let rest = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(SHUTDOWN_TIME, rest).await;
-}
-
-async fn accept(listener: &TcpListener) -> TcpStream {
-    loop {
-        match listener.accept().await {
-            Ok((stream, _)) => return stream,
-            Err(error) => {
-                tracing::debug!("cannot accept a connection for metrics: {error}");
-                sleep(ACCEPT_RETRY).await;
-            }
-        }
-    }
-}
-
-async fn connection(limits: Limits, stream: TcpStream, router: Router) {
-    let mut builder = http1::Builder::new();
-    builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
-    builder.keep_alive(false).max_buf_size(MAX_HEAD);
-    let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match timeout(limits.request_time, served).await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::debug!("a request for metrics failed: {error}"),
-        Err(_) => tracing::debug!("a request for metrics took too long"),
-    }
+    serve::serve(limits, listener, |_| router.clone(), shutdown).await;
 }
 
 fn router(pages: Pages) -> Router {

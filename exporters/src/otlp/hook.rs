@@ -118,7 +118,9 @@ impl Attributes<'_> {
             Detail::Full,
             scratch,
         );
-        self.integer("trigon.file.descriptor", descriptor.fd);
+        if let Some(fd) = descriptor.fd {
+            self.integer("trigon.file.descriptor", fd);
+        }
         for (key, number) in [
             ("trigon.file.reads", descriptor.reads),
             ("trigon.file.writes", descriptor.writes),

@@ -88,7 +88,7 @@ pub(crate) fn descriptor() -> Event {
     let descriptor = Descriptor {
         policy: policy(),
         file: File { path: "/etc/passwd".into(), flags: 0o2, mode: 0o100_644, ..File::default() },
-        fd: 3,
+        fd: Some(3),
         opened: Timestamp(EPOCH + 200_000_000),
         closed: Timestamp(EPOCH + 900_000_000),
         reads: 2,

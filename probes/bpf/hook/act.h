@@ -25,16 +25,15 @@ struct {
 	__type(value, __u64);
 } rates SEC(".maps");
 
+/* The number of the lowest bit that is set, without a branch: the verifier goes each way of one. */
 static __always_inline __u32 lowest_bit(__u64 word)
 {
-	__u32 at = 0;
+	__u64 below = (word & -word) - 1;
 
-	if (!(word & 0xffffffff)) { at += 32; word >>= 32; }
-	if (!(word & 0xffff)) { at += 16; word >>= 16; }
-	if (!(word & 0xff)) { at += 8; word >>= 8; }
-	if (!(word & 0xf)) { at += 4; word >>= 4; }
-	if (!(word & 0x3)) { at += 2; word >>= 2; }
-	return at + !(word & 1);
+	below -= below >> 1 & 0x5555555555555555ULL;
+	below = (below & 0x3333333333333333ULL) + (below >> 2 & 0x3333333333333333ULL);
+	below = (below + (below >> 4)) & 0x0f0f0f0f0f0f0f0fULL;
+	return below * 0x0101010101010101ULL >> 56;
 }
 
 /* The first selector that is left, or a number beyond all where there is none. */
@@ -85,14 +84,17 @@ static long step_digest(__u32 index, void *context)
 	if (!value || value->state != VALUE_READ)
 		return 0;
 	words[0] = value->number;
-	char *text = call->text[value->text & (TEXTS - 1)];
+	char *text = value->length ? text_at(at->call, value->text) : NULL;
 
+	if (!text)
+		goto mix;
 	if (value->length >= sizeof(words))
 		bpf_probe_read_kernel(words, sizeof(words),
 				      &text[(value->offset + value->length - sizeof(words)) & (TEXT_BYTES_MOST - 1)]);
-	else if (value->length)
+	else
 		bpf_probe_read_kernel(words, value->length & (sizeof(words) - 1),
 				      &text[value->offset & (TEXT_BYTES_MOST - 1)]);
+mix:
 #pragma unroll
 	for (int i = 0; i < DIGEST_WORDS; i++)
 		at->digest = (at->digest ^ words[i]) * 0x9e3779b97f4a7c15ULL + value->length;
@@ -100,11 +102,17 @@ static long step_digest(__u32 index, void *context)
 }
 
 /* Whether a post is within its rate. */
-static __always_inline bool is_within_rate(struct call *call, __u32 index, __u32 bit, struct selector *selector)
+__attribute__((noinline)) int is_within_rate(int index, __u32 bit)
 {
 	__u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_boot_ns();
+	struct call *call = call_at(index);
+	struct selector_key of = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &of);
+
+	if (!call || !selector)
+		return 0;
 	struct rate_key key = { .table = selector->policy_hook, .selector = selector->number };
-	struct digesting digesting = { .call = index, .selector = { .table = call->table, .selector = bit } };
+	struct digesting digesting = { .call = index, .selector = of };
 
 	key.who = selector->rate_scope == 0 ? task : selector->rate_scope == 1 ? task >> 32 : 0;
 	bpf_loop(POST_ARGS, step_digest, &digesting, 0);
@@ -113,63 +121,103 @@ static __always_inline bool is_within_rate(struct call *call, __u32 index, __u32
 
 	if (last && now - *last < selector->rate_interval) {
 		count_lost(LOST_RATE_LIMIT);
-		return false;
+		return 0;
 	}
 	bpf_map_update_elem(&rates, &key, &now, BPF_ANY);
-	return true;
+	return 1;
 }
 
-static __always_inline void follow(struct call *call, __u32 index, struct value *value, struct file *file,
-				   __u32 group)
+/* Adds a policy to those that follow a file, of which it may be the first; returns since when it does, 0 for never. */
+static __always_inline __u64 follow(struct call *call, __u32 index, struct value *value, struct file *file,
+				    __u32 group)
 {
-	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u64 key = (__u64)file, now = bpf_ktime_get_boot_ns();
+	struct followed *known = followed_of(file);
+	struct follower *follower;
 	__u32 slot = index;
+
+	if (known) {
+		/* A copy of a descriptor is the same open file. */
+		follower = follower_of(known, group);
+		if (follower)
+			return follower->opened;
+		follower = follower_of(known, 0);
+		if (!follower)
+			return 0;
+		follower->opened = now;
+		follower->group = group;
+		return now;
+	}
 	struct followed *entry = bpf_map_lookup_elem(&followed_scratch, &slot);
 	__u32 length = value->length & (FOLLOWED_PATH_BYTES - 1);
+	char *text = text_at(index, value->text);
 
-	if (!entry || !file)
-		return;
+	if (!entry || !text)
+		return 0;
+	/* There may be the entry of a file that was closed unseen, and whose memory it has. */
+	release(key, RELEASE_FOUND);
 	entry->dentry = (__u64)BPF_CORE_READ(file, f_path.dentry);
 	entry->inode = (__u64)BPF_CORE_READ(file, f_inode);
-	entry->opened = bpf_ktime_get_boot_ns();
+	entry->cred = (__u64)BPF_CORE_READ(file, f_cred);
 	entry->length = length;
 	entry->mode = value->extra;
 	entry->flags = value->number;
-	bpf_probe_read_kernel(entry->path, length,
-			      &call->text[value->text & (TEXTS - 1)][value->offset & (TEXT_BYTES_MOST - 1)]);
-	value->opened = entry->opened;
-	if (bpf_map_update_elem(&followed, &key, entry, BPF_ANY))
-		count_lost(LOST_FOLLOWED);
+	__builtin_memset(entry->follower, 0, sizeof(entry->follower));
+	entry->follower[0].opened = now;
+	entry->follower[0].group = group;
+	bpf_probe_read_kernel(entry->path, length, &text[value->offset & (TEXT_BYTES_MOST - 1)]);
+	return bpf_map_update_elem(&followed, &key, entry, BPF_ANY) ? 0 : now;
+}
+
+/* What the exit of a process, or of what it forks, is looked at for. */
+static __always_inline void mark_follower(void)
+{
+	__u32 pid = bpf_get_current_pid_tgid() >> 32;
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+
+	if (process)
+		process->flags |= PROCESS_FOLLOWED;
 }
 
 static __always_inline void unfollow(struct file *file, __u32 group)
 {
-	struct followed_key key = { .file = (__u64)file, .group = group };
+	__u64 key = (__u64)file;
+	struct followed *entry = bpf_map_lookup_elem(&followed, &key);
+	struct follower *follower = entry ? follower_of(entry, group) : NULL;
 
-	/* Another descriptor, or another process, has it open still. */
-	if (file && is_last_reference(file))
+	/* Another descriptor, or another process, may have it open still. */
+	if (!follower || !is_last_reference(file))
+		return;
+	post_release(follower, RELEASE_CLOSED);
+	follower->group = 0;
+	if (is_unfollowed(entry))
 		bpf_map_delete_elem(&followed, &key);
 }
 
-static __always_inline void do_follow(struct call *call, __u32 index, struct selector *selector)
+/* Follows, or lets go, as a selector says. Global, for the sake of the stack. */
+__attribute__((noinline)) int do_follow(int index, __u32 bit)
 {
-	struct table *table = bpf_map_lookup_elem(&tables, &call->table);
-	__u8 number = selector->follow;
-
-	if (!table || number >= VALUES)
-		return;
-	struct value *value = value_of(call, index, number);
-	struct value_spec *spec = &table->value[number];
+	struct call *call = call_at(index);
+	struct selector_key key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+	struct value *value = call && selector ? value_of(call, index, selector->follow) : NULL;
 
 	if (!value || value->state != VALUE_READ)
-		return;
-	__u64 raw = call->raw[spec->index & 7];
-	struct file *file = spec->type == TYPE_FILE ? (void *)raw : file_of_fd(raw);
+		return 0;
+	struct file *file = (void *)value->file;
 
-	if (selector->flags & SELECTOR_FOLLOW)
-		follow(call, index, value, file, selector->group);
-	else
+	if (!file)
+		return 0;
+	if (!(selector->flags & SELECTOR_FOLLOW)) {
 		unfollow(file, selector->group);
+		return 0;
+	}
+	value->opened = follow(call, index, value, file, selector->group);
+	if (value->opened)
+		mark_follower();
+	else
+		count_lost(LOST_FOLLOWED);
+	return 0;
 }
 
 static long step_act(__u32 step, void *context)
@@ -186,22 +234,28 @@ static long step_act(__u32 step, void *context)
 	if (!selector)
 		return 1;
 	clear_below(&call->left, selector->next);
-	/* Before the post, which tells since when it is followed. */
-	if (selector->flags & (SELECTOR_FOLLOW | SELECTOR_UNFOLLOW))
-		do_follow(call, index, selector);
+	/* The post tells since when a file is followed; that it is followed no longer comes after. */
+	if (selector->flags & SELECTOR_FOLLOW)
+		do_follow(index, bit);
 	if (selector->flags & SELECTOR_POST &&
-	    (!selector->rate_interval || is_within_rate(call, index, bit, selector)))
-		post(call, index, bit, selector);
+	    (!selector->rate_interval || is_within_rate(index, bit)))
+		post_call(index, bit);
+	if (selector->flags & SELECTOR_UNFOLLOW)
+		do_follow(index, bit);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);
 	return 0;
 }
 
 /* Acts on the selectors that are left. */
-static __always_inline void act(struct call *call, __u32 index)
+__attribute__((noinline)) int act(int index)
 {
-	if (!is_empty(&call->left))
-		bpf_loop(MATCHES, step_act, &index, 0);
+	__u32 area = index;
+	struct call *call = call_at(index);
+
+	if (call && !is_empty(&call->left))
+		bpf_loop(MATCHES, step_act, &area, 0);
+	return 0;
 }
 
 #endif

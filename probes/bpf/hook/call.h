@@ -9,8 +9,8 @@
 #include "../maps.h"
 #include "plan.h"
 
-/* Texts that a call can hold: paths, strings. Each is read at the end of its buffer, root first. */
-#define TEXTS 4
+/* Texts that a call can hold: paths, strings, bytes. */
+#define TEXTS 8
 #define TEXT_BYTES_MOST 4096
 #define TEXT_SLACK 256
 
@@ -19,10 +19,12 @@ enum value_state { VALUE_UNREAD = 0, VALUE_READ = 1, VALUE_ABSENT = 2 };
 enum value_flags {
 	VALUE_TRUNCATED = 1 << 0,
 	VALUE_DELETED = 1 << 1,
+	VALUE_CAPTURED = 1 << 2, /* read when the function was entered */
 };
 
 struct value {
 	__u64 number;
+	__u64 file;   /* struct file, where it is one */
 	__u64 opened; /* when a followed descriptor was opened: names it, together with the process */
 	__u32 extra;  /* of a file: its mode */
 	__u16 length;
@@ -44,9 +46,13 @@ struct call {
 	__u8 values;
 	__u8 texts;
 	__u8 late; /* the function has returned */
-	__u8 reserved[5];
+	__u8 compat; /* made as a 32-bit program does */
+	__u8 reserved[4];
 	struct value value[16];
-	char text[TEXTS][TEXT_BYTES_MOST + TEXT_SLACK];
+};
+
+struct text_area {
+	char bytes[TEXT_BYTES_MOST + TEXT_SLACK];
 };
 
 /*
@@ -61,6 +67,14 @@ struct {
 	__type(key, __u32);
 	__type(value, struct call);
 } calls SEC(".maps");
+
+/* The texts of each call, area by area. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CALLS_PER_CPU * TEXTS);
+	__type(key, __u32);
+	__type(value, struct text_area);
+} texts SEC(".maps");
 
 struct calls_in_use {
 	__u64 used; /* a bit for each area */
@@ -110,6 +124,27 @@ static __always_inline struct call *call_at(int index)
 	__u32 key = index;
 
 	return bpf_map_lookup_elem(&calls, &key);
+}
+
+/* One of a call's texts. */
+static __always_inline char *text_at(__u32 index, __u32 number)
+{
+	__u32 key = index * TEXTS + (number & (TEXTS - 1));
+	struct text_area *area = bpf_map_lookup_elem(&texts, &key);
+
+	return area ? area->bytes : NULL;
+}
+
+/* A text for a value to be read into; NULL, and counted, where the call has used up its own. */
+static __always_inline char *take_text(struct call *call, __u32 index, struct value *value)
+{
+	if (call->texts >= TEXTS) {
+		count_lost(LOST_TEXT);
+		return NULL;
+	}
+	value->text = call->texts;
+	call->texts += 1;
+	return text_at(index, value->text);
 }
 
 /* Which table a hook has; 0 for none. User space puts another in place in one store. */

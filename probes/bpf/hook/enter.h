@@ -5,28 +5,8 @@
 
 #include "act.h"
 #include "call.h"
+#include "pending.h"
 #include "select.h"
-
-/* Calls that have been entered and are to be looked at again when they return. */
-struct pending_key {
-	__u64 thread;
-	__u32 hook;
-	__u32 reserved;
-};
-
-struct pending {
-	struct mask mask;
-	__u64 raw[8];
-	__u32 table;
-	__u32 reserved;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct pending_key);
-	__type(value, struct pending);
-} pending SEC(".maps");
 
 /* Takes an area for a call of this hook; returns its number, or -1 where there is nothing to do. */
 static __always_inline int enter(__u32 hook)
@@ -44,6 +24,7 @@ static __always_inline int enter(__u32 hook)
 	call->table = *table;
 	call->texts = 0;
 	call->late = 0;
+	call->compat = 0;
 	call->returned = 0;
 #pragma unroll
 	for (int i = 0; i < VALUES; i++) {
@@ -62,66 +43,41 @@ static __always_inline void leave(int index)
 		release_call(index);
 }
 
-/* Too large for the stack, of which all functions of a call share 512 bytes. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CALLS_PER_CPU);
-	__type(key, __u32);
-	__type(value, struct pending);
-} pending_scratch SEC(".maps");
-
 /*
  * The rest is global: the kernel verifies a global function once, and not again at each place that calls it. `index`
  * is the call's area, whose raw values are the arguments.
  */
 __attribute__((noinline)) int on_entry(int index)
 {
-	__u32 slot = index;
 	struct call *call = call_at(index);
 	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
-	struct pending *later = bpf_map_lookup_elem(&pending_scratch, &slot);
 
-	if (!call || !table || !later)
+	if (!call || !table)
 		return 0;
 	call->mask = table->selectors;
-	select(call, index, 0);
+	select_call(index, 0);
 #pragma unroll
 	for (int i = 0; i < MASK_WORDS; i++) {
-		later->mask.words[i] = call->mask.words[i] & table->late.words[i];
 		call->left.words[i] = call->mask.words[i] & ~table->late.words[i];
+		call->mask.words[i] &= table->late.words[i];
 	}
-	if (!is_empty(&later->mask)) {
-		struct pending_key key = { .thread = bpf_get_current_pid_tgid(), .hook = call->hook };
-
-		__builtin_memcpy(later->raw, call->raw, sizeof(later->raw));
-		later->table = call->table;
-		bpf_map_update_elem(&pending, &key, later, BPF_ANY);
-	}
-	act(call, index);
+	if (!is_empty(&call->mask))
+		await_return(index);
+	act(index);
 	return 0;
 }
 
 __attribute__((noinline)) int on_return(int index, __u64 returned)
 {
 	struct call *call = call_at(index);
-	struct pending_key key = { .thread = bpf_get_current_pid_tgid() };
 
-	if (!call)
+	if (!call || !resume(index))
 		return 0;
-	key.hook = call->hook;
-	struct pending *earlier = bpf_map_lookup_elem(&pending, &key);
-
-	if (!earlier)
-		return 0;
-	call->mask = earlier->mask;
-	call->table = earlier->table;
-	__builtin_memcpy(call->raw, earlier->raw, sizeof(earlier->raw));
-	bpf_map_delete_elem(&pending, &key);
 	call->returned = returned;
 	call->late = 1;
-	select(call, index, 1);
+	select_call(index, 1);
 	call->left = call->mask;
-	act(call, index);
+	act(index);
 	return 0;
 }
 

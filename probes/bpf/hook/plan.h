@@ -32,6 +32,7 @@ enum value_source {
 	SOURCE_PARENT_BINARY = 6,
 	SOURCE_NAMESPACE = 7,   /* inode, by the number of the kind in struct task_namespaces */
 	SOURCE_CAPABILITIES = 8, /* 0 inheritable, 1 permitted, 2 effective */
+	SOURCE_PARENT_LINEAGE = 9,
 };
 
 /* How an argument is read. */
@@ -61,11 +62,14 @@ enum dimension_class {
 	CLASS_PRESENT = 5,   /* whether the value could be read: nothing is looked up */
 };
 
+/* The value is read when the function has returned, and what it returned is the size. */
+#define SIZE_RETURNED 0xff
+
 struct value_spec {
 	__u8 source;
 	__u8 index;
 	__u8 type;
-	__u8 size_arg; /* number of the argument that has the size, plus one */
+	__u8 size_arg; /* number of the argument that has the size, plus one; or SIZE_RETURNED */
 	__u32 most;    /* bytes that are read */
 };
 
@@ -82,20 +86,16 @@ struct table {
 	struct mask late; /* selectors that are decided, or post, when the function has returned */
 	__u8 values;
 	__u8 dimensions;
-	__u8 reserved[6];
+	__u16 captures; /* a bit for each value that is read at the entry and posted at the return */
+	__u8 reserved[4];
 	struct value_spec value[VALUES];
 	struct dimension dimension[DIMENSIONS];
 };
 
-enum post_flags {
-	POST_LATE = 1 << 0, /* read when the function has returned */
-};
-
 struct post_arg {
 	__u8 value;
-	__u8 flags;
 	__u8 number; /* of the argument in the policy */
-	__u8 reserved;
+	__u8 reserved[2];
 };
 
 enum selector_flags {

@@ -5,12 +5,12 @@
 
 #include "../maps.h"
 #include "../record.h"
+#include "bytes.h"
 #include "call.h"
 #include "value.h"
 
-/* Bytes of one argument, and where the last one may begin. */
-#define POST_BYTES_MOST 16384
-#define POST_LIMIT (BUFFER_BYTES - POST_BYTES_MOST - 256)
+/* Where the last argument may begin. */
+#define POST_LIMIT (BUFFER_BYTES - BYTES_MOST - 256)
 
 /* Hook records stop when the ring buffer is three quarters full: what is left is for the lifecycle. */
 static __always_inline bool is_room(void)
@@ -43,39 +43,6 @@ struct {
 	__type(value, struct buffer);
 } post_buffers SEC(".maps");
 
-/* Reads bytes of user memory, as many as there are and may be; returns how many. */
-static __always_inline __u32 read_bytes(char *to, const void *from, __u64 size, __u32 most)
-{
-	if (size > most)
-		size = most;
-	if (size > POST_BYTES_MOST)
-		size = POST_BYTES_MOST;
-	if (size == 0)
-		return 0;
-	long error = (long)from >= 0 ? bpf_probe_read_user(to, size, from) : bpf_probe_read_kernel(to, size, from);
-
-	return error ? 0 : size;
-}
-
-struct iovec {
-	void *iov_base;
-	__u64 iov_len;
-};
-
-/* The size of a buffer: an argument, or what the function returned where the argument is the return value's. */
-static __always_inline __u64 size_of(struct call *call, struct value_spec *spec, bool late)
-{
-	__s64 size;
-
-	if (late)
-		size = call->returned;
-	else if (spec->size_arg)
-		size = call->raw[(spec->size_arg - 1) & 7];
-	else
-		size = spec->most;
-	return size < 0 ? 0 : size;
-}
-
 static long step_post(__u32 index, void *context)
 {
 	__u32 key = *(__u32 *)context;
@@ -103,43 +70,31 @@ static long step_post(__u32 index, void *context)
 	__builtin_memset(arg, 0, sizeof(*arg));
 	arg->type = spec->type;
 	arg->number = selector->arg[index].number;
-	if (spec->type == TYPE_BYTES) {
-		__u64 raw = call->raw[spec->index & 7];
-		bool late = selector->arg[index].flags & POST_LATE;
-		__u64 size = size_of(call, spec, late);
+	struct value *value = &call->value[number];
 
-		length = read_bytes(data, (void *)raw, size, spec->most);
-		arg->value = size;
-		if (size > length)
-			arg->flags |= ARG_TRUNCATED;
-	} else if (spec->type == TYPE_IOVEC) {
-		struct iovec first = {};
-
-		/* The first piece: where a writer puts what matters. */
-		bpf_probe_read_user(&first, sizeof(first), (void *)call->raw[spec->index & 7]);
-		length = read_bytes(data, first.iov_base, first.iov_len, spec->most);
-		arg->value = first.iov_len;
-		if (first.iov_len > length || call->raw[(spec->size_arg - 1) & 7] > 1)
+	/* Straight from memory, of which a text has room for less. */
+	if (spec->type == TYPE_BYTES && !(value->flags & VALUE_CAPTURED)) {
+		arg->value = size_of(call, spec);
+		length = read_bytes(data, (void *)call->raw[spec->index & 7], arg->value, spec->most);
+		if (arg->value > length)
 			arg->flags |= ARG_TRUNCATED;
 	} else {
-		struct value *value = value_of(call, key, number);
+		value = value_of(call, key, number);
+		char *text = value ? text_at(key, value->text) : NULL;
 
-		if (!value || value->state != VALUE_READ) {
+		if (!value || !text || value->state != VALUE_READ) {
 			arg->flags |= ARG_ABSENT;
 		} else {
 			arg->value = value->number;
 			arg->opened = value->opened;
+			arg->group = value->opened ? selector->group : 0;
 			arg->mode = value->extra;
 			if (value->flags & VALUE_TRUNCATED)
 				arg->flags |= ARG_TRUNCATED;
 			if (value->flags & VALUE_DELETED)
 				arg->flags |= ARG_DELETED;
-			if (spec->type >= TYPE_STRING) {
-				length = value->length & (TEXT_BYTES_MOST - 1);
-				bpf_probe_read_kernel(data, length,
-						      &call->text[value->text & (TEXTS - 1)]
-								 [value->offset & (TEXT_BYTES_MOST - 1)]);
-			}
+			length = value->length & (TEXT_BYTES_MOST - 1);
+			bpf_probe_read_kernel(data, length, &text[value->offset & (TEXT_BYTES_MOST - 1)]);
 		}
 	}
 	arg->length = length;
@@ -149,18 +104,21 @@ static long step_post(__u32 index, void *context)
 	return 0;
 }
 
-static __always_inline void post(struct call *call, __u32 index, __u32 bit, struct selector *selector)
+__attribute__((noinline)) int post_call(int index, __u32 bit)
 {
 	__u32 key = index;
+	struct call *call = call_at(index);
+	struct selector_key selector_key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &selector_key);
 	struct posting *at = bpf_map_lookup_elem(&postings, &key);
 	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
 	struct task_struct *task = (void *)bpf_get_current_task();
 
-	if (!at || !buffer)
-		return;
+	if (!call || !selector || !at || !buffer)
+		return 0;
 	if (!is_room()) {
 		count_lost(RECORD_HOOK);
-		return;
+		return 0;
 	}
 	struct hook_record *record = (void *)buffer;
 
@@ -182,9 +140,10 @@ static __always_inline void post(struct call *call, __u32 index, __u32 bit, stru
 	__u32 end = at->end;
 
 	if (end > BUFFER_BYTES)
-		return;
+		return 0;
 	record->header.length = end;
 	submit(record, end);
+	return 0;
 }
 
 #endif

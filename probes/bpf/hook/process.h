@@ -15,11 +15,15 @@
 
 #define BINARY_BYTES 256
 
+enum process_flags {
+	PROCESS_FOLLOWED = 1 << 0, /* it, or an ancestor, opened a file that a policy follows: it may hold one */
+};
+
 struct process {
 	__u64 start; /* of the process: a pid that is another's by now is told by it */
 	__u64 lineage;
 	__u32 length; /* of the binary's path, without NUL */
-	__u32 reserved;
+	__u32 flags;
 	char binary[BINARY_BYTES]; /* root first, as far as it fits */
 };
 

@@ -87,12 +87,13 @@ static __always_inline struct mask *look_up_prefix(struct call *call, __u32 inde
 	struct text_key *key = text_key(call, index, dimension);
 	__u32 length = value->length;
 	__u32 offset = value->offset & (TEXT_BYTES_MOST - 1);
+	char *text = text_at(index, value->text);
 
-	if (!key)
+	if (!key || !text)
 		return NULL;
 	if (length > TEXT_KEY_BYTES - 1)
 		length = TEXT_KEY_BYTES - 1;
-	if (bpf_probe_read_kernel(key->text, length, &call->text[value->text & (TEXTS - 1)][offset]))
+	if (bpf_probe_read_kernel(key->text, length, &text[offset]))
 		return NULL;
 	if (length < TEXT_KEY_BYTES)
 		key->text[length] = 0;
@@ -117,11 +118,12 @@ static long step_turn(__u32 at, void *context)
 	if (!call || !key || at >= SUFFIX_BYTES || number >= VALUES)
 		return 1;
 	struct value *value = &call->value[number];
+	char *text = text_at(turning->call, value->text);
 	__u32 end = value->offset + value->length;
 
-	if (at >= value->length)
+	if (!text || at >= value->length)
 		return 1;
-	key->text[at] = call->text[value->text & (TEXTS - 1)][(end - 1 - at) & (TEXT_BYTES_MOST - 1)];
+	key->text[at] = text[(end - 1 - at) & (TEXT_BYTES_MOST - 1)];
 	return 0;
 }
 
@@ -234,11 +236,12 @@ static long step_dimension(__u32 index, void *context)
 }
 
 /* Takes off the call's mask what does not match, early or late. */
-static __always_inline void select(struct call *call, __u32 index, __u32 late)
+__attribute__((noinline)) int select_call(int index, __u32 late)
 {
 	struct selecting at = { .call = index, .late = late };
 
 	bpf_loop(DIMENSIONS, step_dimension, &at, 0);
+	return 0;
 }
 
 #endif

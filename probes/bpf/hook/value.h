@@ -3,134 +3,21 @@
 #ifndef TRIGON_HOOK_VALUE_H
 #define TRIGON_HOOK_VALUE_H
 
+#include "bytes.h"
 #include "call.h"
 #include "follow.h"
+#include "path.h"
 #include "process.h"
 
-/* A walk from a leaf to the root, each component put before the last one. Kept in a map as in ../text.h. */
-struct climb {
-	struct dentry *dentry;
-	struct mount *mount;
-	struct dentry *root;
-	struct vfsmount *root_mount;
-	__u32 call;
-	__u32 text;
-	__u32 offset;
-	__u32 done;
-};
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CALLS_PER_CPU);
-	__type(key, __u32);
-	__type(value, struct climb);
-} climbs SEC(".maps");
-
-static __always_inline bool prepend(struct climb *climb, struct dentry *dentry)
+static __always_inline void read_file_facts(struct value *value, struct file *file)
 {
-	struct call *call = call_at(climb->call);
-	__u32 length = BPF_CORE_READ(dentry, d_name.len);
-	__u32 offset = climb->offset;
-
-	if (!call || length >= TEXT_SLACK || offset < length + 1 || offset > TEXT_BYTES_MOST)
-		return false;
-	offset = (offset - length - 1) & (TEXT_BYTES_MOST - 1);
-	char *text = call->text[climb->text & (TEXTS - 1)];
-	text[offset] = '/';
-	if (bpf_probe_read_kernel(&text[offset + 1], length & (TEXT_SLACK - 1), BPF_CORE_READ(dentry, d_name.name)))
-		return false;
-	climb->offset = offset;
-	return true;
-}
-
-static long step_climb(__u32 index, void *context)
-{
-	__u32 key = *(__u32 *)context;
-	struct climb *climb = bpf_map_lookup_elem(&climbs, &key);
-
-	if (!climb)
-		return 1;
-	struct dentry *dentry = climb->dentry;
-	struct mount *mount = climb->mount;
-	struct dentry *parent = BPF_CORE_READ(dentry, d_parent);
-	struct vfsmount *vfs = (void *)mount + bpf_core_field_offset(struct mount, mnt);
-
-	if (dentry == climb->root && vfs == climb->root_mount) {
-		climb->done = true;
-		return 1;
-	}
-	if (mount && dentry == BPF_CORE_READ(vfs, mnt_root)) {
-		struct mount *above = BPF_CORE_READ(mount, mnt_parent);
-
-		if (above == mount) {
-			climb->done = true;
-			return 1;
-		}
-		climb->dentry = BPF_CORE_READ(mount, mnt_mountpoint);
-		climb->mount = above;
-		return 0;
-	}
-	/* A dentry without a mount (TYPE_DENTRY) ends at the root of its file system. */
-	if (dentry == parent && !mount) {
-		climb->done = true;
-		return 1;
-	}
-	if (!prepend(climb, dentry))
-		return 1;
-	if (dentry == parent) {
-		climb->done = true;
-		return 1;
-	}
-	climb->dentry = parent;
-	return 0;
-}
-
-/*
- * Reads the path of a dentry, as `task` sees it, into the next free text; `vfs` is NULL where the mount is not known.
- */
-static __always_inline void read_path(struct call *call, int index, struct value *value, struct task_struct *task,
-				      struct dentry *dentry, struct vfsmount *vfs)
-{
-	__u32 key = index;
-	struct climb *climb = bpf_map_lookup_elem(&climbs, &key);
-
-	if (!climb || !dentry || call->texts >= TEXTS)
-		return;
-	climb->dentry = dentry;
-	climb->mount = vfs ? mount_of(vfs) : NULL;
-	climb->root = BPF_CORE_READ(task, fs, root.dentry);
-	climb->root_mount = BPF_CORE_READ(task, fs, root.mnt);
-	climb->call = index;
-	climb->text = call->texts;
-	climb->offset = TEXT_BYTES_MOST;
-	climb->done = false;
-	bpf_loop(PATH_LEVELS, step_climb, &key, 0);
-	__u32 offset = climb->offset;
-	/* The root itself has no component. */
-	if (offset >= TEXT_BYTES_MOST) {
-		offset = TEXT_BYTES_MOST - 1;
-		call->text[call->texts & (TEXTS - 1)][offset] = '/';
-	}
-	value->text = call->texts;
-	value->offset = offset;
-	value->length = TEXT_BYTES_MOST - offset;
-	value->state = VALUE_READ;
-	if (!climb->done)
-		value->flags |= VALUE_TRUNCATED;
-	call->texts += 1;
-}
-
-static __always_inline void read_file(struct call *call, int index, struct value *value, struct task_struct *task,
-				      struct file *file)
-{
-	struct dentry *dentry = BPF_CORE_READ(file, f_path.dentry);
 	struct inode *inode = BPF_CORE_READ(file, f_inode);
 
+	value->file = (__u64)file;
 	value->extra = BPF_CORE_READ(inode, i_mode);
 	value->number = BPF_CORE_READ(file, f_flags);
 	if (!BPF_CORE_READ(inode, i_nlink))
 		value->flags |= VALUE_DELETED;
-	read_path(call, index, value, task, dentry, BPF_CORE_READ(file, f_path.mnt));
 }
 
 static __always_inline struct file *file_of_fd(int fd)
@@ -147,46 +34,45 @@ static __always_inline struct file *file_of_fd(int fd)
 }
 
 /* A string that the user's memory or the kernel's holds: the address says which. */
-static __always_inline void read_string(struct call *call, struct value *value, const void *from)
+static __always_inline void read_string(struct call *call, int index, struct value *value, const void *from)
 {
+	char *text = take_text(call, index, value);
 	long length;
 
-	if (call->texts >= TEXTS)
+	if (!text)
 		return;
-	char *text = call->text[call->texts & (TEXTS - 1)];
 	if ((long)from >= 0)
 		length = bpf_probe_read_user_str(text, TEXT_BYTES_MOST, from);
 	else
 		length = bpf_probe_read_kernel_str(text, TEXT_BYTES_MOST, from);
 	if (length <= 0)
 		return;
-	value->text = call->texts;
 	value->offset = 0;
 	value->length = length - 1;
 	if (length == TEXT_BYTES_MOST)
 		value->flags |= VALUE_TRUNCATED;
 	value->state = VALUE_READ;
-	call->texts += 1;
 }
 
-static __always_inline void read_followed(struct call *call, struct value *value, int fd, __u32 group)
+static __always_inline void read_followed(struct call *call, int index, struct value *value, int fd, __u32 group)
 {
 	struct file *file = file_of_fd(fd);
-	struct followed *followed = followed_of(file, group);
+	struct followed *followed = followed_of(file);
+	struct follower *follower = followed ? follower_of(followed, group) : NULL;
+	char *text = follower ? take_text(call, index, value) : NULL;
 
-	if (!followed || call->texts >= TEXTS)
+	if (!follower || !text)
 		return;
 	__u32 length = followed->length & (TEXT_BYTES_MOST - 1);
 
-	bpf_probe_read_kernel(call->text[call->texts & (TEXTS - 1)], length, followed->path);
-	value->text = call->texts;
+	bpf_probe_read_kernel(text, length, followed->path);
 	value->offset = 0;
 	value->length = length;
-	value->opened = followed->opened;
+	value->file = (__u64)file;
+	value->opened = follower->opened;
 	value->extra = followed->mode;
 	value->number = followed->flags;
 	value->state = VALUE_READ;
-	call->texts += 1;
 }
 
 static __always_inline void read_number(struct value *value, __u64 raw, __u8 type)
@@ -203,64 +89,83 @@ static __always_inline void read_number(struct value *value, __u64 raw, __u8 typ
 	value->state = VALUE_READ;
 }
 
+/* Each way of reading stands here once: the verifier goes through all of them. */
 static __always_inline void read_argument(struct call *call, int index, struct value *value,
 					  struct value_spec *spec, __u64 raw)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
+	struct dentry *dentry = NULL;
+	struct vfsmount *vfs = NULL;
+	const void *string = NULL;
+	struct file *file = NULL;
 
 	switch (spec->type) {
 	case TYPE_STRING:
-		read_string(call, value, (void *)raw);
-		return;
-	case TYPE_FILENAME: {
-		struct filename *name = (void *)raw;
-
-		read_string(call, value, BPF_CORE_READ(name, name));
-		return;
-	}
+		string = (void *)raw;
+		break;
+	case TYPE_FILENAME:
+		string = BPF_CORE_READ((struct filename *)raw, name);
+		break;
 	case TYPE_FD:
-		read_file(call, index, value, task, file_of_fd(raw));
-		return;
+		file = file_of_fd(raw);
+		break;
 	case TYPE_FILE:
-		read_file(call, index, value, task, (void *)raw);
-		return;
-	case TYPE_BINPRM: {
-		struct linux_binprm *bprm = (void *)raw;
-
-		read_file(call, index, value, task, BPF_CORE_READ(bprm, file));
-		return;
-	}
-	case TYPE_PATH: {
-		struct path *path = (void *)raw;
-
-		read_path(call, index, value, task, BPF_CORE_READ(path, dentry), BPF_CORE_READ(path, mnt));
-		return;
-	}
+		file = (void *)raw;
+		break;
+	case TYPE_BINPRM:
+		file = BPF_CORE_READ((struct linux_binprm *)raw, file);
+		break;
+	case TYPE_PATH:
+		dentry = BPF_CORE_READ((struct path *)raw, dentry);
+		vfs = BPF_CORE_READ((struct path *)raw, mnt);
+		break;
 	case TYPE_DENTRY:
-		read_path(call, index, value, task, (void *)raw, NULL);
-		return;
+		dentry = (void *)raw;
+		break;
 	case TYPE_FOLLOWED:
-		read_followed(call, value, raw, spec->most);
+		read_followed(call, index, value, raw, spec->most);
+		return;
+	case TYPE_BYTES:
+		read_buffer(call, index, value, spec, raw);
+		return;
+	case TYPE_IOVEC:
+		read_iovec(call, index, value, spec, raw);
 		return;
 	default:
 		read_number(value, raw, spec->type);
+		return;
 	}
+	if (string) {
+		read_string(call, index, value, string);
+		return;
+	}
+	if (file) {
+		read_file_facts(value, file);
+		dentry = BPF_CORE_READ(file, f_path.dentry);
+		vfs = BPF_CORE_READ(file, f_path.mnt);
+	}
+	read_path(call, index, value, task, dentry, vfs);
 }
 
-static __always_inline void read_binary(struct call *call, struct value *value, __u32 pid)
+static __always_inline void read_binary(struct call *call, int index, struct value *value, __u32 pid)
 {
 	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+	char *text = process ? take_text(call, index, value) : NULL;
 
-	if (!process || call->texts >= TEXTS)
+	if (!process || !text)
 		return;
-	__u32 length = process->length & (BINARY_BYTES - 1);
-
-	bpf_probe_read_kernel(call->text[call->texts & (TEXTS - 1)], BINARY_BYTES, process->binary);
-	value->text = call->texts;
+	bpf_probe_read_kernel(text, BINARY_BYTES, process->binary);
 	value->offset = 0;
-	value->length = length;
+	value->length = process->length & (BINARY_BYTES - 1);
 	value->state = VALUE_READ;
-	call->texts += 1;
+}
+
+static __always_inline __u64 lineage_of(struct task_struct *leader)
+{
+	__u32 pid = BPF_CORE_READ(leader, tgid);
+	struct process *process = bpf_map_lookup_elem(&processes, &pid);
+
+	return process ? process->lineage : own_lineage(leader);
 }
 
 static __always_inline __u64 namespace_inode(struct task_struct *task, __u8 kind)
@@ -315,30 +220,34 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 	value->state = VALUE_ABSENT;
 	switch (spec->source) {
 	case SOURCE_ARG:
-		read_argument(call, index, value, spec, call->raw[spec->index & 7]);
+	case SOURCE_RETURN: {
+		__u64 raw = spec->source == SOURCE_ARG ? call->raw[spec->index & 7] : call->returned;
+
+		read_argument(call, index, value, spec, raw);
 		break;
-	case SOURCE_RETURN:
-		read_argument(call, index, value, spec, call->returned);
-		break;
+	}
 	case SOURCE_PID:
 		read_number(value, BPF_CORE_READ(task, tgid), TYPE_U32);
 		break;
 	case SOURCE_NAMESPACE_PID:
 		read_number(value, namespace_pid(leader, &ns), TYPE_U32);
 		break;
-	case SOURCE_LINEAGE: {
-		__u32 pid = BPF_CORE_READ(task, tgid);
-		struct process *process = bpf_map_lookup_elem(&processes, &pid);
+	case SOURCE_LINEAGE:
+	case SOURCE_PARENT_LINEAGE: {
+		struct task_struct *whose = spec->source == SOURCE_LINEAGE
+						    ? leader
+						    : BPF_CORE_READ(leader, real_parent, group_leader);
 
-		read_number(value, process ? process->lineage : own_lineage(leader), TYPE_U64);
+		read_number(value, lineage_of(whose), TYPE_U64);
 		break;
 	}
 	case SOURCE_BINARY:
-		read_binary(call, value, BPF_CORE_READ(task, tgid));
+	case SOURCE_PARENT_BINARY: {
+		struct task_struct *whose = spec->source == SOURCE_BINARY ? task : BPF_CORE_READ(leader, real_parent);
+
+		read_binary(call, index, value, BPF_CORE_READ(whose, tgid));
 		break;
-	case SOURCE_PARENT_BINARY:
-		read_binary(call, value, BPF_CORE_READ(task, real_parent, tgid));
-		break;
+	}
 	case SOURCE_NAMESPACE:
 		read_number(value, namespace_inode(task, spec->index), TYPE_U32);
 		break;

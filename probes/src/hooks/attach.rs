@@ -14,11 +14,12 @@ use syscalls::Sysno;
 
 use super::{
     HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type, maps::open,
-    processes::tracepoint_type,
+    processes::tracepoint_type, programs::Loaded,
 };
 use crate::{
     ProbeError,
     lifecycle::Kernel,
+    object::Maps,
     sys::{self, attach_type, program_type},
 };
 
@@ -29,22 +30,35 @@ const SYSCALLS: usize = 1024;
 
 /// Keeps a hook attached. Dropping it detaches.
 #[derive(Default)]
-#[expect(dead_code, reason = "held for what dropping them does")]
 pub(super) struct Attachment {
-    programs: Vec<OwnedFd>,
-    links: Vec<OwnedFd>,
+    pub(super) programs: Vec<Loaded>,
+    pub(super) links: Vec<OwnedFd>,
     /// Places in the array of system calls, to be cleared.
-    seen: Option<SeenFrom>,
+    _seen: Option<SeenFrom>,
     /// Where a tracepoint's fields, or arguments, are.
     pub(super) fields: Vec<tracepoint::Field>,
 }
 
-/// A hook's places in the array of system calls.
+/// A hook's places in the arrays of system calls.
 struct SeenFrom {
-    array: Array<MapData, Seats>,
+    arrays: Arrays,
     exec: Array<MapData, u32>,
-    seats: Vec<(usize, Seat)>,
+    seats: Vec<(Abi, usize, Seat)>,
     at_exec: bool,
+}
+
+/// System calls by number: of 64-bit programs, and of 32-bit ones.
+struct Arrays {
+    native: Array<MapData, Seats>,
+    compat: Array<MapData, Seats>,
+}
+
+/// Who calls: `enum hook_abi` of bpf/hook/regs.h.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Abi {
+    Kernel = 0,
+    Syscall = 1,
+    Compat = 2,
 }
 
 /// `struct seen_from` of bpf/syscalls.bpf.c.
@@ -57,6 +71,7 @@ struct Seats {
     file_permission: u32,
     mask: u32,
     commit_creds: u32,
+    lets_go: u32,
 }
 
 /// A hook's place for one system call.
@@ -81,13 +96,19 @@ impl Hooks {
         returns: bool,
         mechanism: Mechanism,
     ) -> Result<Attachment, ProbeError> {
-        let is_syscall = matches!(target, Target::Syscall(_));
-        let cookie = u64::from(id.0) | u64::from(is_syscall) << 32;
-        let symbol = target.symbol();
+        let abi = match target {
+            Target::Syscall(_) => Abi::Syscall,
+            Target::CompatSyscall(_) => Abi::Compat,
+            _ => Abi::Kernel,
+        };
+        let cookie = u64::from(id.0) | (abi as u64) << 32;
         match mechanism {
-            Mechanism::Trampoline => self.attach_trampoline(kernel, &symbol, returns, cookie),
-            Mechanism::KprobeMulti => self.attach_kprobe(kernel, &symbol, returns, cookie, true),
-            Mechanism::Kprobe => self.attach_kprobe(kernel, &symbol, returns, cookie, false),
+            Mechanism::Trampoline => {
+                first_of(&symbols(target), |symbol| self.attach_trampoline(kernel, symbol, returns, cookie))
+            }
+            Mechanism::KprobeMulti | Mechanism::Kprobe => first_of(&symbols(target), |symbol| {
+                self.attach_kprobe(kernel, symbol, returns, cookie, mechanism == Mechanism::KprobeMulti)
+            }),
             Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target),
             Mechanism::Tracepoint | Mechanism::RawTracepoint => self.attach_tracepoint(kernel, id, target),
         }
@@ -104,6 +125,7 @@ impl Hooks {
         if target == 0 {
             return Err(ProbeError::NoFunction(symbol.to_owned()));
         }
+        let missed = self.missed.clone();
         let object = self.object("trampolines", kernel)?;
         let mut attachment = Attachment::default();
         // The return's first: a call that is entered from here on is seen to its end.
@@ -114,7 +136,7 @@ impl Hooks {
         for (name, attach) in pairs.into_iter().skip(usize::from(!returns)) {
             let program = object.program(name, program_type::TRACING, attach, target)?;
             let link = sys::link_tracing(program.as_fd(), attach, cookie).map_err(attaching)?;
-            attachment.programs.push(program);
+            attachment.programs.push(missed.watch(program));
             attachment.links.push(link);
         }
         Ok(attachment)
@@ -129,6 +151,7 @@ impl Hooks {
         multi: bool,
     ) -> Result<Attachment, ProbeError> {
         let c_symbol = CString::new(symbol).map_err(|_| ProbeError::NoFunction(symbol.to_owned()))?;
+        let missed = self.missed.clone();
         let object = self.object("kprobes", kernel)?;
         let mut attachment = Attachment::default();
         let attach = if multi { attach_type::TRACE_KPROBE_MULTI } else { attach_type::NONE };
@@ -145,7 +168,7 @@ impl Hooks {
                     sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
-            attachment.programs.push(program);
+            attachment.programs.push(missed.watch(program));
         }
         Ok(attachment)
     }
@@ -157,36 +180,61 @@ impl Hooks {
         id: HookId,
         target: &Target,
     ) -> Result<Attachment, ProbeError> {
-        let seats: Vec<(usize, Seat, u32)> = match target {
-            Target::Syscall(name) => vec![(syscall_number(name)?, |seats| &mut seats.call, 0)],
+        let seats: Vec<(Abi, usize, Seat, u32)> = match target {
+            Target::Syscall(name) => {
+                vec![(Abi::Syscall, syscall_number(Abi::Syscall, name)?, |seats| &mut seats.call, 0)]
+            }
+            Target::CompatSyscall(name) => {
+                vec![(Abi::Compat, syscall_number(Abi::Compat, name)?, |seats| &mut seats.call, 0)]
+            }
             Target::Function(name) => seats_of(name)?,
             _ => return Err(ProbeError::NoFunction(target.to_string())),
         };
         let at_exec = matches!(target, Target::Function(name) if equivalents::of(name) == Some(Seen::Exec));
         self.watch_syscalls(kernel)?;
         let failed = |source| ProbeError::Map { map: "syscalls", source };
-        let mut array: Array<MapData, Seats> = open(&self.maps, "syscalls")?.try_into().map_err(failed)?;
+        let mut arrays = Arrays::open(&self.maps)?;
         let mut exec: Array<MapData, u32> = open(&self.maps, "seen_from_exec")?.try_into().map_err(failed)?;
         if at_exec {
             exec.set(0, id.0, 0).map_err(failed)?;
         }
-        for (number, seat, mask) in &seats {
+        for (abi, number, seat, mask) in &seats {
             let index = *number as u32;
+            let array = arrays.of(*abi);
             let mut all = array.get(&index, 0).map_err(failed)?;
             *seat(&mut all) = id.0;
             all.mask |= mask;
             array.set(index, all, 0).map_err(failed)?;
         }
-        let seats = seats.into_iter().map(|(number, seat, _)| (number, seat)).collect();
-        Ok(Attachment { seen: Some(SeenFrom { array, exec, seats, at_exec }), ..Attachment::default() })
+        let seats = seats.into_iter().map(|(abi, number, seat, _)| (abi, number, seat)).collect();
+        Ok(Attachment { _seen: Some(SeenFrom { arrays, exec, seats, at_exec }), ..Attachment::default() })
+    }
+
+    /// Where system calls are seen, the close of a followed file is then, also one that no policy hooks.
+    pub(super) fn watch_closes(&mut self) -> Result<(), ProbeError> {
+        if self.syscalls.is_none() {
+            return Ok(());
+        }
+        let failed = |source| ProbeError::Map { map: "syscalls", source };
+        let mut arrays = Arrays::open(&self.maps)?;
+        let both = equivalents::CLOSES.iter().flat_map(|one| [(Abi::Syscall, one), (Abi::Compat, one)]);
+        for (abi, (name, argument)) in both {
+            // An architecture may lack one: there is none to see then.
+            let Ok(number) = syscall_number(abi, name) else { continue };
+            let array = arrays.of(abi);
+            let mut all = array.get(&(number as u32), 0).map_err(failed)?;
+            all.lets_go = *argument;
+            array.set(number as u32, all, 0).map_err(failed)?;
+        }
+        Ok(())
     }
 
     /// Attaches the programs that every system call passes, once.
     fn watch_syscalls(&mut self, kernel: &Kernel) -> Result<(), ProbeError> {
-        if !self.syscalls.is_empty() {
+        if self.syscalls.is_some() {
             return Ok(());
         }
-        let mut kept = Vec::new();
+        let mut kept = Attachment::default();
         for (program, hook) in
             [("sys_exit", "sys_exit"), ("sys_enter", "sys_enter"), ("exec_of_hook", "sched_process_exec")]
         {
@@ -195,9 +243,10 @@ impl Hooks {
             let program =
                 object.program(program, program_type::TRACING, attach_type::TRACE_RAW_TP, target)?;
             let link = sys::open_raw_tracepoint(program.as_fd(), None).map_err(attaching)?;
-            kept.extend([program, link]);
+            kept.links.push(link);
+            kept.programs.push(self.missed.watch(program));
         }
-        self.syscalls = kept;
+        self.syscalls = Some(kept);
         Ok(())
     }
 }
@@ -205,6 +254,11 @@ impl Hooks {
 // === impl Attachment ===
 
 impl Attachment {
+    /// Bytes of kernel memory that its programs take.
+    pub(super) fn bytes(&self) -> u64 {
+        self.programs.iter().map(Loaded::bytes).sum()
+    }
+
     fn link_event(&mut self, program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<(), ProbeError> {
         let link = sys::link_perf_event(program, event.as_fd(), cookie).map_err(attaching)?;
         sys::enable_perf_event(&event).map_err(attaching)?;
@@ -216,11 +270,12 @@ impl Attachment {
 impl Drop for SeenFrom {
     fn drop(&mut self) {
         // A place that can't be cleared points to a hook without a table, which does nothing.
-        for (number, seat) in &self.seats {
+        for (abi, number, seat) in &self.seats {
             let index = *number as u32;
-            if let Ok(mut all) = self.array.get(&index, 0) {
+            let array = self.arrays.of(*abi);
+            if let Ok(mut all) = array.get(&index, 0) {
                 *seat(&mut all) = 0;
-                let _ = self.array.set(index, all, 0);
+                let _ = array.set(index, all, 0);
             }
         }
         if self.at_exec {
@@ -229,21 +284,70 @@ impl Drop for SeenFrom {
     }
 }
 
+// === impl Arrays ===
+
+impl Arrays {
+    fn open(maps: &Maps) -> Result<Self, ProbeError> {
+        let one = |map| open(maps, map)?.try_into().map_err(|source| ProbeError::Map { map, source });
+        Ok(Self { native: one("syscalls")?, compat: one("compat_syscalls")? })
+    }
+
+    fn of(&mut self, abi: Abi) -> &mut Array<MapData, Seats> {
+        if abi == Abi::Compat { &mut self.compat } else { &mut self.native }
+    }
+}
+
+/// The symbols that a target may have on this kernel. Calls that differ for 32-bit programs have a function of their
+/// own (`COMPAT_SYSCALL_DEFINE`), the others are entered by another way into the same.
+fn symbols(target: &Target) -> Vec<String> {
+    match target {
+        Target::CompatSyscall(name) => {
+            vec![format!("__ia32_compat_sys_{name}"), format!("__ia32_sys_{name}")]
+        }
+        _ => vec![target.symbol()],
+    }
+}
+
+/// What succeeds first; else what the last said.
+fn first_of<T>(
+    symbols: &[String],
+    mut attach: impl FnMut(&str) -> Result<T, ProbeError>,
+) -> Result<T, ProbeError> {
+    let mut result = Err(ProbeError::NoFunction(String::new()));
+    for symbol in symbols {
+        result = attach(symbol);
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
+}
+
 fn attaching(source: io::Error) -> ProbeError {
     ProbeError::Io { what: "attach", source }
 }
 
-fn syscall_number(name: &str) -> Result<usize, ProbeError> {
-    let number: Option<Sysno> = name.parse().ok();
-    let number = number.map(|number| number.id() as usize).filter(|number| *number < SYSCALLS);
+fn syscall_number(abi: Abi, name: &str) -> Result<usize, ProbeError> {
+    let number = if abi == Abi::Compat {
+        name.parse().ok().map(|number: syscalls::x86::Sysno| number.id() as usize)
+    } else {
+        name.parse().ok().map(|number: Sysno| number.id() as usize)
+    };
+    let number = number.filter(|number| *number < SYSCALLS);
     number.ok_or_else(|| ProbeError::NoFunction(format!("{}{name}", super::syscall_prefix())))
 }
 
-/// The places from which a function is seen; system calls that this architecture doesn't have are left out.
-fn seats_of(function: &str) -> Result<Vec<(usize, Seat, u32)>, ProbeError> {
+/// The places of system calls, by both numbers; those that this architecture doesn't have are left out.
+fn numbers(names: impl Iterator<Item = (&'static str, u32)>, seat: Seat) -> Vec<(Abi, usize, Seat, u32)> {
+    let both = names.flat_map(|name| [(Abi::Syscall, name), (Abi::Compat, name)]);
+    both.filter_map(|(abi, (name, mask))| Some((abi, syscall_number(abi, name).ok()?, seat, mask))).collect()
+}
+
+/// The places from which a function is seen.
+fn seats_of(function: &str) -> Result<Vec<(Abi, usize, Seat, u32)>, ProbeError> {
     let seen = equivalents::of(function).ok_or_else(|| ProbeError::NoEquivalent(function.to_owned()))?;
-    let of = |names: &[&str], seat: Seat| -> Vec<_> {
-        names.iter().filter_map(|name| Some((syscall_number(name).ok()?, seat, 0))).collect()
+    let of = |names: &'static [&'static str], seat: Seat| -> Vec<_> {
+        numbers(names.iter().map(|name| (*name, 0)), seat)
     };
     Ok(match seen {
         Seen::NewDescriptor(names) => of(names, |seats| &mut seats.fd_install),
@@ -251,7 +355,7 @@ fn seats_of(function: &str) -> Result<Vec<(usize, Seat, u32)>, ProbeError> {
         Seen::Credentials(names) => of(names, |seats| &mut seats.commit_creds),
         Seen::Access(names) => {
             let seat: Seat = |seats| &mut seats.file_permission;
-            names.iter().filter_map(|(name, mask)| Some((syscall_number(name).ok()?, seat, *mask))).collect()
+            numbers(names.iter().copied(), seat)
         }
         Seen::Exec => Vec::new(),
     })

@@ -72,6 +72,9 @@ const CREDENTIALS: &[&str] = &[
     "capset",
 ];
 
+/// System calls that close a descriptor, and which of their arguments it is, from 1.
+pub(super) const CLOSES: &[(&str, u32)] = &[("close", 1), ("dup2", 2), ("dup3", 2)];
+
 /// From where a function is seen; none for those that can't be.
 pub fn of(function: &str) -> Option<Seen> {
     Some(match function {

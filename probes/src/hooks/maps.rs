@@ -61,6 +61,10 @@ struct TextKey {
 /// Bits of a key that table and dimension take.
 const FIXED_BITS: u32 = 64;
 
+/// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c, `struct lpm_trie_node` of lpm_trie.c.
+const HASH_NODE: usize = 48;
+const TRIE_NODE: usize = 40;
+
 /// What was written for a table, so that it can be erased.
 #[derive(Debug)]
 struct Written {
@@ -198,6 +202,11 @@ impl HookMaps {
         self.hooks.set(hook.0, table, 0).map_err(|source| ProbeError::Map { map: "hooks", source })
     }
 
+    /// Bytes of kernel memory that a table takes, at most.
+    pub(super) fn bytes(&self, table: u32) -> u64 {
+        self.written.iter().find(|written| written.table == table).map_or(0, Written::bytes)
+    }
+
     /// Erases a table that no hook points to any more. A call that is still at it finds its selectors gone, and ends.
     pub(super) fn erase(&mut self, table: u32) {
         let Some(index) = self.written.iter().position(|written| written.table == table) else { return };
@@ -219,6 +228,22 @@ impl HookMaps {
         for selector in 0..written.selectors {
             let _ = self.selectors.remove(&SelectorKey { table, selector });
         }
+    }
+}
+
+// === impl Written ===
+
+impl Written {
+    /// Bytes of kernel memory, at most: a trie has as many inner nodes as entries, and each node its value's room.
+    fn bytes(&self) -> u64 {
+        fn node<K, V>(head: usize) -> u64 {
+            (head + size_of::<K>().next_multiple_of(8) + size_of::<V>()) as u64
+        }
+        let texts = self.prefixes.len() + self.suffixes.len();
+        node::<u32, Table>(HASH_NODE)
+            + u64::from(self.selectors) * node::<SelectorKey, Selector>(HASH_NODE)
+            + 2 * self.numbers.len() as u64 * node::<NumberKey, Mask>(TRIE_NODE)
+            + 2 * texts as u64 * node::<TextKey, Mask>(TRIE_NODE)
     }
 }
 

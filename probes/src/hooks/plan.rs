@@ -31,6 +31,7 @@ pub mod source {
     pub const PARENT_BINARY: u8 = 6;
     pub const NAMESPACE: u8 = 7;
     pub const CAPABILITIES: u8 = 8;
+    pub const PARENT_LINEAGE: u8 = 9;
 }
 
 /// How an argument is read: `enum value_type`.
@@ -77,8 +78,8 @@ pub mod selector_flags {
     pub const RETURN: u16 = 1 << 3;
 }
 
-/// `POST_LATE`: a buffer is read when the function has returned, as long as it says.
-pub const POST_LATE: u8 = 1;
+/// `SIZE_RETURNED`: the value is read when the function has returned, and what it returned is the size.
+pub const SIZE_RETURNED: u8 = 0xff;
 
 mirror! {
     /// A set of selectors.
@@ -94,12 +95,12 @@ mirror! {
 
     /// A hook's table.
     "table" Table {
-        selectors: Mask, late: Mask, values: u8, dimensions: u8, reserved: [u8; 6],
+        selectors: Mask, late: Mask, values: u8, dimensions: u8, captures: u16, reserved: [u8; 4],
         value: [ValueSpec; VALUES], dimension: [Dimension; DIMENSIONS],
     }
 
     /// An argument that is posted.
-    "post_arg" PostArg { value: u8, flags: u8, number: u8, reserved: u8, }
+    "post_arg" PostArg { value: u8, number: u8, reserved: [u8; 2], }
 
     /// A selector and what it does.
     "selector" Selector {

@@ -10,7 +10,7 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 
-use super::{Hooks, maps::open};
+use super::{Hooks, attach::Attachment, maps::open};
 use crate::{
     ProbeError,
     lifecycle::Kernel,
@@ -67,7 +67,7 @@ impl Hooks {
             return Ok(());
         }
         self.set_lineage_control(0)?;
-        let mut kept = Vec::new();
+        let mut kept = Attachment::default();
         for (program, hook) in [
             ("process_fork", "sched_process_fork"),
             ("process_exec", "sched_process_exec"),
@@ -79,7 +79,8 @@ impl Hooks {
                 object.program(program, program_type::TRACING, attach_type::TRACE_RAW_TP, target)?;
             let link = sys::open_raw_tracepoint(program.as_fd(), None)
                 .map_err(|source| ProbeError::Io { what: "attach to a tracepoint", source })?;
-            kept.extend([program, link]);
+            kept.links.push(link);
+            kept.programs.push(self.missed.watch(program));
         }
         self.processes = Some(kept);
         self.iterate_processes(kernel)

@@ -60,6 +60,16 @@ fn decoding_is_total() {
 }
 
 #[test]
+fn a_release_decodes() {
+    let header = Header { kind: 6, length: size_of::<ReleaseRecord>() as u32, ..Header::default() };
+    let record = ReleaseRecord { header, opened: 7, group: 2, reason: release_reason::EXIT };
+    let bytes = record.as_bytes();
+    let Ok(Record::Release(decoded)) = decode(bytes) else { panic!("no release") };
+    assert_eq!((decoded.opened, decoded.group, decoded.reason), (7, 2, release_reason::EXIT));
+    assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_err()));
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     let mut bytes = exec_bytes([b"", b"", b"", b"", b"", b""]);
     bytes[0] = 99;

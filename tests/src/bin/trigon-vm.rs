@@ -90,6 +90,12 @@ fn entries(only: &[String]) -> Vec<Entry> {
         entry("bin/trigon", place::agent()),
         entry("bin/trigon-workload", place::workload()),
     ];
+    let policies = place::policies().and_then(|folder| folder.read_dir().ok()).into_iter().flatten();
+    entries.extend(
+        policies
+            .filter_map(Result::ok)
+            .map(|file| entry(&format!("policies/{}", file.file_name().to_string_lossy()), file.path())),
+    );
     entries.extend(suites.into_iter().map(|(name, path)| entry(&format!("suites/{name}"), path)));
     entries
 }

@@ -3,7 +3,7 @@
 use std::{
     fmt::Write as _,
     fs::{self, File, Permissions},
-    io::{Error, Result, Write as _},
+    io::{Error, Read as _, Result, Write as _},
     os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -29,6 +29,7 @@ hostname trigon-vm
 echo 'root:x:0:0:root:/root:/bin/sh' > /etc/passwd
 stty -F /dev/ttyS1 raw
 export TRIGON_BIN=/bin/trigon TRIGON_WORKLOAD=/bin/trigon-workload TRIGON_REQUIRE=kernel
+export TRIGON_POLICIES=/policies
 for suite in /suites/*; do
     echo "@ begin ${suite##*/}" > /dev/ttyS1
     "$suite" --test-threads=1 --color=never < /dev/null > /dev/ttyS1 2> /dev/console
@@ -67,6 +68,10 @@ pub fn build(folder: &Path, entries: &[Entry]) -> Result<PathBuf> {
     for entry in entries {
         let target = root.join(&entry.guest);
         fs::create_dir_all(target.parent().unwrap_or(&root))?;
+        if !is_program(&entry.host)? {
+            fs::copy(&entry.host, &target)?;
+            continue;
+        }
         // Without symbols they take a fraction of the guest's memory.
         let stripped = Command::new("strip").arg("-o").arg(&target).arg(&entry.host).status()?;
         if !stripped.success() {
@@ -78,6 +83,13 @@ pub fn build(folder: &Path, entries: &[Entry]) -> Result<PathBuf> {
     archive(&root, &image)?;
     fs::write(manifest_path, manifest)?;
     Ok(image)
+}
+
+/// Whether it is an ELF file.
+fn is_program(file: &Path) -> Result<bool> {
+    let mut magic = Vec::new();
+    File::open(file)?.take(4).read_to_end(&mut magic)?;
+    Ok(magic == b"\x7fELF")
 }
 
 /// What decides whether the contents are the same.

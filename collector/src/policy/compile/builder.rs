@@ -26,6 +26,7 @@ pub(super) struct Builder<'a> {
     pub(super) dimensions: Vec<Asked>,
     pub(super) selectors: Vec<plan::Selector>,
     pub(super) late: Mask,
+    pub(super) captures: u16,
     fields: Vec<FieldUse>,
 }
 
@@ -55,6 +56,7 @@ impl<'a> Builder<'a> {
             dimensions: Vec::new(),
             selectors: Vec::new(),
             late: Mask::default(),
+            captures: 0,
             fields: Vec::new(),
         }
     }
@@ -85,6 +87,9 @@ impl<'a> Builder<'a> {
         if argument.kind.is_buffer() {
             spec.size_arg = self.size(part, argument)?;
             spec.most = if argument.max_data { MAX_DATA } else { BUFFER };
+        }
+        if argument.copy_at_return {
+            spec.size_arg = plan::SIZE_RETURNED;
         }
         if part.follows && argument.kind == ArgumentType::Fd {
             spec.kind = value_type::FOLLOWED;
@@ -284,6 +289,7 @@ impl<'a> Builder<'a> {
                 late: self.late,
                 values: self.values.len() as u8,
                 dimensions: self.dimensions.len() as u8,
+                captures: self.captures,
                 ..Table::default()
             },
             ..TablePlan::default()

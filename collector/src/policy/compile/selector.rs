@@ -8,7 +8,7 @@ use super::{
         actions::{Action, RateLimitScope},
         arguments::{ArgumentType, Integer},
         conditions::{Comparison, Condition, TextOperator},
-        selectors::{BinaryFilter, BinaryOperator, Membership, NamespaceId, PidFilter, Selector},
+        selectors::{BinaryFilter, BinaryOperator, Membership, Namespace, NamespaceId, PidFilter, Selector},
     },
     CompileError, Part, argument,
     builder::Builder,
@@ -73,9 +73,6 @@ impl Builder<'_> {
             self.binaries(filter, source::BINARY, bit)?;
         }
         if let Some(filter) = &selector.parent_binaries {
-            if filter.follow_children {
-                return Err(CompileError::Unsupported("matchParentBinaries with followChildren"));
-            }
             self.binaries(filter, source::PARENT_BINARY, bit)?;
         }
         for filter in &selector.namespaces {
@@ -91,7 +88,7 @@ impl Builder<'_> {
         }
         for filter in &selector.capabilities {
             if filter.in_namespace {
-                return Err(CompileError::Unsupported("matchCapabilities with isNamespaceCapability"));
+                self.outside_of_host(Namespace::User, bit)?;
             }
             let index = filter.set as u8;
             // The model's order is effective, inheritable, permitted; the plan's begins with the last two.
@@ -103,7 +100,10 @@ impl Builder<'_> {
         for filter in &selector.arguments {
             let argument = argument(part.hook, filter.argument)?;
             let value = self.argument(part, argument)?;
-            self.condition(value, argument.kind, &filter.condition, false, bit)?;
+            if argument.copy_at_return {
+                self.late.set(bit);
+            }
+            self.condition(value, argument.kind, &filter.condition, argument.copy_at_return, bit)?;
         }
         for filter in &selector.return_values {
             let kind = part
@@ -115,6 +115,20 @@ impl Builder<'_> {
             self.condition(value, kind, &filter.condition, true, bit)?;
         }
         Ok(())
+    }
+
+    /// The process is in another namespace than the host's.
+    fn outside_of_host(&mut self, namespace: Namespace, bit: usize) -> Result<(), CompileError> {
+        let index = index_of(namespace);
+        let value = self.value(ValueSpec { source: source::NAMESPACE, index, ..ValueSpec::default() })?;
+        let host = u64::from(self.host_inode(namespace));
+        self.numbers(
+            value,
+            class::NUMBER,
+            false,
+            bit,
+            Numbers::among(std::iter::once(host), true, Turn::Unsigned),
+        )
     }
 
     fn pids(&mut self, filter: &PidFilter, bit: usize) -> Result<(), CompileError> {
@@ -141,7 +155,8 @@ impl Builder<'_> {
         };
         if filter.follow_children {
             let bits = self.lineages.of_binaries(&filter.paths)?;
-            let value = self.value(ValueSpec { source: source::LINEAGE, ..ValueSpec::default() })?;
+            let source = if source == source::BINARY { source::LINEAGE } else { source::PARENT_LINEAGE };
+            let value = self.value(ValueSpec { source, ..ValueSpec::default() })?;
             return self.bits(value, bit, bits, operator.negated());
         }
         let value = self.value(ValueSpec { source, ..ValueSpec::default() })?;
@@ -239,10 +254,13 @@ impl Builder<'_> {
             if part.follows && argument.kind == ArgumentType::Fd {
                 self.present(value, bit)?;
             }
-            let flags = if argument.copy_at_return { plan::POST_LATE } else { 0 };
+            // What it was given is read when it is entered; a long buffer, for which there is no room, at its return.
+            if self.late.has(bit) && !argument.copy_at_return && !argument.max_data {
+                self.captures |= 1 << value;
+            }
             let place = plan.arg.get_mut(usize::from(plan.args));
             let place = place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })?;
-            *place = PostArg { value, flags, number, reserved: 0 };
+            *place = PostArg { value, number, ..PostArg::default() };
             plan.args += 1;
         }
         Ok(())

@@ -151,8 +151,10 @@ fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
     let checked = crate::policy::check_text(&text);
     assert_eq!(checked.errors, 0, "{:?}", checked.faults);
     let hooks = &checked.policies[0].hooks;
-    let parts: Vec<_> =
-        hooks.iter().map(|hook| Part { policy: 1, policy_hook: 1, follows: false, hook }).collect();
+    let parts: Vec<_> = hooks
+        .iter()
+        .map(|hook| Part { policy: 1, policy_hook: 1, follows: false, alone: false, hook })
+        .collect();
     table(&parts, Host::default(), &mut Lineages::default())
 }
 

@@ -1,11 +1,14 @@
 use prometheus::{IntCounter, IntCounterVec, Opts};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
     sync::oneshot,
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::*;
+use crate::serve::MAX_HEAD;
 
 /// Against hangs only.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -76,7 +76,7 @@ impl Hooks {
         let perf = sys::open_perf_event(TRACEPOINT, event.id, None).map_err(attaching)?;
         let mut attachment = Attachment::default();
         attachment.link_event(program.as_fd(), perf, u64::from(id.0))?;
-        attachment.programs.push(program);
+        attachment.programs.push(self.missed.watch(program));
         attachment.fields = event.fields.iter().map(Field::of_record).collect();
         Ok(attachment)
     }
@@ -97,7 +97,7 @@ impl Hooks {
         let link = sys::open_raw_tracepoint(program.as_fd(), Some(&name)).map_err(attaching)?;
         let mut attachment = Attachment::default();
         attachment.links.push(link);
-        attachment.programs.push(program);
+        attachment.programs.push(self.missed.watch(program));
         attachment.fields = (0..arguments).map(Field::argument).collect();
         Ok(attachment)
     }

@@ -64,6 +64,7 @@ impl Agent {
             let mut command = Command::new(place::agent());
             command.args(["run", "-o", "json", "--metrics-addr", &metrics.to_string()]);
             command.args(["--otlp-endpoint", endpoint, "--config"]).arg(file);
+            command.arg("--socket").arg(folder.path().join("trigon.sock"));
             command.env_clear().env("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", logs);
             command.env("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "http/protobuf");
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().expect("start the agent")

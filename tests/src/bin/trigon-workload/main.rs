@@ -1,13 +1,16 @@
 //! Does a deed of known shape with real processes. Each execution that takes part prints one fact (a JSON line).
 
+mod calls;
 mod exec;
 mod exit;
+mod files;
 mod fork;
 
 use std::{
     ffi::{OsStr, OsString},
     io::Write as _,
     os::unix::process::{CommandExt as _, ExitStatusExt as _},
+    path::Path,
     process::{Child, Command, ExitStatus},
 };
 
@@ -28,12 +31,20 @@ const USAGE: &str = "trigon-workload DEED [ARG…]
   fexecve | memfd       exec of a descriptor          script              exec of a #! script
   hostile-args | long-args | many-args                exec with odd arguments
   signal NUMBER         a child that a signal ends    core                a child that dumps core
-  exit-in-threads       the leader ends first, another thread ends the process";
+  exit-in-threads       the leader ends first, another thread ends the process
+  hold PATH N           opens a file N times, closes none, exits 0
+  open-and PATH DEED…   opens a file, to be closed at the next exec, and executes the deed
+  calls NAME ARG… ; …   system calls: see calls.rs    (as `vi`) PATH       an editor that writes in place";
 
 fn main() {
     let mut args = std::env::args_os().skip(1);
+    // By this name it is an editor, as busybox is.
+    if std::env::args_os().next().is_some_and(|name| Path::new(&name).ends_with("vi")) {
+        calls::edit(args)
+    }
     let deed = args.next().unwrap_or_default();
     match deed.to_str().unwrap_or_default() {
+        "calls" => calls::calls(args),
         "exit" => exit::exit(args),
         "quiet" => std::process::exit(number(&mut args)),
         "live" => exit::live(),
@@ -48,6 +59,8 @@ fn main() {
         "double-fork" => fork::double_fork(),
         "orphan" => fork::orphan(),
         "outlive" => fork::outlive(args),
+        "hold" => files::hold(args),
+        "open-and" => files::open_and(args),
         "setsid" => exec::setsid(args),
         "in-cgroup" => exec::in_cgroup(args),
         "again" => exec::again(args),

@@ -1,0 +1,179 @@
+//! The local API: what a client and the agent say to each other over a Unix socket.
+//!
+//! HTTP/1.1 with JSON; the header `server` of each answer names the agent's version.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /v1/version` | [`Version`] |
+//! | `GET /v1/policies` | [`PolicyList`] |
+//! | `POST /v1/policies`, the body a policy file | [`Added`] |
+//! | `DELETE /v1/policies/NAME` | nothing |
+//! | `POST /v1/policies/NAME/enable`, `…/disable` | [`PolicyStatus`] |
+//!
+//! A status of 400 or more comes with a [`Problem`].
+
+use std::{fmt, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub mod client;
+mod policies;
+pub mod server;
+pub mod socket;
+
+/// Where the agent listens, unless it is told otherwise.
+pub const SOCKET: &str = "/run/trigon/trigon.sock";
+
+/// This program's version, as agent and as client.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Which agent answers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Version {
+    /// Its version.
+    pub version: String,
+}
+
+/// All policies.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyList {
+    /// By name; what has none comes first.
+    pub policies: Vec<PolicyStatus>,
+}
+
+/// How it stands with a policy, or with a file that should have had some.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PolicyStatus {
+    /// Its name; none for a file that can't be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Its namespace, where it has one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace: Option<String>,
+    /// How it stands with it.
+    pub state: State,
+    /// Since when.
+    pub since: Timestamp,
+    /// Where it comes from.
+    pub from: Origin,
+    /// Its hooks, in the order of the file.
+    pub hooks: Vec<HookStatus>,
+    /// Bytes of the kernel's memory that it takes, at most; of what policies share, its share.
+    pub kernel_memory_bytes: u64,
+    /// What is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// How it stands with a policy: Tetragon's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// In force.
+    Enabled,
+    /// In force, but for hooks that this kernel doesn't have and that it says it can do without.
+    PartiallyEnabled,
+    /// Loaded, and not in force.
+    Disabled,
+    /// In force as it was; what was to change could not be done.
+    Error,
+    /// It could not be loaded.
+    LoadError,
+    /// Left out: another one has its name.
+    Skipped,
+}
+
+/// Where a policy comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", tag = "kind", content = "path")]
+pub enum Origin {
+    /// A file that the command line names.
+    File(PathBuf),
+    /// A file of the directory that is watched.
+    Directory(PathBuf),
+    /// This API.
+    Api,
+}
+
+/// A hook of a policy.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// The kernel's name for it.
+    pub name: String,
+    /// How it is entered; none where it isn't.
+    pub mechanism: Option<String>,
+}
+
+/// What became of the policies of a file. Those that could not be loaded stay listed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Added {
+    /// Each of them.
+    pub policies: Vec<PolicyStatus>,
+    /// What has no effect where it stands in the file.
+    pub warnings: Vec<FileFault>,
+}
+
+/// Why a request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// What was wrong, and what to do.
+    pub error: String,
+    /// What is wrong in the file that was sent.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub faults: Vec<FileFault>,
+    /// Faults beyond these.
+    #[serde(default)]
+    pub hidden: usize,
+}
+
+/// A fault in a policy file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFault {
+    /// Its line, from 1.
+    pub line: u32,
+    /// Its column, from 1.
+    pub column: u32,
+    /// `line:column: error: path: message`, as `trigon policy check` prints it.
+    pub text: String,
+}
+
+// === impl State ===
+
+impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Enabled, Self::PartiallyEnabled, Self::Disabled, Self::Error, Self::LoadError, Self::Skipped];
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enabled => "enabled",
+            Self::PartiallyEnabled => "partially_enabled",
+            Self::Disabled => "disabled",
+            Self::Error => "error",
+            Self::LoadError => "load_error",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+// === impl Origin ===
+
+impl fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) | Self::Directory(path) => path.display().fmt(formatter),
+            Self::Api => formatter.write_str("api"),
+        }
+    }
+}
+
+// === impl Problem ===
+
+impl Problem {
+    /// Of a text alone.
+    pub fn new(error: impl fmt::Display) -> Self {
+        Self { error: error.to_string(), faults: Vec::new(), hidden: 0 }
+    }
+}

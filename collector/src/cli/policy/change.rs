@@ -1,0 +1,156 @@
+//! `trigon policy add`, `delete`, `enable`, `disable`
+
+use std::{
+    io,
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use clap::Args;
+use tracing::error;
+
+use super::{Agent, Output, failed, write};
+use crate::{
+    api::{
+        Added,
+        client::{Client, ClientError},
+    },
+    policy::{self, FileError},
+};
+
+/// Arguments of `trigon policy add`.
+#[derive(Debug, Args)]
+pub(super) struct AddArguments {
+    /// Files, or directories of files that end in .yaml or .yml.
+    #[arg(required = true, value_name = "FILE|DIR")]
+    paths: Vec<PathBuf>,
+    #[command(flatten)]
+    agent: Agent,
+}
+
+/// Arguments of those that take names.
+#[derive(Debug, Args)]
+pub(super) struct NameArguments {
+    /// Names of policies.
+    #[arg(required = true, value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    agent: Agent,
+}
+
+/// What is done to a policy.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Change {
+    Delete,
+    Enable,
+    Disable,
+}
+
+/// Sends each file to the agent; the code is that of the first that failed.
+pub(super) fn add(arguments: AddArguments) -> ExitCode {
+    arguments.agent.ask(async |client| {
+        let mut first = ExitCode::SUCCESS;
+        for path in &arguments.paths {
+            let files = match policy::files(path) {
+                Ok(files) => files,
+                Err(error) => {
+                    note(&mut first, unread(&error));
+                    continue;
+                }
+            };
+            for file in files {
+                let code = add_file(&client, file).await;
+                note(&mut first, code);
+            }
+        }
+        first
+    })
+}
+
+/// Does something to each policy that is named; the code is that of the first that failed.
+pub(super) fn each(arguments: NameArguments, change: Change) -> ExitCode {
+    arguments.agent.ask(async |client| {
+        let mut first = ExitCode::SUCCESS;
+        for name in &arguments.names {
+            if let Err(error) = change.ask(&client, name).await {
+                note(&mut first, failed(&error));
+            }
+        }
+        first
+    })
+}
+
+async fn add_file(client: &Client, file: PathBuf) -> ExitCode {
+    let text = match policy::read_file(&file) {
+        Ok(text) => text,
+        Err(error) => return unread(&error),
+    };
+    // One that is too long is refused as it would be there, without being sent.
+    if text.len() > policy::limits::FILE_BYTES {
+        let lines: Vec<_> = policy::check_bytes(&text).faults.iter().map(ToString::to_string).collect();
+        return told(&file, &lines, ExitCode::from(3));
+    }
+    match client.add(text).await {
+        Ok(added) => loaded(&file, &added),
+        Err(ClientError::Refused { problem, .. }) if !problem.faults.is_empty() => {
+            let mut lines: Vec<_> = problem.faults.into_iter().map(|fault| fault.text).collect();
+            if problem.hidden > 0 {
+                lines.push(format!(" and {} more", problem.hidden));
+            }
+            told(&file, &lines, ExitCode::from(3))
+        }
+        Err(error) => failed(&error),
+    }
+}
+
+/// What became of a file's policies.
+fn loaded(file: &Path, added: &Added) -> ExitCode {
+    let file = file.display();
+    let ok = added.policies.iter().all(|policy| policy.error.is_none());
+    let code = if ok { ExitCode::SUCCESS } else { ExitCode::from(7) };
+    let text = |out: &mut dyn io::Write| {
+        for warning in &added.warnings {
+            writeln!(out, "{file}:{}", warning.text)?;
+        }
+        for policy in &added.policies {
+            let (name, state) = (policy.name.as_deref().unwrap_or_default(), policy.state.as_str());
+            match &policy.error {
+                Some(error) => writeln!(out, "{file}: {state} {name}: {error}")?,
+                None => writeln!(out, "{file}: {state} {name}")?,
+            }
+        }
+        Ok(())
+    };
+    write(Output::Text, added, text, code)
+}
+
+/// Prints faults as `trigon policy check` does.
+fn told(file: &Path, lines: &[String], code: ExitCode) -> ExitCode {
+    let text = |out: &mut dyn io::Write| {
+        lines.iter().try_for_each(|line| writeln!(out, "{}:{line}", file.display()))
+    };
+    write(Output::Text, &lines, text, code)
+}
+
+fn unread(error: &FileError) -> ExitCode {
+    error!("{error}");
+    ExitCode::from(3)
+}
+
+fn note(first: &mut ExitCode, code: ExitCode) {
+    if *first == ExitCode::SUCCESS {
+        *first = code;
+    }
+}
+
+// === impl Change ===
+
+impl Change {
+    async fn ask(self, client: &Client, name: &str) -> Result<(), ClientError> {
+        match self {
+            Self::Delete => client.delete(name).await,
+            Self::Enable => client.set_enabled(name, true).await.map(|_| ()),
+            Self::Disable => client.set_enabled(name, false).await.map(|_| ()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! What a hook of a policy is on, and what its events say of where they come from.
+
+use std::sync::Arc;
+
+use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
+use trigon_probes::hooks::Target;
+
+use super::LoadError;
+use crate::policy::{
+    compile::CompileError,
+    model::{
+        arguments::ArgumentType,
+        hooks::{Abi, Function, Hook, Point},
+    },
+};
+
+/// What a hook is on.
+///
+/// # Errors
+/// It asks for what is not there yet.
+pub(in crate::policy) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> {
+    let unsupported = |what| {
+        Err(LoadError::Compile { hook: hook.point.to_string(), source: CompileError::Unsupported(what) })
+    };
+    match &hook.point {
+        Point::Tracepoint(point) => {
+            Ok(vec![Target::Tracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
+        }
+        Point::RawTracepoint(point) => {
+            Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
+        }
+        Point::Functions(functions) => {
+            functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
+                || unsupported("a system call of another architecture"),
+                |targets| Ok(targets.into_iter().flatten().collect()),
+            )
+        }
+    }
+}
+
+/// A system call is what programs of this machine make, 32-bit ones included; with a prefix it is the one alone.
+fn targets_of(function: &Function) -> Option<Vec<Target>> {
+    let x86 = cfg!(target_arch = "x86_64");
+    match function {
+        Function::Symbol(name) => Some(vec![Target::Function(name.clone())]),
+        Function::Syscall { name, abi } => {
+            let (native, compat) = (Target::Syscall(name.clone()), Target::CompatSyscall(name.clone()));
+            match abi {
+                Abi::Native if x86 => Some(vec![native, compat]),
+                Abi::Native => Some(vec![native]),
+                Abi::X64 => x86.then(|| vec![native]),
+                Abi::Arm64 => cfg!(target_arch = "aarch64").then(|| vec![native]),
+                Abi::Ia32 => x86.then(|| vec![compat]),
+            }
+        }
+    }
+}
+
+/// Whether a hook can do without a target: the policy says so (`ignore.callNotFound`), or it is a 32-bit system call that
+/// came along with the machine's own.
+pub(super) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
+    let Point::Functions(functions) = &hook.point else { return false };
+    let named = |name: &str| {
+        let wanted = |function: &Function| matches!(function, Function::Syscall { name: wanted, abi: Abi::Ia32 } if wanted == name);
+        functions.functions.iter().any(wanted)
+    };
+    functions.ignore_missing || matches!(target, Target::CompatSyscall(name) if !named(name))
+}
+
+/// What events of a hook say of where they come from.
+pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
+    let kind = match target {
+        Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
+            HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
+        }
+        _ => HookKind::Kprobe { function: target.symbol().into() },
+    };
+    let mut source = HookSource::new(Arc::clone(policy), kind);
+    source.message = hook.message.as_deref().map(Into::into);
+    source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
+    let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
+    source.args = posted
+        .map(|argument| ArgumentSpec {
+            label: argument.label.as_deref().map(Into::into),
+            kind: argument.kind.as_str().into(),
+        })
+        .collect();
+    if let Some(returned) = &hook.return_value {
+        source.returned = ArgumentSpec {
+            label: returned.label.as_deref().map(Into::into),
+            kind: returned.kind.as_str().into(),
+        };
+    }
+    source
+}

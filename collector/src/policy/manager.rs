@@ -1,0 +1,369 @@
+//! Who owns the policies while the agent runs: a thread that does one job after the other.
+//!
+//! Without policies nothing of them is in the kernel: the engine is made with the first and goes with the last.
+
+use std::{collections::BTreeMap, path::PathBuf, thread};
+
+use jiff::Timestamp;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{info, warn};
+use trigon_exporters::metrics::PolicyMetrics;
+use trigon_probes::{
+    hooks::{Hooks, Mechanism},
+    lifecycle::Shared,
+};
+
+use super::{
+    compile::Host,
+    engine::{Engine, LoadError, Status, Types},
+    fault::Fault,
+    matches::Sources,
+    model::Policy,
+};
+use crate::api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State};
+
+mod directory;
+pub mod watch;
+
+/// What the engine is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// What hooks share with the lifecycle.
+    pub shared: Shared,
+    /// What depends on this host.
+    pub host: Host,
+    /// What the reader looks records up in.
+    pub sources: Sources,
+}
+
+/// All policies, in force or not.
+pub struct Manager {
+    parts: Parts,
+    engine: Option<Engine>,
+    types: Types,
+    entries: BTreeMap<String, Entry>,
+    directory: Option<PathBuf>,
+    /// What the directory has beside the policies that have their name here.
+    left_out: Vec<PolicyStatus>,
+    metrics: PolicyMetrics,
+    stopped: bool,
+}
+
+/// A policy that was to be loaded.
+#[derive(Debug)]
+struct Entry {
+    from: Origin,
+    since: Timestamp,
+    /// What could not be done.
+    error: Option<String>,
+    /// The policy, where the engine doesn't have it.
+    waiting: Option<Box<Policy>>,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// The text is no policy.
+    #[error("it has {} that must be mended", if faults.len() == 1 { "a fault" } else { "faults" })]
+    Faults {
+        /// What is wrong.
+        faults: Vec<Fault>,
+        /// Faults beyond these.
+        hidden: usize,
+    },
+    /// There is one of that name.
+    #[error("a policy named {name} is there, from {from}; delete it first")]
+    Exists {
+        /// The name.
+        name: String,
+        /// Where that one comes from.
+        from: Origin,
+    },
+    /// There is none of that name.
+    #[error("there is no policy named {0}")]
+    Unknown(String),
+    /// The kernel, or the agent, can't do it.
+    #[error("policy {name}: {error}")]
+    Failed {
+        /// Which.
+        name: String,
+        /// Why not.
+        error: String,
+    },
+}
+
+type Job = Box<dyn FnOnce(&mut Manager) + Send>;
+
+/// Gives the manager's thread jobs.
+#[derive(Clone, Debug)]
+pub struct Handle(mpsc::Sender<Job>);
+
+/// The agent stops: nothing is done any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the agent is stopping")]
+pub struct Stopping;
+
+/// Jobs that wait; more wait with whoever gives them.
+const JOBS: usize = 16;
+
+// === impl Handle ===
+
+impl Handle {
+    /// Has a job done, and waits for what comes of it.
+    ///
+    /// # Errors
+    /// The agent stops.
+    pub async fn call<T: Send + 'static>(
+        &self,
+        job: impl FnOnce(&mut Manager) -> T + Send + 'static,
+    ) -> Result<T, Stopping> {
+        let (done, result) = oneshot::channel();
+        let job: Job = Box::new(move |manager| {
+            // Whoever asked may have gone.
+            let _ = done.send(job(manager));
+        });
+        self.0.send(job).await.map_err(|_| Stopping)?;
+        result.await.map_err(|_| Stopping)
+    }
+
+    /// Has the directory scanned, without waiting for it. Not for asynchronous tasks.
+    fn scan(&self) -> Result<(), Stopping> {
+        self.0.blocking_send(Box::new(Manager::scan)).map_err(|_| Stopping)
+    }
+
+    /// Takes all policies out of the kernel and ends the thread.
+    pub async fn stop(&self) {
+        let _ = self
+            .call(|manager| {
+                manager.stopped = true;
+                manager.engine = None;
+            })
+            .await;
+    }
+}
+
+// === impl Manager ===
+
+impl Manager {
+    /// No policies yet.
+    pub fn new(parts: Parts, types: Types, metrics: PolicyMetrics) -> Self {
+        Self {
+            parts,
+            engine: None,
+            types,
+            entries: BTreeMap::new(),
+            directory: None,
+            left_out: Vec::new(),
+            metrics,
+            stopped: false,
+        }
+    }
+
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// The system has no room for another thread.
+    pub fn spawn(mut self) -> std::io::Result<Handle> {
+        let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS);
+        self.settle();
+        thread::Builder::new().name("trigon-policies".to_owned()).spawn(move || {
+            while !self.stopped
+                && let Some(job) = waiting.blocking_recv()
+            {
+                job(&mut self);
+                self.settle();
+            }
+        })?;
+        Ok(Handle(jobs))
+    }
+
+    /// Loads a policy of the command line.
+    ///
+    /// # Errors
+    /// Says what the kernel or the agent can't do.
+    pub fn start_with(&mut self, policy: Policy, file: PathBuf) -> Result<(), LoadError> {
+        let name = policy.name.clone();
+        self.engine(|engine, types| engine.add(policy, types))?;
+        let entry = Entry { from: Origin::File(file), since: Timestamp::now(), error: None, waiting: None };
+        self.entries.insert(name.clone(), entry);
+        self.log(&name);
+        Ok(())
+    }
+
+    /// Loads the policies in a text. Each is loaded or not by itself; those that are not stay listed.
+    ///
+    /// # Errors
+    /// The text is wrong, or one has the name of one that is loaded: none is loaded then.
+    pub fn add(&mut self, text: &[u8]) -> Result<Added, Refusal> {
+        let checked = super::check_bytes(text);
+        if checked.errors > 0 {
+            return Err(Refusal::Faults { faults: checked.faults, hidden: checked.hidden });
+        }
+        for policy in &checked.policies {
+            if let Some(entry) = self.entries.get(&policy.name)
+                && entry.waiting.is_none()
+            {
+                return Err(Refusal::Exists { name: policy.name.clone(), from: entry.from.clone() });
+            }
+        }
+        let names: Vec<_> = checked.policies.iter().map(|policy| policy.name.clone()).collect();
+        checked.policies.into_iter().for_each(|policy| self.load(policy, Origin::Api));
+        Ok(Added {
+            policies: names.iter().filter_map(|name| self.status(name)).collect(),
+            warnings: checked.faults.iter().map(FileFault::from).collect(),
+        })
+    }
+
+    /// Takes a policy out of the kernel and forgets it. Another one that waited for its name has it then.
+    ///
+    /// # Errors
+    /// There is none of that name, or the kernel refuses what is to stay.
+    pub fn delete(&mut self, name: &str) -> Result<(), Refusal> {
+        self.remove(name)?;
+        if self.left_out.iter().any(|left_out| left_out.name.as_deref() == Some(name)) {
+            self.scan();
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, name: &str) -> Result<(), Refusal> {
+        let entry = self.entries.get_mut(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        if entry.waiting.is_none() {
+            let deleted = self.engine(|engine, types| engine.delete(name, types));
+            self.done(name, deleted)?;
+        }
+        self.entries.remove(name);
+        info!(policy = name, "policy deleted");
+        Ok(())
+    }
+
+    /// Puts a policy in force, or out of it. One that could not be loaded is tried again.
+    ///
+    /// # Errors
+    /// There is none of that name, or the kernel refuses it.
+    pub fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<PolicyStatus, Refusal> {
+        let entry = self.entries.get_mut(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        if let Some(policy) = entry.waiting.clone() {
+            let from = entry.from.clone();
+            if enabled {
+                self.load(*policy, from);
+            }
+            let error = self.entries.get(name).and_then(|entry| entry.error.clone());
+            if let Some(error) = error {
+                return Err(Refusal::Failed { name: name.to_owned(), error });
+            }
+        } else {
+            let set = self.engine(|engine, types| engine.set_enabled(name, enabled, types));
+            self.done(name, set)?;
+            info!(policy = name, enabled, "policy set");
+        }
+        self.status(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))
+    }
+
+    /// How it stands with all.
+    pub fn list(&self) -> Vec<PolicyStatus> {
+        let own = self.entries.keys().filter_map(|name| self.status(name));
+        let mut all: Vec<_> = own.chain(self.left_out.iter().cloned()).collect();
+        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all
+    }
+
+    /// Loads a policy, in the place of the one of its name if there is one, and keeps why it could not be done.
+    fn load(&mut self, policy: Policy, from: Origin) {
+        let name = policy.name.clone();
+        let loaded = self.engine(|engine, types| engine.replace(policy.clone(), types));
+        let known = self.engine.as_ref().is_some_and(|engine| engine.policy(&name).is_some());
+        let error = loaded.err().map(|error| error.to_string());
+        let waiting = (!known).then(|| Box::new(policy));
+        self.entries.insert(name.clone(), Entry { from, since: Timestamp::now(), error, waiting });
+        self.log(&name);
+    }
+
+    /// Uses the engine, which is made for it where there is none, and is gone where nothing is left in it.
+    fn engine<T>(
+        &mut self,
+        job: impl FnOnce(&mut Engine, &mut Types) -> Result<T, LoadError>,
+    ) -> Result<T, LoadError> {
+        let mut engine = match self.engine.take() {
+            Some(engine) => engine,
+            None => {
+                let Parts { shared, host, sources } = self.parts.clone();
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources)
+            }
+        };
+        let result = job(&mut engine, &mut self.types);
+        self.engine = Some(engine).filter(|engine| !engine.is_empty());
+        result
+    }
+
+    /// Keeps what came of a change to a policy that is loaded.
+    fn done(&mut self, name: &str, result: Result<(), LoadError>) -> Result<(), Refusal> {
+        let error = result.err().map(|error| error.to_string());
+        if let Some(entry) = self.entries.get_mut(name) {
+            entry.since = Timestamp::now();
+            entry.error.clone_from(&error);
+        }
+        error.map_or(Ok(()), |error| Err(Refusal::Failed { name: name.to_owned(), error }))
+    }
+
+    fn status(&self, name: &str) -> Option<PolicyStatus> {
+        let entry = self.entries.get(name)?;
+        let engine = self.engine.as_ref();
+        let policy = entry.waiting.as_deref().or_else(|| engine?.policy(name))?;
+        let status = engine.and_then(|engine| engine.status(name));
+        let state = match &status {
+            None => State::LoadError,
+            Some(_) if entry.error.is_some() => State::Error,
+            Some(Status { enabled: false, .. }) => State::Disabled,
+            Some(status) if status.hooks.iter().any(|(_, mechanism)| mechanism.is_none()) => {
+                State::PartiallyEnabled
+            }
+            Some(_) => State::Enabled,
+        };
+        let hook = |(name, mechanism): &(String, Option<Mechanism>)| HookStatus {
+            name: name.clone(),
+            mechanism: mechanism.map(|mechanism| mechanism.as_str().to_owned()),
+        };
+        Some(PolicyStatus {
+            name: Some(name.to_owned()),
+            namespace: policy.namespace.clone(),
+            state,
+            since: entry.since,
+            from: entry.from.clone(),
+            hooks: status.iter().flat_map(|status| status.hooks.iter().map(hook)).collect(),
+            kernel_memory_bytes: status.map_or(0, |status| status.kernel_memory),
+            error: entry.error.clone(),
+        })
+    }
+
+    fn log(&self, name: &str) {
+        let Some(status) = self.status(name) else { return };
+        if let Some(error) = status.error {
+            warn!(policy = name, from = %status.from, state = status.state.as_str(), "policy can't be loaded: {error}");
+            return;
+        }
+        for hook in status.hooks {
+            let mechanism = hook.mechanism.as_deref().unwrap_or("missing");
+            info!(policy = name, hook = hook.name, mechanism, "policy loaded");
+        }
+    }
+
+    /// After a job: the numbers, and the memory that it took.
+    fn settle(&mut self) {
+        let all = self.list();
+        let count = |state| all.iter().filter(|status| status.state == state).count();
+        let states = State::ALL.map(|state| (state.as_str(), count(state)));
+        let loaded = all.into_iter().filter(|status| !status.hooks.is_empty());
+        let memory = loaded.filter_map(|status| Some((status.name?, status.kernel_memory_bytes))).collect();
+        self.metrics.set(states.to_vec(), memory);
+        self.types.release();
+    }
+}
+
+// === impl FileFault ===
+
+impl From<&Fault> for FileFault {
+    fn from(fault: &Fault) -> Self {
+        Self { line: fault.at.line, column: fault.at.column, text: fault.to_string() }
+    }
+}

@@ -1,0 +1,114 @@
+//! The deed of system calls: any of them, in order, with arguments from the command line.
+
+use std::{
+    ffi::{CString, OsStr},
+    os::unix::ffi::OsStrExt as _,
+    time::Duration,
+};
+
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, fork},
+};
+use syscalls::Sysno;
+
+use crate::{Args, USAGE};
+
+/// Makes system calls one after the other and exits 0; with the first that fails it exits with the error's number.
+/// `?NAME` may fail. `fork` is the child's from there on: the parent waits for it. `sleep` takes milliseconds.
+///
+/// Arguments are passed as they are (`-100`, `0x80000`), or point to what they say: `@TEXT` to a string, `#N` to as
+/// many bytes, `[A,B]` to words of 64 bits. `$N` is what the call of that number (from 0) returned.
+pub fn calls(args: Args) -> ! {
+    let words: Vec<_> = args.collect();
+    let mut results = Vec::new();
+    for call in words.split(|word| word == ";").filter(|call| !call.is_empty()) {
+        let name = call[0].to_str().unwrap_or_default();
+        let args: Vec<_> = call[1..].iter().map(|arg| argument(arg, &results)).collect();
+        results.push(match (name, args.as_slice()) {
+            ("fork", _) => fork_on(),
+            ("sleep", [milliseconds]) => {
+                std::thread::sleep(Duration::from_millis(*milliseconds as u64));
+                0
+            }
+            _ => system_call(name, &args),
+        });
+    }
+    std::process::exit(0)
+}
+
+/// An editor that writes in place: opens a file, reads 340 bytes, writes 355, closes it.
+pub fn edit(mut args: Args) -> ! {
+    let path = args.next().unwrap_or_default();
+    let open = system_call("openat", &[libc::AT_FDCWD as i64, pointer(text(&path)), i64::from(libc::O_RDWR)]);
+    system_call("read", &[open, pointer(vec![0; 340]), 340]);
+    system_call("lseek", &[open, 0, 0]);
+    system_call("write", &[open, pointer(vec![b'x'; 355]), 355]);
+    system_call("close", &[open]);
+    std::process::exit(0)
+}
+
+fn system_call(name: &str, args: &[i64]) -> i64 {
+    let (name, may_fail) = name.strip_prefix('?').map_or((name, false), |name| (name, true));
+    let number: Sysno = name.parse().unwrap_or_else(|_| panic!("{name:?} is no system call\n{USAGE}"));
+    let arg = |index: usize| args.get(index).copied().unwrap_or_default();
+    #[expect(unsafe_code, reason = "deeds are made of calls that have no safe wrapper")]
+    // SAFETY: pointers among the arguments lead to memory that is never freed; what calls do to this process beyond
+    // that is the test's deed.
+    let result = unsafe { libc::syscall(number.id().into(), arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
+    if result < 0 && !may_fail {
+        let error = std::io::Error::last_os_error();
+        eprintln!("{name}: {error}");
+        std::process::exit(error.raw_os_error().unwrap_or(1));
+    }
+    result
+}
+
+fn argument(word: &OsStr, results: &[i64]) -> i64 {
+    let bytes = word.as_bytes();
+    let wrong = || -> ! { panic!("{word:?} is no argument\n{USAGE}") };
+    match bytes.split_first() {
+        Some((b'@', _)) => pointer(text(OsStr::from_bytes(&bytes[1..]))),
+        Some((b'[', _)) => {
+            let list = bytes[1..].strip_suffix(b"]").unwrap_or_else(|| wrong());
+            let each = list.split(|byte| *byte == b',').map(OsStr::from_bytes);
+            pointer(each.flat_map(|one| argument(one, results).to_ne_bytes()).collect())
+        }
+        Some((mark, rest)) => {
+            let number = |text: &[u8]| {
+                let text = std::str::from_utf8(text).ok()?;
+                let hexadecimal = text.strip_prefix("0x").map(|digits| u64::from_str_radix(digits, 16));
+                hexadecimal.map_or_else(|| text.parse().ok(), |number| Some(number.ok()? as i64))
+            };
+            let found: Option<i64> = match mark {
+                b'#' => number(rest).map(|size| pointer(vec![b'x'; size as usize])),
+                b'$' => number(rest).and_then(|index| results.get(index as usize).copied()),
+                _ => number(bytes),
+            };
+            found.unwrap_or_else(|| wrong())
+        }
+        None => wrong(),
+    }
+}
+
+fn text(text: &OsStr) -> Vec<u8> {
+    CString::new(text.as_bytes()).expect("a word of the command line holds no NUL").into_bytes_with_nul()
+}
+
+/// The address of bytes that are never freed.
+fn pointer(bytes: Vec<u8>) -> i64 {
+    bytes.leak().as_ptr() as i64
+}
+
+/// The child goes on; the parent waits, and exits as it did.
+fn fork_on() -> i64 {
+    #[expect(unsafe_code, reason = "std starts no process without exec")]
+    // SAFETY: this program has one thread when it forks, so that the child's memory is in a consistent state.
+    match unsafe { fork() }.expect("fork") {
+        ForkResult::Child => 0,
+        ForkResult::Parent { child } => match waitpid(child, None).expect("wait for the child") {
+            WaitStatus::Exited(_, code) => std::process::exit(code),
+            other => panic!("the child did not exit: {other:?}"),
+        },
+    }
+}

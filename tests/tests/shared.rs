@@ -1,0 +1,125 @@
+//! Policies that people use, from outside of the project: what `trigon policy check` says of each, and by which
+//! mechanisms the accepted ones attach to this kernel.
+
+use std::{
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
+
+use serde_json::Value;
+use trigon_tests::{
+    agent::Agent,
+    place,
+    suite::{self, Need},
+    wait,
+};
+
+fn main() -> ExitCode {
+    suite::run(|suite| {
+        suite.test(
+            "each_is_accepted_or_refused_by_name",
+            &[Need::Policies],
+            each_is_accepted_or_refused_by_name,
+        );
+        suite.test("accepted_ones_attach", &[Need::Policies, Need::Kernel], accepted_ones_attach);
+    })
+}
+
+/// The files of the folder, in order.
+fn files() -> Vec<PathBuf> {
+    let folder = fs::read_dir(place::policies().expect("a need")).expect("read the folder");
+    let is_policy = |path: &PathBuf| path.extension().is_some_and(|of| of == "yaml" || of == "yml");
+    let mut files: Vec<_> =
+        folder.map(|entry| entry.expect("read the folder").path()).filter(is_policy).collect();
+    files.sort();
+    files
+}
+
+/// What `trigon policy check -o json` says of a file.
+fn check(file: &Path) -> Value {
+    let output = Command::new(place::agent()).args(["policy", "check", "-o", "json"]).arg(file).output();
+    let output = output.expect("run trigon");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| {
+        panic!("{}: {error}: {}", file.display(), String::from_utf8_lossy(&output.stderr))
+    });
+    assert_eq!(report["ok"], output.status.success(), "its status says the same");
+    report["files"][0].clone()
+}
+
+fn name(file: &Path) -> &str {
+    file.file_name().and_then(|name| name.to_str()).expect("a plain name")
+}
+
+fn each_is_accepted_or_refused_by_name() {
+    let (mut accepted, mut refused) = (0, 0);
+    let mut table = String::new();
+    for file in files() {
+        let report = check(&file);
+        let faults = report["faults"].as_array().expect("faults").iter();
+        let mut missing: Vec<_> = faults
+            .filter(|fault| fault["class"] != "warning")
+            .map(|fault| {
+                // A policy that people use is not wrong: what is refused of it isn't supported yet.
+                assert_eq!(fault["class"], "unsupported", "{}: {fault}", file.display());
+                fault["message"].as_str().unwrap_or_default().to_owned()
+            })
+            .collect();
+        missing.sort();
+        missing.dedup();
+        let ok = report["ok"] == true;
+        assert_eq!(ok, missing.is_empty(), "{report}");
+        if ok {
+            accepted += 1
+        } else {
+            refused += 1
+        }
+        let verdict = if ok { "accepted".to_owned() } else { format!("refused: {}", missing.join("; ")) };
+        writeln!(table, "{:60} {verdict}", name(&file)).expect("write");
+    }
+    println!("{table}{accepted} accepted, {refused} refused for what isn't supported, 0 invalid");
+    assert!(accepted > 0);
+}
+
+fn accepted_ones_attach() {
+    let (mut attached, mut refused) = (0, 0);
+    let mut table = String::new();
+    for file in files() {
+        if check(&file)["ok"] != true {
+            continue;
+        }
+        let agent = Agent::new().argument("--policy").argument(file.to_str().expect("a plain path")).spawn();
+        // It is ready, or it ended and said why.
+        let loaded = wait::until(
+            "a policy loaded, or refused",
+            || {
+                let log = agent.log();
+                let ready =
+                    trigon_tests::http::get(&format!("http://{}/readyz", agent.metrics_address()), &[]);
+                (ready.is_ok() || log.contains("ERROR")).then_some(ready.is_ok())
+            },
+            || agent.log(),
+        );
+        if !loaded {
+            let ended = agent.wait();
+            assert_eq!(ended.status.code(), Some(7), "{}", ended.log);
+            refused += 1;
+            let reason = ended.log.lines().rfind(|line| line.contains("ERROR")).unwrap_or_default();
+            writeln!(table, "{:50} {}", name(&file), &reason[..reason.len().min(300)]).expect("write");
+            continue;
+        }
+        attached += 1;
+        let log = agent.stop().log;
+        for line in log.lines().filter(|line| line.contains("policy loaded")) {
+            let field = |key: &str| {
+                let value = line.split_whitespace().find_map(|word| word.strip_prefix(key)).unwrap_or("?");
+                value.trim_matches('"').to_owned()
+            };
+            writeln!(table, "{:50} {:30} {}", name(&file), field("hook="), field("mechanism="))
+                .expect("write");
+        }
+    }
+    println!("{table}{attached} attach here, {refused} don't");
+    assert!(attached > 0);
+}

@@ -229,6 +229,67 @@ pub fn buffers() {
     assert_eq!(of("vector"), [""; 0], "{cut:?}");
 }
 
+/// What is written is looked at when the call is made, what is read when it returns.
+pub fn contents_of_buffers() {
+    let hook = |name: &str, call: &str, buffer: &str, operator: &str, values: &str| {
+        let args = format!("{{index: 0, type: fd}}, {{index: 1, type: {buffer}}}");
+        let path = "{index: 0, operator: Prefix, values: [FOLDER/]}";
+        let content = format!("{{index: 1, operator: {operator}, values: [{values}]}}");
+        let selectors = format!("selectors: [{{matchArgs: [{path}, {content}]}}]");
+        policy(name, &format!("{{call: {call}, syscall: true, args: [{args}], {selectors}}}"))
+    };
+    let sized = "char_buf, sizeArgIndex: 3";
+    let returned = "char_buf, returnCopy: true";
+    let vector = "char_iovec, sizeArgIndex: 3";
+    let each =
+        [("equal", "Equal", "abcd, wxyz"), ("prefix", "Prefix", "ab, wx"), ("postfix", "Postfix", "cd, yz")];
+    let all =
+        [("write", "sys_write", sized), ("read", "sys_pread64", returned), ("vector", "sys_writev", vector)];
+    let policies: Vec<_> = all
+        .iter()
+        .flat_map(|(name, call, buffer)| {
+            let not = |operator: &str| format!("Not{operator}");
+            each.iter().flat_map(move |(what, operator, values)| {
+                [
+                    hook(&format!("{name}-{what}"), call, buffer, operator, values),
+                    hook(&format!("{name}-not-{what}"), call, buffer, &not(operator), values),
+                ]
+            })
+        })
+        .collect();
+    let case = Case::of(&policies);
+    let texts = ["abcd", "abxx", "xxcd", "mn"];
+    let told = case.told(|| {
+        let write = |text: &&str| format!("write $0 @{text} {}", text.len());
+        let read = |(index, text): (usize, &&str)| {
+            let offset = texts[..index].iter().map(|text| text.len()).sum::<usize>();
+            format!("pread64 $0 #{0} {0} {offset}", text.len())
+        };
+        let vector = |text: &&str| {
+            let (first, second) = text.split_at(1);
+            format!("writev $0 [@{first},{},@{second},{}] 2", first.len(), second.len())
+        };
+        let calls = texts.iter().map(write).chain(texts.iter().enumerate().map(read));
+        let calls: Vec<_> = calls.chain(texts.iter().map(vector)).collect();
+        case.calls(&format!("openat -100 @FOLDER/one 2 ; {}", calls.join(" ; ")));
+    });
+    for (call, _, _) in all {
+        for (what, expected, others) in [
+            ("equal", vec!["abcd"], vec!["abxx", "xxcd", "mn"]),
+            ("prefix", vec!["abcd", "abxx"], vec!["xxcd", "mn"]),
+            ("postfix", vec!["abcd", "xxcd"], vec!["abxx", "mn"]),
+        ] {
+            let of = |policy: String| -> Vec<String> {
+                let of = told.iter().filter(|told| told.policy == policy);
+                let bytes = of.map(|told| BASE64_STANDARD.decode(&told.args[1]).expect("base64"));
+                bytes.map(|bytes| String::from_utf8(bytes).expect("text")).collect()
+            };
+            assert_eq!(of(format!("{call}-{what}")), expected, "{call} {what}: {told:?}");
+            assert_eq!(of(format!("{call}-not-{what}")), others, "{call} not {what}: {told:?}");
+        }
+    }
+}
+
 pub fn returned_values() {
     let filter = |name: &str, operator: &str, values: &str| {
         let hook = "call: sys_openat, syscall: true, return: true, returnArg: {index: 0, type: int}, \

@@ -28,7 +28,7 @@ struct Case {
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        let tests: [(&str, fn()); 26] = [
+        let tests: [(&str, fn()); 28] = [
             ("pids_of_the_host", processes::pids_of_the_host),
             ("pids_of_a_namespace", processes::pids_of_a_namespace),
             ("binaries", processes::binaries),
@@ -45,6 +45,8 @@ fn main() -> ExitCode {
             ("buffers", values::buffers),
             ("contents_of_buffers", values::contents_of_buffers),
             ("a_path_that_is_overwritten_meanwhile", entries::a_path_that_is_overwritten_meanwhile),
+            ("a_buffer_that_is_written", entries::a_buffer_that_is_written),
+            ("a_descriptor_that_is_closed_meanwhile", entries::a_descriptor_that_is_closed_meanwhile),
             ("two_long_paths", entries::two_long_paths),
             ("returned_values", values::returned_values),
             ("descriptors_of_who_follows_none", values::descriptors_of_who_follows_none),

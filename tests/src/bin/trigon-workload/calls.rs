@@ -2,9 +2,11 @@
 
 use std::{
     ffi::{CString, OsStr},
+    fs,
     io::{Error, Result},
     num::NonZeroUsize,
     os::unix::ffi::OsStrExt as _,
+    thread::{self, JoinHandle},
     time::Duration,
 };
 
@@ -21,22 +23,35 @@ use crate::{Args, USAGE};
 
 /// Makes system calls one after the other and exits 0; with the first that fails it exits with the error's number.
 /// `?NAME` may fail, `32:NAME` is made as a 32-bit program makes it. `fork` is the child's from there on: the parent
-/// waits for it. `sleep` takes milliseconds.
+/// waits for it. `sleep` takes milliseconds. `thread NAME ARG…` makes a call that blocks, on a thread of its own, and goes
+/// on when it does; `join` waits for the threads.
 ///
 /// Arguments are passed as they are (`-100`, `0x80000`), or point to what they say: `@TEXT` to a string, `#N` to as
 /// many bytes, `[A,B]` to words of 64 bits, in a 32-bit call of 32. `$N` is what the call of that number (from 0)
 /// returned.
 pub fn calls(args: Args) -> ! {
     let words: Vec<_> = args.collect();
-    let mut results = Vec::new();
+    let (mut results, mut threads) = (Vec::new(), Vec::new());
     for call in words.split(|word| word == ";").filter(|call| !call.is_empty()) {
+        let (on_thread, call) = match call {
+            [thread, call @ ..] if thread == "thread" => (true, call),
+            _ => (false, call),
+        };
         let name = call[0].to_str().unwrap_or_default();
         let narrow = name.trim_start_matches('?').starts_with("32:");
         let args: Vec<_> = call[1..].iter().map(|arg| argument(arg, &results, narrow)).collect();
         results.push(match (name, args.as_slice()) {
             ("fork", _) => fork_on(),
             ("sleep", [milliseconds]) => {
-                std::thread::sleep(Duration::from_millis(*milliseconds as u64));
+                thread::sleep(Duration::from_millis(*milliseconds as u64));
+                0
+            }
+            ("join", _) => {
+                threads.drain(..).for_each(|thread: JoinHandle<()>| thread.join().expect("make a call"));
+                0
+            }
+            _ if on_thread => {
+                threads.push(block(name, args));
                 0
             }
             _ => system_call(name, &args),
@@ -57,7 +72,7 @@ pub fn edit(mut args: Args) -> ! {
 }
 
 /// One call; ends the process where it fails, and may not.
-pub fn system_call(name: &str, args: &[i64]) -> i64 {
+fn system_call(name: &str, args: &[i64]) -> i64 {
     let (name, may_fail) = name.strip_prefix('?').map_or((name, false), |name| (name, true));
     let result = match name.strip_prefix("32:") {
         Some(name) => narrow_call(name, args),
@@ -71,13 +86,18 @@ pub fn system_call(name: &str, args: &[i64]) -> i64 {
 }
 
 fn wide_call(name: &str, args: &[i64]) -> Result<i64> {
-    let number: Sysno = name.parse().unwrap_or_else(|_| panic!("{name:?} is no system call\n{USAGE}"));
+    let number = number(name);
     let arg = |index: usize| args.get(index).copied().unwrap_or_default();
     #[expect(unsafe_code, reason = "deeds are made of calls that have no safe wrapper")]
     // SAFETY: pointers among the arguments lead to memory that is never freed; what calls do to this process beyond
     // that is the test's deed.
-    let result = unsafe { libc::syscall(number.id().into(), arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
+    let result = unsafe { libc::syscall(number, arg(0), arg(1), arg(2), arg(3), arg(4), arg(5)) };
     if result < 0 { Err(Error::last_os_error()) } else { Ok(result) }
+}
+
+fn number(name: &str) -> i64 {
+    let number: Sysno = name.parse().unwrap_or_else(|_| panic!("{name:?} is no system call\n{USAGE}"));
+    number.id().into()
 }
 
 /// Five arguments at most: the sixth is in a register that compilers want for themselves.
@@ -141,13 +161,12 @@ fn argument(word: &OsStr, results: &[i64], narrow: bool) -> i64 {
     }
 }
 
-/// A word as a string of C.
-pub fn text(text: &OsStr) -> Vec<u8> {
+fn text(text: &OsStr) -> Vec<u8> {
     CString::new(text.as_bytes()).expect("a word of the command line holds no NUL").into_bytes_with_nul()
 }
 
 /// The address of bytes that are never freed, one that 32 bits can hold.
-pub fn pointer(bytes: Vec<u8>) -> i64 {
+fn pointer(bytes: Vec<u8>) -> i64 {
     #[cfg(target_arch = "x86_64")]
     let low = MapFlags::MAP_32BIT;
     #[cfg(not(target_arch = "x86_64"))]
@@ -161,6 +180,28 @@ pub fn pointer(bytes: Vec<u8>) -> i64 {
         std::ptr::copy_nonoverlapping(bytes.as_ptr(), place.cast().as_ptr(), bytes.len());
         place.as_ptr() as i64
     }
+}
+
+/// Makes a call on a thread of its own; returns when that sleeps in it.
+fn block(name: &str, args: Vec<i64>) -> JoinHandle<()> {
+    let number = number(name).to_string();
+    let own = std::process::id().to_string();
+    let name = name.to_owned();
+    let thread = thread::spawn(move || {
+        system_call(&name, &args);
+    });
+    // Of a thread that runs /proc says just that; of the one that asks, that it reads.
+    let sleeps = || {
+        let threads = fs::read_dir("/proc/self/task").expect("list the threads");
+        let others = threads.filter_map(Result::ok).filter(|thread| thread.file_name() != *own);
+        let mut calls = others.filter_map(|thread| fs::read_to_string(thread.path().join("syscall")).ok());
+        calls.any(|call| call.split(' ').next() == Some(&number))
+    };
+    while !sleeps() {
+        assert!(!thread.is_finished(), "the call did not block");
+        thread::yield_now();
+    }
+    thread
 }
 
 /// The child goes on; the parent waits, and exits as it did.

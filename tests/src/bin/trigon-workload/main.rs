@@ -5,7 +5,6 @@ mod exec;
 mod exit;
 mod files;
 mod fork;
-mod overwrite;
 
 use std::{
     ffi::{OsStr, OsString},
@@ -35,7 +34,6 @@ const USAGE: &str = "trigon-workload DEED [ARG…]
   exit-in-threads       the leader ends first, another thread ends the process
   hold PATH N           opens a file N times, closes none, exits 0
   open-and PATH DEED…   opens a file, to be closed at the next exec, and executes the deed
-  open-overwritten PATH opens a FIFO whose path is overwritten meanwhile
   calls NAME ARG… ; …   system calls: see calls.rs    (as `vi`) PATH       an editor that writes in place";
 
 fn main() {
@@ -61,7 +59,6 @@ fn main() {
         "double-fork" => fork::double_fork(),
         "orphan" => fork::orphan(),
         "outlive" => fork::outlive(args),
-        "open-overwritten" => overwrite::open_overwritten(args),
         "hold" => files::hold(args),
         "open-and" => files::open_and(args),
         "setsid" => exec::setsid(args),

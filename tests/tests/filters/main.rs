@@ -1,6 +1,7 @@
 //! What selectors let through, and what they hold back; what arguments are read as; what actions do.
 
 mod acts;
+mod buffers;
 mod compat;
 mod entries;
 mod processes;
@@ -42,8 +43,8 @@ fn main() -> ExitCode {
             ("a_map_of_a_thousand_values", values::a_map_of_a_thousand_values),
             ("texts", values::texts),
             ("types_of_files", values::types_of_files),
-            ("buffers", values::buffers),
-            ("contents_of_buffers", values::contents_of_buffers),
+            ("buffers", buffers::buffers),
+            ("contents_of_buffers", buffers::contents_of_buffers),
             ("a_path_that_is_overwritten_meanwhile", entries::a_path_that_is_overwritten_meanwhile),
             ("a_buffer_that_is_written", entries::a_buffer_that_is_written),
             ("a_descriptor_that_is_closed_meanwhile", entries::a_descriptor_that_is_closed_meanwhile),

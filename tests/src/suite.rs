@@ -1,12 +1,12 @@
 //! A list of tests, each with what it needs of the machine.
 //!
-//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`,
+//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
 //! `prometheus`, `rotel`, separated by commas) that this machine must meet: there, such a test fails instead.
 
 use std::{
     cell::Cell,
     path::Path,
-    process::ExitCode,
+    process::{ExitCode, ExitStatus},
     sync::mpsc::{RecvTimeoutError, channel},
     thread,
     time::Duration,
@@ -14,7 +14,7 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{place, prometheus, rotel};
+use crate::{place, prometheus, rotel, workload::Workload};
 
 /// The time after which a test counts as hung. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
@@ -24,6 +24,8 @@ const HUNG: Duration = Duration::from_secs(300);
 pub enum Need {
     /// Root, and a kernel with BTF, to load eBPF programs. Such tests watch the whole machine and run one at a time.
     Kernel,
+    /// A kernel that takes system calls of 32-bit programs, too.
+    Compat,
     /// Policies that people use, from outside of the project.
     Policies,
     /// The Prometheus server.
@@ -104,6 +106,7 @@ impl Need {
     fn name(self) -> &'static str {
         match self {
             Self::Kernel => "kernel",
+            Self::Compat => "compat",
             Self::Policies => "policies",
             Self::Prometheus => "prometheus",
             Self::Rotel => "rotel",
@@ -118,6 +121,11 @@ impl Need {
                 Some("needs a kernel with BTF (/sys/kernel/btf/vmlinux)".into())
             }
             Self::Kernel => None,
+            Self::Compat => {
+                let status = Workload::new().command(["calls", "32:getpid"]).status();
+                let takes = status.as_ref().is_ok_and(ExitStatus::success);
+                (!takes).then(|| format!("needs 32-bit system calls (a process that makes one: {status:?})"))
+            }
             Self::Policies => place::policies()
                 .is_none()
                 .then(|| "needs policies (TRIGON_POLICIES, a folder of them)".into()),

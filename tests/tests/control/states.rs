@@ -12,6 +12,11 @@ use crate::{
 pub fn tests(suite: &mut Suite) {
     suite.test("a_policy_is_added_and_deleted", KERNEL, a_policy_is_added_and_deleted);
     suite.test("a_policy_is_disabled_and_enabled", KERNEL, a_policy_is_disabled_and_enabled);
+    suite.test(
+        "an_option_of_a_policy_chooses_a_mechanism",
+        KERNEL,
+        an_option_of_a_policy_chooses_a_mechanism,
+    );
     suite.test("a_broken_file_is_told_and_harms_nothing", KERNEL, a_broken_file_is_told_and_harms_nothing);
     suite.test("what_the_kernel_lacks_is_a_load_error", KERNEL, what_the_kernel_lacks_is_a_load_error);
     suite.test("a_hook_that_may_be_missing_is_left_out", KERNEL, a_hook_that_may_be_missing_is_left_out);
@@ -80,6 +85,18 @@ fn a_policy_is_disabled_and_enabled() {
     rig.done(&["delete", "two", "one"]);
     assert_eq!((rig.opened("one"), rig.opened("two")), (0, 0));
     rig.agent.stop();
+}
+
+fn an_option_of_a_policy_chooses_a_mechanism() {
+    let rig = Rig::new();
+    let option = "spec:\n  options: [{name: disable-kprobe-multi, value: \"1\"}]\n";
+    let file = rig.write("p.yaml", &opens_of("one", &rig.path("one")).replace("spec:\n", option));
+    rig.done(&["add", &file]);
+    assert_eq!(rig.state("one"), "enabled");
+    assert_eq!((rig.opened("one"), rig.opened("two")), (1, 0));
+    let listed = rig.listed("one");
+    let mechanism = listed["hooks"][0]["mechanism"].as_str().expect("a mechanism");
+    assert_ne!(mechanism, "kprobe.multi", "{listed}");
 }
 
 fn a_broken_file_is_told_and_harms_nothing() {

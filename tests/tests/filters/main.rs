@@ -1,6 +1,9 @@
 //! What selectors let through, and what they hold back; what arguments are read as; what actions do.
 
 mod acts;
+mod buffers;
+mod compat;
+mod entries;
 mod processes;
 mod values;
 
@@ -16,6 +19,7 @@ use trigon_tests::{
 };
 
 const KERNEL: &[Need] = &[Need::Kernel];
+const COMPAT: &[Need] = &[Need::Kernel, Need::Compat];
 
 /// Policies, and who does what they are about.
 struct Case {
@@ -25,19 +29,26 @@ struct Case {
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        let tests: [(&str, fn()); 21] = [
+        let tests: [(&str, fn()); 28] = [
             ("pids_of_the_host", processes::pids_of_the_host),
             ("pids_of_a_namespace", processes::pids_of_a_namespace),
             ("binaries", processes::binaries),
             ("binaries_and_what_they_start", processes::binaries_and_what_they_start),
             ("binaries_of_parents", processes::binaries_of_parents),
+            ("binaries_of_parents_and_what_they_start", processes::binaries_of_parents_and_what_they_start),
             ("namespaces", processes::namespaces),
             ("capabilities", processes::capabilities),
+            ("capabilities_of_a_namespace", processes::capabilities_of_a_namespace),
             ("integers_of_each_type", values::integers_of_each_type),
             ("a_map_of_a_thousand_values", values::a_map_of_a_thousand_values),
             ("texts", values::texts),
             ("types_of_files", values::types_of_files),
-            ("buffers", values::buffers),
+            ("buffers", buffers::buffers),
+            ("contents_of_buffers", buffers::contents_of_buffers),
+            ("a_path_that_is_overwritten_meanwhile", entries::a_path_that_is_overwritten_meanwhile),
+            ("a_buffer_that_is_written", entries::a_buffer_that_is_written),
+            ("a_descriptor_that_is_closed_meanwhile", entries::a_descriptor_that_is_closed_meanwhile),
+            ("two_long_paths", entries::two_long_paths),
             ("returned_values", values::returned_values),
             ("descriptors_of_who_follows_none", values::descriptors_of_who_follows_none),
             ("rates_by_scope", acts::rates_by_scope),
@@ -49,6 +60,14 @@ fn main() -> ExitCode {
             ("what_is_not_followed_posts_nothing", acts::what_is_not_followed_posts_nothing),
         ];
         tests.into_iter().for_each(|(name, test)| suite.test(name, KERNEL, test));
+        let compat: [(&str, fn()); 5] = [
+            ("opens_by_32_bit_calls", compat::opens_by_32_bit_calls),
+            ("numbers_that_mean_something_else", compat::numbers_that_mean_something_else),
+            ("files_that_32_bit_calls_open", compat::files_that_32_bit_calls_open),
+            ("vectors_of_32_bit_calls", compat::vectors_of_32_bit_calls),
+            ("a_32_bit_call_that_is_killed", compat::a_32_bit_call_that_is_killed),
+        ];
+        compat.into_iter().for_each(|(name, test)| suite.test(name, COMPAT, test));
     })
 }
 

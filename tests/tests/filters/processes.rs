@@ -132,6 +132,33 @@ pub fn binaries_of_parents() {
     assert_eq!(files_of(&told, "not-in", 0), ["one"], "{told:?}");
 }
 
+/// `alpha` starts what executes `gamma`, which forks.
+pub fn binaries_of_parents_and_what_they_start() {
+    let filter = |name: &str, operator: &str, follow: bool| {
+        let item = format!("operator: {operator}, followChildren: {follow}, values: [WORK/alpha]");
+        opens(name, &format!("matchParentBinaries: [{{{item}}}]"))
+    };
+    let case = Case::of(&[
+        filter("in", "In", true),
+        filter("not-in", "NotIn", true),
+        filter("next-in", "In", false),
+        filter("next-not-in", "NotIn", false),
+    ]);
+    ["alpha", "gamma"].iter().for_each(|name| drop(case.alias(name)));
+    let told = case.told(|| {
+        let gamma = "execve @WORK/gamma [@gamma,@calls,@openat,@-100,@@FOLDER/two,@0,@;,@fork,@;,\
+                     @openat,@-100,@@FOLDER/wanted,@0,0] [0]";
+        let words = case.words(&format!("{ONE} ; fork ; {gamma}"));
+        let mut alpha = std::process::Command::new(case.workload.folder().join("alpha"));
+        assert!(alpha.args(words).status().expect("run the workload").success());
+        case.calls("openat -100 @FOLDER/forbidden 0");
+    });
+    assert_eq!(files_of(&told, "in", 0), ["two", "wanted"], "{told:?}");
+    assert_eq!(files_of(&told, "not-in", 0), ["one", "forbidden"], "{told:?}");
+    assert_eq!(files_of(&told, "next-in", 0), ["two"], "{told:?}");
+    assert_eq!(files_of(&told, "next-not-in", 0), ["one", "wanted", "forbidden"], "{told:?}");
+}
+
 pub fn namespaces() {
     let container = Container::start("", "");
     let inode = |kind: &str| {
@@ -205,4 +232,27 @@ pub fn capabilities() {
     assert_eq!(files_of(&told, "not-permitted", 0), ["wanted"], "{told:?}");
     assert_eq!(files_of(&told, "any", 0), ["one", "two"], "one of them suffices: {told:?}");
     assert_eq!(files_of(&told, "inheritable", 0), [""; 0], "{told:?}");
+}
+
+/// In a user namespace of its own a process may everything, there.
+pub fn capabilities_of_a_namespace() {
+    let filter = |name: &str, operator: &str, flag: &str| {
+        let item = format!("type: Effective, operator: {operator}, values: [CAP_SYS_ADMIN]{flag}");
+        opens(name, &format!("matchCapabilities: [{{{item}}}]"))
+    };
+    let case = Case::of(&[
+        filter("anywhere", "In", ""),
+        filter("of-host-too", "In", ", isNamespaceCapability: false"),
+        filter("of-namespace", "In", ", isNamespaceCapability: true"),
+        filter("not-of-namespace", "NotIn", ", isNamespaceCapability: true"),
+    ]);
+    let told = case.told(|| {
+        // CLONE_NEWUSER; and who executes there, as nobody, is without capabilities.
+        let drop = "execve @WORK/workload [@workload,@calls,@openat,@-100,@@FOLDER/wanted,@0,0] [0]";
+        case.calls(&format!("{ONE} ; unshare 0x10000000 ; {TWO} ; {drop}"));
+    });
+    assert_eq!(files_of(&told, "anywhere", 0), ["one", "two"], "{told:?}");
+    assert_eq!(files_of(&told, "of-host-too", 0), ["one", "two"], "{told:?}");
+    assert_eq!(files_of(&told, "of-namespace", 0), ["two"], "{told:?}");
+    assert_eq!(files_of(&told, "not-of-namespace", 0), ["wanted"], "{told:?}");
 }

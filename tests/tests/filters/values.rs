@@ -2,9 +2,6 @@
 
 use std::fmt::Write as _;
 
-use base64::{Engine as _, prelude::BASE64_STANDARD};
-use trigon_tests::policed::{Told, matches, told_of};
-
 use crate::{Case, files_of, opens, policy};
 
 /// An option of prctl(2) that there is none of: the call does nothing, and its other arguments may be anything.
@@ -174,59 +171,6 @@ pub fn types_of_files() {
     assert_eq!(files_of(&told, "either", 0), ["one", "folder"], "{told:?}");
     assert_eq!(files_of(&told, "neither", 0), ["fifo", "fifo"], "{told:?}");
     assert_eq!(files_of(&told, "character", 0), [""; 0], "{told:?}");
-}
-
-pub fn buffers() {
-    let hook = |name: &str, call: &str, buffer: &str| {
-        let args = format!("{{index: 0, type: fd}}, {{index: 1, {buffer}}}, {{index: 2, type: size_t}}");
-        let path = "matchArgs: [{index: 0, operator: Prefix, values: [FOLDER/]}]";
-        policy(name, &format!("{{call: {call}, syscall: true, args: [{args}], selectors: [{{{path}}}]}}"))
-    };
-    let case = Case::of(&[
-        hook("sized", "sys_write", "type: char_buf, sizeArgIndex: 3"),
-        hook("constant", "sys_write", "type: const_buf, sizeArgIndex: 3"),
-        hook("most", "sys_write", "type: char_buf, sizeArgIndex: 3, maxData: true"),
-        hook("returned", "sys_read", "type: char_buf, returnCopy: true"),
-        hook("vector", "sys_writev", "type: char_iovec, sizeArgIndex: 3"),
-    ]);
-    let ended = case.rig.around(|| {
-        case.calls(
-            "openat -100 @FOLDER/one 2 ; read $0 #9000 9000 ; write $0 #5 5 ; write $0 #9000 9000 ; \
-             writev $0 [@first,5,@second,6] 2 ; writev $0 [@alone,5] 1",
-        );
-    });
-    let told = told_of(&ended, case.workload.tag());
-    let bytes = |policy: &str| -> Vec<(String, usize)> {
-        let of = told.iter().filter(|told| told.policy == policy);
-        of.map(|told: &Told| {
-            let bytes = BASE64_STANDARD.decode(&told.args[1]).expect("base64");
-            assert!(bytes.iter().all(|byte| policy != "sized" || *byte == b'x'), "{told:?}");
-            (String::from_utf8(bytes.get(..10).unwrap_or(&bytes).to_vec()).expect("text"), bytes.len())
-        })
-        .collect()
-    };
-    assert_eq!(bytes("sized"), [("xxxxx".to_owned(), 5), ("x".repeat(10), 4096)]);
-    assert_eq!(bytes("constant"), bytes("sized"));
-    assert_eq!(bytes("most"), [("xxxxx".to_owned(), 5), ("x".repeat(10), 9000)]);
-    // Ten bytes were there to be read, and no more are told.
-    assert_eq!(bytes("returned"), [("0123456789".to_owned(), 10)]);
-    assert_eq!(bytes("vector"), [("firstsecon".to_owned(), 11), ("alone".to_owned(), 5)]);
-    let cut: Vec<_> = matches(&ended)
-        .iter()
-        .filter(|line| line.text("/process/binary").contains(case.workload.tag()))
-        .filter_map(|line| {
-            let size = line.at("/args/1/truncated_bytes_arg/orig_size").clone();
-            (!size.is_null()).then(|| {
-                (line.text("/policy_name").to_owned(), size.as_str().map_or(size.to_string(), str::to_owned))
-            })
-        })
-        .collect();
-    let of = |policy: &str| {
-        cut.iter().filter(|(of, _)| of == policy).map(|(_, size)| size.as_str()).collect::<Vec<_>>()
-    };
-    assert_eq!(of("sized"), ["9000"], "what is cut says how much there was: {cut:?}");
-    assert_eq!(of("most"), [""; 0], "{cut:?}");
-    assert_eq!(of("vector"), [""; 0], "{cut:?}");
 }
 
 pub fn returned_values() {

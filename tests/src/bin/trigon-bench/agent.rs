@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     net::SocketAddr,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -57,7 +57,7 @@ impl Agent {
         let file = folder.path().join("config.toml");
         // Without a file that another agent of this machine may have left, or may want.
         let config = format!("[process_table]\nstate_file = \"\"\n{table}\n");
-        std::fs::write(&file, config).expect("write the configuration");
+        fs::write(&file, config).expect("write the configuration");
         let log = File::create(folder.path().join("log")).expect("make the agent's log");
         let begun = Instant::now();
         let child = Core::Agent.start(|| {
@@ -117,6 +117,24 @@ impl Agent {
         Memory::of(self.child.id())
     }
 
+    /// What the kernel says that its maps and programs take, in bytes.
+    pub fn kernel_memory(&self) -> u64 {
+        let folder = format!("/proc/{}/fdinfo", self.child.id());
+        let mut all = BTreeMap::new();
+        for entry in fs::read_dir(folder).expect("list the agent's descriptors") {
+            let text = entry.and_then(|entry| fs::read_to_string(entry.path())).unwrap_or_default();
+            let field = |name: &str| {
+                let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+                line.and_then(|value| value.trim().parse::<u64>().ok())
+            };
+            // Several descriptors may be of one.
+            if let Some(memory) = field("memlock") {
+                all.insert((field("map_id"), field("prog_id")), memory);
+            }
+        }
+        all.values().sum()
+    }
+
     /// Ends it, and adds what it lost to `losses`.
     pub fn stop(mut self, losses: &mut Losses) {
         // Long enough for its numbers to be brought up to date: it does that each second.
@@ -128,8 +146,9 @@ impl Agent {
         assert!(status.success(), "the agent ended with {status}; its log:\n{}", self.log());
     }
 
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@
 mod agent;
 mod cpu;
 mod execs;
+mod hooks;
 mod latency;
 mod memory;
 mod pipeline;
@@ -28,9 +29,10 @@ use tempfile::TempDir;
 /// Measures something and adds it to the table.
 type Measure = fn(&mut Bench);
 
-const SUBJECTS: [(&str, Measure); 6] = [
+const SUBJECTS: [(&str, Measure); 7] = [
     ("slowdown", execs::slowdown),
     ("cpu", execs::cpu),
+    ("hooks", hooks::run),
     ("pipeline", pipeline::run),
     ("idle", memory::idle),
     ("latency", latency::run),

@@ -132,6 +132,9 @@ static __always_inline void read_argument(struct call *call, int index, struct v
 		read_iovec(call, index, value, spec, raw);
 		return;
 	default:
+		/* Of a 32-bit call the registers' lower halves count. */
+		if (call->compat && spec->source == SOURCE_ARG && spec->type == TYPE_S64)
+			raw = (__s64)(__s32)raw;
 		read_number(value, raw, spec->type);
 		return;
 	}

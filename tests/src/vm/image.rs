@@ -28,7 +28,7 @@ ip link set lo up
 hostname trigon-vm
 echo 'root:x:0:0:root:/root:/bin/sh' > /etc/passwd
 stty -F /dev/ttyS1 raw
-export TRIGON_BIN=/bin/trigon TRIGON_WORKLOAD=/bin/trigon-workload TRIGON_REQUIRE=kernel
+export TRIGON_BIN=/bin/trigon TRIGON_WORKLOAD=/bin/trigon-workload TRIGON_REQUIRE=kernel,compat
 export TRIGON_POLICIES=/policies
 for suite in /suites/*; do
     echo "@ begin ${suite##*/}" > /dev/ttyS1

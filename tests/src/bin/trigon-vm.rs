@@ -17,8 +17,8 @@ use trigon_tests::{
     vm::{self, Kernel, Report, image::Entry},
 };
 
-/// Suites about what the agent does after the kernel has told it everything: natively they say as much.
-const NATIVE: [&str; 1] = ["outage"];
+/// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
+const NATIVE: [&str; 3] = ["outage", "control", "flood"];
 
 fn main() -> ExitCode {
     let start = Instant::now();

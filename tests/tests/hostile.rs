@@ -277,7 +277,7 @@ fn folders_of_many_levels() {
         assert_eq!(line.text("/args/0/file_arg/flags"), "unresolvedPathComponents", "{}", line.whole);
         assert!(path.ends_with(told) && told.starts_with('/') && told.len() > 3500, "{} bytes", told.len());
     }
-    println!("{} paths, {cut} of them cut", expected.len());
+    eprintln!("{} paths, {cut} of them cut", expected.len());
     assert!(cut > 1, "the longest has {} bytes", path.as_os_str().len());
     // The folders are deeper than a recursive deletion by path can go.
     let _ = Command::new("rm").arg("-rf").arg(scene.rig.folder.path()).status();
@@ -329,7 +329,7 @@ fn renames_while_files_are_opened() {
         by_file.iter().filter(|path| path.ends_with("/file")).all(|path| path.starts_with(&folder)),
         "{by_file:?}"
     );
-    println!("{moved} of {} found the file that moves", files.len());
+    eprintln!("{moved} of {} found the file that moves", files.len());
     assert!(moved > 0);
 }
 

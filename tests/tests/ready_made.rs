@@ -46,7 +46,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// A container in which deeds are done while an agent has the policies.
+/// A container in which deeds are done while an agent has a policy.
 struct Scene {
     rig: Rig,
     workload: Workload,
@@ -56,9 +56,8 @@ struct Scene {
 // === impl Scene ===
 
 impl Scene {
-    /// With all policies: what one tells, the others must not hide.
-    fn new() -> Self {
-        let (rig, workload) = (Rig::new(&[SENSITIVE, WEB, SHELL].join("---\n")), Workload::new());
+    fn new(policy: &str) -> Self {
+        let (rig, workload) = (Rig::new(policy), Workload::new());
         let prepare = PREPARE.replace("WORKLOAD", &workload.program().display().to_string());
         let container = Container::start(&prepare, "");
         Self { rig, workload, container }
@@ -160,12 +159,12 @@ fn sensitive_files() {
         ("rename @/root/.kube/cache @/root/.kube/cached ; unlink @/root/.kube/cached", &[]),
         ("chmod @/etc/passwd 0x1a4 ; truncate @/etc/shadows 1 ; unlink @/etc/shadows", &[]),
     ];
-    Scene::new().check("sensitive-files", deeds);
+    Scene::new(SENSITIVE).check("sensitive-files", deeds);
 }
 
 /// What logs people in reads those files all the time.
 fn sensitive_files_read_by_whom() {
-    let scene = Scene::new();
+    let scene = Scene::new(SENSITIVE);
     let deed =
         "openat -100 @/etc/shadow 0 ; read $0 #1 1 ; openat -100 @/etc/ssh/ssh_host_rsa_key 0 ; read $2 #1 1";
     let more =
@@ -217,11 +216,11 @@ fn web_content() {
         ("openat -100 @/var/wwwold/index.html 0x241 0x1a4 ; write $23 #1 1 ; fchmod $23 0x1a4", &[]),
         ("rename @/srv/b @/srv/c ; chmod @/srv/c 0x1ff ; unlink @/srv/c", &[]),
     ];
-    Scene::new().check("web-content", deeds);
+    Scene::new(WEB).check("web-content", deeds);
 }
 
 fn shells_in_containers() {
-    let scene = Scene::new();
+    let scene = Scene::new(SHELL);
     for name in ["sh", "bash", "shell"] {
         std::fs::hard_link(scene.workload.program(), scene.workload.folder().join(name)).expect("a name");
     }

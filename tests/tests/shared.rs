@@ -78,7 +78,7 @@ fn each_is_accepted_or_refused_by_name() {
         let verdict = if ok { "accepted".to_owned() } else { format!("refused: {}", missing.join("; ")) };
         writeln!(table, "{:60} {verdict}", name(&file)).expect("write");
     }
-    println!("{table}{accepted} accepted, {refused} refused for what isn't supported, 0 invalid");
+    eprintln!("{table}{accepted} accepted, {refused} refused for what isn't supported, 0 invalid");
     assert!(accepted > 0);
 }
 
@@ -97,7 +97,7 @@ fn accepted_ones_attach() {
                 let log = agent.log();
                 let ready =
                     trigon_tests::http::get(&format!("http://{}/readyz", agent.metrics_address()), &[]);
-                (ready.is_ok() || log.contains("ERROR")).then_some(ready.is_ok())
+                (ready.is_ok() || log.contains("ERROR trigon: ")).then_some(ready.is_ok())
             },
             || agent.log(),
         );
@@ -105,7 +105,7 @@ fn accepted_ones_attach() {
             let ended = agent.wait();
             assert_eq!(ended.status.code(), Some(7), "{}", ended.log);
             refused += 1;
-            let reason = ended.log.lines().rfind(|line| line.contains("ERROR")).unwrap_or_default();
+            let reason = ended.log.lines().rfind(|line| line.contains("ERROR trigon: ")).unwrap_or_default();
             writeln!(table, "{:50} {}", name(&file), &reason[..reason.len().min(300)]).expect("write");
             continue;
         }
@@ -120,6 +120,6 @@ fn accepted_ones_attach() {
                 .expect("write");
         }
     }
-    println!("{table}{attached} attach here, {refused} don't");
+    eprintln!("{table}{attached} attach here, {refused} don't");
     assert!(attached > 0);
 }

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// Rounds with and without policies.
-const ROUNDS: usize = 7;
+const ROUNDS: usize = 5;
 /// Times that the file is opened, read and closed in one round.
 const LOOP: usize = 20_000;
 /// Parts of a round, of which the median counts.

@@ -251,6 +251,11 @@ impl Event {
             Kind::Descriptor(_) => EventType::TrigonDescriptor,
         }
     }
+
+    /// Whether there would be no such event without a policy: what gives way where not everything has room.
+    pub fn is_of_policy(&self) -> bool {
+        matches!(self.kind, Kind::Hook(_) | Kind::Descriptor(_))
+    }
 }
 
 // === impl EventType ===

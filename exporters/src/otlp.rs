@@ -182,6 +182,10 @@ impl Encoding {
                 chunk = events.recv() => match chunk {
                     Some(chunk) => {
                         for event in chunk.iter() {
+                            if event.is_of_policy() && self.signal.has_record(event) && self.batches.is_crowded() {
+                                self.losses.full.lose(event.event_type());
+                                continue;
+                            }
                             let sealed = self.batcher.push(event);
                             self.enqueue(sealed);
                         }

@@ -44,8 +44,12 @@ spec:
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        suite.test("a_flood_of_reads_costs_no_exec_and_no_exit_grpc", &[Need::Kernel], || flood(Protocol::Grpc));
-        suite.test("a_flood_of_reads_costs_no_exec_and_no_exit_http", &[Need::Kernel], || flood(Protocol::Http));
+        suite.test("a_flood_of_reads_costs_no_exec_and_no_exit_grpc", &[Need::Kernel], || {
+            flood(Protocol::Grpc)
+        });
+        suite.test("a_flood_of_reads_costs_no_exec_and_no_exit_http", &[Need::Kernel], || {
+            flood(Protocol::Http)
+        });
     })
 }
 
@@ -64,9 +68,12 @@ fn flood(protocol: Protocol) {
             scope.spawn(|| read_until(&over));
         }
         let deed = || {
-            let before = rig.agent.until_metrics("lost reads", |metrics| Some(lost_reads(metrics)).filter(|lost| *lost > 0.0));
+            let before = rig
+                .agent
+                .until_metrics("lost reads", |metrics| Some(lost_reads(metrics)).filter(|lost| *lost > 0.0));
             let done = workload.run("burst 500");
-            rig.agent.until_metrics("more lost reads", |metrics| (lost_reads(metrics) > before).then_some(()));
+            rig.agent
+                .until_metrics("more lost reads", |metrics| (lost_reads(metrics) > before).then_some(()));
             done
         };
         // The readers must end whether it succeeds or not.
@@ -74,11 +81,13 @@ fn flood(protocol: Protocol) {
         over.store(true, Ordering::Relaxed);
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
+    let metrics = rig.agent.metrics();
+    let lost = metrics.labels("trigon_lost_events_total", &[]);
+    let is_of_policy = |kind: &str| matches!(kind, "HOOK" | "PROCESS_KPROBE" | "PROCESS_TRACEPOINT");
+    assert!(lost.iter().all(|labels| is_of_policy(&labels["type"])), "lost: {}", lost_by_place(&metrics));
     let said = rig.check_done(&workload, &done);
     assert_eq!(said.executions.iter().count(), 501);
     let metrics = rig.agent.metrics();
-    let lost = metrics.labels("trigon_lost_events_total", &[]);
-    assert!(lost.iter().all(|labels| labels["type"] == "HOOK"), "lost: {lost:?}");
     let posted = metrics.sum("trigon_policy_events_total", &[("policy", "every-read")]);
     println!("{posted} reads told, lost: {}", lost_by_place(&metrics));
     assert!(posted > 0.0, "{metrics}");
@@ -101,7 +110,8 @@ fn lost_reads(metrics: &Exposition) -> f64 {
 fn lost_by_place(metrics: &Exposition) -> String {
     let places = metrics.labels("trigon_lost_events_total", &[]).into_iter().map(|labels| {
         let of: Vec<_> = labels.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-        format!("{} at {} ({})", metrics.sum("trigon_lost_events_total", &of), labels["stage"], labels["reason"])
+        let lost = metrics.sum("trigon_lost_events_total", &of);
+        format!("{lost} {} at {} ({})", labels["type"], labels["stage"], labels["reason"])
     });
     places.collect::<Vec<_>>().join(", ")
 }

@@ -54,6 +54,11 @@ pub(super) fn queue(max_bytes: usize, depth: Depth) -> (BatchSender, BatchReceiv
 // === impl BatchSender ===
 
 impl BatchSender {
+    /// Whether what is left is for the starts and ends of processes.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.room.available_permits() < self.capacity / 4
+    }
+
     /// Queues a batch, and gives it back where there is no room. Never waits.
     pub(super) fn send(&self, batch: Batch) -> Result<(), Batch> {
         let bytes = batch.body.len().min(self.capacity) as u32;

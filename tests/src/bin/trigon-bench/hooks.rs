@@ -123,11 +123,13 @@ fn filtered(bench: &mut Bench, kind: &Kind, file: &Path) {
     for (count, added) in &added {
         let Kind { what, calls, .. } = kind;
         let sample = Sample::new(added.clone());
+        // Of more policies there is the ratio; and what nothing hooks is no hooked call.
+        let has_budget = *count == 1 && !kind.posted.is_empty();
         bench.table.add(Row {
             what: format!("filtered out by {count}: {what}"),
-            budget: if *count == 1 { "≤ 150 ns" } else { "–" },
+            budget: if has_budget { "≤ 150 ns" } else { "–" },
             measured: nanoseconds(&sample),
-            met: (*count == 1).then(|| sample.median() <= 150.0),
+            met: has_budget.then(|| sample.median() <= 150.0),
             how: format!(
                 "CPU time that each of {calls} calls of open, read and close of one file takes more than without an \
                  agent ({alone:.0} ns for the three), {LOOP} times in each of {ROUNDS} rounds with and without in turn; \

@@ -41,7 +41,7 @@ static __always_inline int kprobe_returned(void *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct pt_regs___x86 *regs = ctx;
-	int index = enter((__u32)cookie);
+	int index = is_awaited((__u32)cookie) ? enter((__u32)cookie) : -1;
 
 	if (index >= 0)
 		on_return(index, BPF_CORE_READ(regs, ax));

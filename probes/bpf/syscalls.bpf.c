@@ -122,7 +122,7 @@ int BPF_PROG(sys_exit, struct pt_regs___x86 *regs, long returned)
 
 	if (!seen)
 		return 0;
-	if (seen->call) {
+	if (seen->call && is_awaited(seen->call)) {
 		int index = enter(seen->call);
 
 		if (index >= 0)

@@ -45,7 +45,7 @@ SEC("fexit")
 int trampoline_return(void *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx), returned = 0;
-	int index = enter((__u32)cookie);
+	int index = is_awaited((__u32)cookie) ? enter((__u32)cookie) : -1;
 
 	if (index >= 0) {
 		bpf_get_func_ret(ctx, &returned);

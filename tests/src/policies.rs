@@ -40,3 +40,7 @@ spec:
     - {index: 1, type: char_buf, sizeArgIndex: 3}
     - {index: 2, type: size_t}
 "#;
+
+/// What descends from process 1 inside its own PID namespace is left out.
+pub const NOT_OF_INIT: &str =
+    "matchPIDs: [{operator: NotIn, followForks: true, isNamespacePID: true, values: [1]}]";

@@ -10,52 +10,12 @@ use trigon_tests::{
     container::Container,
     place,
     policed::Rig,
+    policies::{FOLLOW, NOT_OF_INIT},
     suite::{self, Need},
     workload::Workload,
 };
 
 const KERNEL: &[Need] = &[Need::Kernel];
-
-/// Files below /etc from open to close, but for what descends from process 1 of its own PID namespace.
-const FOLLOW: &str = r#"
-apiVersion: cilium.io/v1alpha1
-kind: TracingPolicy
-metadata:
-  name: editor
-spec:
-  kprobes:
-  - call: fd_install
-    syscall: false
-    args:
-    - {index: 0, type: int}
-    - {index: 1, type: file}
-    selectors:
-    - matchPIDs:
-      - {operator: NotIn, followForks: true, isNamespacePID: true, values: [1]}
-      matchArgs:
-      - {index: 1, operator: Prefix, values: [/etc/]}
-      matchActions:
-      - {action: FollowFD, argFd: 0, argName: 1}
-  - call: sys_close
-    syscall: true
-    args:
-    - {index: 0, type: int}
-    selectors:
-    - matchActions:
-      - {action: UnfollowFD, argFd: 0, argName: 0}
-  - call: sys_read
-    syscall: true
-    args:
-    - {index: 0, type: fd}
-    - {index: 1, type: char_buf, returnCopy: true}
-    - {index: 2, type: size_t}
-  - call: sys_write
-    syscall: true
-    args:
-    - {index: 0, type: fd}
-    - {index: 1, type: char_buf, sizeArgIndex: 3}
-    - {index: 2, type: size_t}
-"#;
 
 /// Writes a file anew beside the old one and renames it.
 const ANEW: &str = "openat -100 @/etc/passwd 0 ; read $0 #340 340 ; close $0 ; \
@@ -72,7 +32,7 @@ struct Desk {
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        suite.test("editor_writes_in_place", KERNEL, || writes_in_place(&Rig::new(FOLLOW)));
+        suite.test("editor_writes_in_place", KERNEL, || writes_in_place(&rig()));
         suite.test("editor_writes_in_place_as_published", &[Need::Kernel, Need::Policies], || {
             let mut rig = Rig::new("");
             rig.policy = place::policies().expect("a need").join("sys_write_follow_fd_prefix.yaml");
@@ -81,6 +41,11 @@ fn main() -> ExitCode {
         suite.test("editor_writes_anew_and_renames", KERNEL, writes_anew_and_renames);
         suite.test("sed_edits_a_file", KERNEL, sed_edits_a_file);
     })
+}
+
+/// Files below /etc/, but those of who descends from process 1 of its namespace.
+fn rig() -> Rig {
+    Rig::new(&FOLLOW.replace("FOLDER/", "/etc/").replace("PIDS", NOT_OF_INIT))
 }
 
 // === impl Desk ===
@@ -159,7 +124,7 @@ fn writes_in_place(rig: &Rig) {
 }
 
 fn writes_anew_and_renames() {
-    let rig = Rig::new(FOLLOW);
+    let rig = rig();
     let desk = Desk::new(&rig);
     let agent = rig.agent().output("compact").start();
     desk.calls(ANEW);
@@ -182,7 +147,7 @@ fn writes_anew_and_renames() {
 
 /// A real one: it makes a file with a name of its own in the folder, and renames it.
 fn sed_edits_a_file() {
-    let rig = Rig::new(FOLLOW);
+    let rig = rig();
     let desk = Desk::new(&rig);
     let agent = rig.agent().output("compact").start();
     let busybox = Path::new("/bin/busybox");

@@ -12,16 +12,12 @@ use trigon_tests::{
     agent::Agent,
     json::Line,
     policed::{Rig, matches, names, short, told},
-    policies::FOLLOW,
+    policies::{FOLLOW, NOT_OF_INIT},
     suite::{self, Need},
     wait,
 };
 
 const KERNEL: &[Need] = &[Need::Kernel];
-
-/// What descends from process 1 inside its own PID namespace is left out.
-const NOT_OF_INIT: &str =
-    "matchPIDs: [{operator: NotIn, followForks: true, isNamespacePID: true, values: [1]}]";
 
 const KILL: &str = r#"
 apiVersion: cilium.io/v1alpha1

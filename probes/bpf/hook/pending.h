@@ -179,6 +179,14 @@ __attribute__((noinline)) int await_return(int index)
 	return 0;
 }
 
+/* Whether a call of this hook waits for its return: of most none does, and they have no more to do. */
+static __always_inline bool is_awaited(__u32 hook)
+{
+	struct pending_key key = { .thread = bpf_get_current_pid_tgid(), .hook = hook };
+
+	return bpf_map_lookup_elem(&pending, &key);
+}
+
 /* Takes up the call that this hook's function now returns from; 0 where there is none. */
 __attribute__((noinline)) int resume(int index)
 {

@@ -63,10 +63,11 @@ pub fn calls(args: Args) -> ! {
 /// An editor that writes in place: opens a file, reads 340 bytes, writes 355, closes it.
 pub fn edit(mut args: Args) -> ! {
     let path = args.next().unwrap_or_default();
-    let open = system_call("openat", &[libc::AT_FDCWD as i64, pointer(text(&path)), i64::from(libc::O_RDWR)]);
-    system_call("read", &[open, pointer(vec![0; 340]), 340]);
+    let open =
+        system_call("openat", &[libc::AT_FDCWD as i64, pointer(&text(&path)), i64::from(libc::O_RDWR)]);
+    system_call("read", &[open, pointer(&vec![0; 340]), 340]);
     system_call("lseek", &[open, 0, 0]);
-    system_call("write", &[open, pointer(vec![b'x'; 355]), 355]);
+    system_call("write", &[open, pointer(&vec![b'x'; 355]), 355]);
     system_call("close", &[open]);
     std::process::exit(0)
 }
@@ -135,14 +136,14 @@ fn argument(word: &OsStr, results: &[i64], narrow: bool) -> i64 {
     let bytes = word.as_bytes();
     let wrong = || -> ! { panic!("{word:?} is no argument\n{USAGE}") };
     match bytes.split_first() {
-        Some((b'@', _)) => pointer(text(OsStr::from_bytes(&bytes[1..]))),
+        Some((b'@', _)) => pointer(&text(OsStr::from_bytes(&bytes[1..]))),
         Some((b'[', _)) => {
             let list = bytes[1..].strip_suffix(b"]").unwrap_or_else(|| wrong());
             let each = list.split(|byte| *byte == b',').map(OsStr::from_bytes);
             let size = if narrow { 4 } else { 8 };
             // Processors of this kind keep the lower half first.
             let word = |one| argument(one, results, narrow).to_le_bytes().into_iter().take(size);
-            pointer(each.flat_map(word).collect())
+            pointer(&each.flat_map(word).collect::<Vec<u8>>())
         }
         Some((mark, rest)) => {
             let number = |text: &[u8]| {
@@ -151,7 +152,7 @@ fn argument(word: &OsStr, results: &[i64], narrow: bool) -> i64 {
                 hexadecimal.map_or_else(|| text.parse().ok(), |number| Some(number.ok()? as i64))
             };
             let found: Option<i64> = match mark {
-                b'#' => number(rest).map(|size| pointer(vec![b'x'; size as usize])),
+                b'#' => number(rest).map(|size| pointer(&vec![b'x'; size as usize])),
                 b'$' => number(rest).and_then(|index| results.get(index as usize).copied()),
                 _ => number(bytes),
             };
@@ -166,7 +167,7 @@ fn text(text: &OsStr) -> Vec<u8> {
 }
 
 /// The address of bytes that are never freed, one that 32 bits can hold.
-fn pointer(bytes: Vec<u8>) -> i64 {
+fn pointer(bytes: &[u8]) -> i64 {
     #[cfg(target_arch = "x86_64")]
     let low = MapFlags::MAP_32BIT;
     #[cfg(not(target_arch = "x86_64"))]

@@ -114,7 +114,12 @@ impl Resolver<'_> {
         let targets = targets(hook).ok()?;
         let may_miss = matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing);
         let mut found = Vec::new();
-        for target in targets {
+        // A 32-bit call that came along takes what its twin does.
+        let alone = |target: &&Target| match target {
+            Target::CompatSyscall(name) => !targets.contains(&Target::Syscall(name.clone())),
+            _ => true,
+        };
+        for target in targets.iter().filter(alone).cloned() {
             match ask(&target) {
                 Ok(prototype) => found.push((target, prototype)),
                 Err(ProbeError::NoPrototype(_)) if may_miss => {}

@@ -104,7 +104,8 @@ static long step_post(__u32 index, void *context)
 	return 0;
 }
 
-__attribute__((noinline)) int post_call(int index, __u32 bit)
+/* Puts the record's head together; 0 where that can't be. Apart from what follows, for the sake of the stack. */
+__attribute__((noinline)) int begin_record(int index, __u32 bit)
 {
 	__u32 key = index;
 	struct call *call = call_at(index);
@@ -116,10 +117,6 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 
 	if (!call || !selector || !at || !buffer)
 		return 0;
-	if (!is_room()) {
-		count_lost(RECORD_HOOK);
-		return 0;
-	}
 	struct hook_record *record = (void *)buffer;
 
 	__builtin_memset(record, 0, sizeof(*record));
@@ -136,13 +133,30 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 	at->end = sizeof(*record);
 	at->table = call->table;
 	at->selector = bit;
+	return 1;
+}
+
+__attribute__((noinline)) int post_call(int index, __u32 bit)
+{
+	__u32 key = index;
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+
+	if (!at || !buffer)
+		return 0;
+	if (!is_room()) {
+		count_lost(RECORD_HOOK);
+		return 0;
+	}
+	if (!begin_record(index, bit))
+		return 0;
 	bpf_loop(POST_ARGS, step_post, &key, 0);
 	__u32 end = at->end;
 
 	if (end > BUFFER_BYTES)
 		return 0;
-	record->header.length = end;
-	submit(record, end);
+	((struct hook_record *)buffer)->header.length = end;
+	submit(buffer, end);
 	return 0;
 }
 

@@ -72,11 +72,12 @@ static __always_inline struct seen_from *seen_from(__u32 number, bool compat)
 	return bpf_map_lookup_elem(&syscalls, &number);
 }
 
-/* A followed file may be at its end with this call, whatever policies hook (hook/follow.h). */
-static __always_inline void let_go(struct pt_regs___x86 *regs, bool compat, __u32 argument)
+/*
+ * A followed file may be at its end with this call, whatever policies hook (hook/follow.h). Global, for the sake of the
+ * stack.
+ */
+__attribute__((noinline)) int let_go(__u64 first, __u64 second, __u32 argument)
 {
-	__u64 first = compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di);
-	__u64 second = compat ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si);
 	/* dup2, dup3: of a descriptor that is none, or over itself, they do nothing. */
 	bool fails = argument == 2 && (first == second || !file_of_fd(first));
 	struct file *file = file_of_fd(argument == 2 ? second : first);
@@ -84,6 +85,7 @@ static __always_inline void let_go(struct pt_regs___x86 *regs, bool compat, __u3
 
 	if (file && !fails && bpf_map_lookup_elem(&followed, &key) && is_last_reference(file))
 		release(key, RELEASE_CLOSED);
+	return 0;
 }
 
 SEC("tp_btf/sys_enter")
@@ -110,8 +112,12 @@ int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 		if (file)
 			once(seen->file_permission, (__u64)file, seen->mask);
 	}
-	if (seen->lets_go)
-		let_go(regs, compat, seen->lets_go);
+	if (seen->lets_go) {
+		__u64 first = compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di);
+		__u64 second = compat ? BPF_CORE_READ(regs, cx) : BPF_CORE_READ(regs, si);
+
+		let_go(first, second, seen->lets_go);
+	}
 	return 0;
 }
 

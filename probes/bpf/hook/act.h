@@ -61,62 +61,80 @@ static __always_inline void clear_below(struct mask *mask, __u32 end)
 
 #define DIGEST_WORDS 8
 
-struct digesting {
+/* What tells one event from another for a rate limit. In a map, for the sake of the stack. */
+struct digest {
 	__u64 digest;
+	__u64 words[DIGEST_WORDS];
 	struct selector_key selector;
-	__u32 call;
-	__u32 reserved;
 };
 
-/* What tells one event from another for a rate limit: numbers, and the ends of texts with their lengths. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, CALLS_PER_CPU);
+	__type(key, __u32);
+	__type(value, struct digest);
+} digests SEC(".maps");
+
+/* Mixes an argument in: a number, or the end of a text with its length. */
 static long step_digest(__u32 index, void *context)
 {
-	struct digesting *at = context;
-	struct call *call = call_at(at->call);
-	struct selector_key key = at->selector;
-	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
-	__u64 words[DIGEST_WORDS] = {};
+	__u32 area = *(__u32 *)context;
+	struct digest *at = bpf_map_lookup_elem(&digests, &area);
+	struct call *call = call_at(area);
+	struct selector *selector = at ? bpf_map_lookup_elem(&selectors, &at->selector) : NULL;
 
-	if (!call || !selector || index >= POST_ARGS || index >= selector->args)
+	if (!at || !call || !selector || index >= POST_ARGS || index >= selector->args)
 		return 1;
-	struct value *value = value_of(call, at->call, selector->arg[index].value);
+	struct value *value = value_of(call, area, selector->arg[index].value);
 
 	if (!value || value->state != VALUE_READ)
 		return 0;
-	words[0] = value->number;
-	char *text = value->length ? text_at(at->call, value->text) : NULL;
+	char *text = value->length ? text_at(area, value->text) : NULL;
 
+	__builtin_memset(at->words, 0, sizeof(at->words));
 	if (!text)
-		goto mix;
-	if (value->length >= sizeof(words))
-		bpf_probe_read_kernel(words, sizeof(words),
-				      &text[(value->offset + value->length - sizeof(words)) & (TEXT_BYTES_MOST - 1)]);
+		at->words[0] = value->number;
+	else if (value->length >= sizeof(at->words))
+		bpf_probe_read_kernel(at->words, sizeof(at->words),
+				      &text[(value->offset + value->length - sizeof(at->words)) & (TEXT_BYTES_MOST - 1)]);
 	else
-		bpf_probe_read_kernel(words, value->length & (sizeof(words) - 1),
+		bpf_probe_read_kernel(at->words, value->length & (sizeof(at->words) - 1),
 				      &text[value->offset & (TEXT_BYTES_MOST - 1)]);
-mix:
 #pragma unroll
 	for (int i = 0; i < DIGEST_WORDS; i++)
-		at->digest = (at->digest ^ words[i]) * 0x9e3779b97f4a7c15ULL + value->length;
+		at->digest = (at->digest ^ at->words[i]) * 0x9e3779b97f4a7c15ULL + value->length;
 	return 0;
 }
 
-/* Whether a post is within its rate. */
-__attribute__((noinline)) int is_within_rate(int index, __u32 bit)
+__attribute__((noinline)) int digest_call(int index, __u32 bit)
 {
-	__u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_boot_ns();
+	__u32 area = index;
+	struct digest *at = bpf_map_lookup_elem(&digests, &area);
 	struct call *call = call_at(index);
-	struct selector_key of = { .table = call ? call->table : 0, .selector = bit };
-	struct selector *selector = bpf_map_lookup_elem(&selectors, &of);
 
-	if (!call || !selector)
+	if (!at || !call)
+		return 0;
+	at->digest = 0;
+	at->selector.table = call->table;
+	at->selector.selector = bit;
+	bpf_loop(POST_ARGS, step_digest, &area, 0);
+	return 0;
+}
+
+/* Whether a post is within its rate, by the digest that was made of the call. */
+__attribute__((noinline)) int is_within_rate(int index)
+{
+	__u32 area = index;
+	__u64 task = bpf_get_current_pid_tgid(), now = bpf_ktime_get_boot_ns();
+	struct digest *digest = bpf_map_lookup_elem(&digests, &area);
+	struct selector *selector = digest ? bpf_map_lookup_elem(&selectors, &digest->selector) : NULL;
+
+	if (!digest || !selector)
 		return 0;
 	struct rate_key key = { .table = selector->policy_hook, .selector = selector->number };
-	struct digesting digesting = { .call = index, .selector = of };
 
 	key.who = selector->rate_scope == 0 ? task : selector->rate_scope == 1 ? task >> 32 : 0;
-	bpf_loop(POST_ARGS, step_digest, &digesting, 0);
-	key.what = digesting.digest;
+	key.what = digest->digest;
 	__u64 *last = bpf_map_lookup_elem(&rates, &key);
 
 	if (last && now - *last < selector->rate_interval) {
@@ -237,9 +255,12 @@ static long step_act(__u32 step, void *context)
 	/* The post tells since when a file is followed; that it is followed no longer comes after. */
 	if (selector->flags & SELECTOR_FOLLOW)
 		do_follow(index, bit);
-	if (selector->flags & SELECTOR_POST &&
-	    (!selector->rate_interval || is_within_rate(index, bit)))
-		post_call(index, bit);
+	if (selector->flags & SELECTOR_POST) {
+		if (selector->rate_interval)
+			digest_call(index, bit);
+		if (!selector->rate_interval || is_within_rate(index))
+			post_call(index, bit);
+	}
 	if (selector->flags & SELECTOR_UNFOLLOW)
 		do_follow(index, bit);
 	if (selector->signal)

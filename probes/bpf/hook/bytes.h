@@ -60,7 +60,7 @@ static __always_inline __u64 size_of(struct call *call, struct value_spec *spec)
 	return size < 0 ? 0 : size;
 }
 
-static long read_piece(const void *from, __u32 index, bool compat, struct iovec *piece)
+static __always_inline long read_piece(const void *from, __u32 index, bool compat, struct iovec *piece)
 {
 	struct compat_iovec narrow = {};
 	long error;

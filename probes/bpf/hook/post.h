@@ -139,11 +139,7 @@ __attribute__((noinline)) int begin_record(int index, __u32 bit)
 __attribute__((noinline)) int post_call(int index, __u32 bit)
 {
 	__u32 key = index;
-	struct posting *at = bpf_map_lookup_elem(&postings, &key);
-	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
 
-	if (!at || !buffer)
-		return 0;
 	if (!is_room()) {
 		count_lost(RECORD_HOOK);
 		return 0;
@@ -151,6 +147,11 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 	if (!begin_record(index, bit))
 		return 0;
 	bpf_loop(POST_ARGS, step_post, &key, 0);
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+
+	if (!at || !buffer)
+		return 0;
 	__u32 end = at->end;
 
 	if (end > BUFFER_BYTES)

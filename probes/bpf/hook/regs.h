@@ -21,22 +21,28 @@ enum hook_abi {
 /* Arguments that programs gave to a system call (entry_64.S, entry_64_compat.S). */
 static __always_inline void read_syscall_arguments(struct call *call, struct pt_regs___x86 *regs, __u32 abi)
 {
+	/* Straight into the call: the stack of 6.1 is full. */
+#define READ(index, field) bpf_core_read(&call->raw[index], sizeof(call->raw[index]), &regs->field)
 	if (abi == ABI_COMPAT) {
 		call->compat = 1;
-		call->raw[0] = (__u32)BPF_CORE_READ(regs, bx);
-		call->raw[1] = (__u32)BPF_CORE_READ(regs, cx);
-		call->raw[2] = (__u32)BPF_CORE_READ(regs, dx);
-		call->raw[3] = (__u32)BPF_CORE_READ(regs, si);
-		call->raw[4] = (__u32)BPF_CORE_READ(regs, di);
-		call->raw[5] = (__u32)BPF_CORE_READ(regs, bp);
+		READ(0, bx);
+		READ(1, cx);
+		READ(2, dx);
+		READ(3, si);
+		READ(4, di);
+		READ(5, bp);
+#pragma unroll
+		for (int i = 0; i < RAW_ARGS; i++)
+			call->raw[i] = (__u32)call->raw[i];
 		return;
 	}
-	call->raw[0] = BPF_CORE_READ(regs, di);
-	call->raw[1] = BPF_CORE_READ(regs, si);
-	call->raw[2] = BPF_CORE_READ(regs, dx);
-	call->raw[3] = BPF_CORE_READ(regs, r10);
-	call->raw[4] = BPF_CORE_READ(regs, r8);
-	call->raw[5] = BPF_CORE_READ(regs, r9);
+	READ(0, di);
+	READ(1, si);
+	READ(2, dx);
+	READ(3, r10);
+	READ(4, r8);
+	READ(5, r9);
+#undef READ
 }
 
 #endif

@@ -20,7 +20,8 @@ static __always_inline void read_file_facts(struct value *value, struct file *fi
 		value->flags |= VALUE_DELETED;
 }
 
-static __always_inline struct file *file_of_fd(int fd)
+/* A function of its own, for the sake of the stack. */
+static __attribute__((noinline)) struct file *file_of_fd(int fd)
 {
 	struct task_struct *task = (void *)bpf_get_current_task();
 	struct fdtable *table = BPF_CORE_READ(task, files, fdt);

@@ -128,3 +128,40 @@ impl Depth {
         self.0.load(Ordering::Relaxed)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::{Registry, TextEncoder};
+
+    use super::*;
+    use crate::{
+        metrics::Loss,
+        samples::{self, hooks},
+    };
+
+    /// What policies ask for has no more than three quarters; starts and ends fill the rest.
+    #[test]
+    fn a_flood_of_policies_leaves_room_for_processes() {
+        let registry = Registry::new();
+        let loss = Loss::register(&registry).unwrap();
+        let (sender, mut receiver) = queue(8, loss.counter("queue", "full"), |_| true);
+        let start = || samples::exec(samples::process(7, samples::image("/bin/true", &["true"])));
+        let asked = || hooks::vi(hooks::hook(hooks::kprobe("fd_install"), vec![hooks::file("/etc/passwd")]));
+        for _ in 0..8 {
+            sender.send(&Arc::from([asked()]));
+        }
+        assert_eq!(sender.depth().get(), 6);
+        sender.send(&Arc::from([asked(), start(), start()]));
+        assert_eq!(sender.depth().get(), 8);
+        sender.send(&Arc::from([start()]));
+        let taken: Vec<Chunk> = std::iter::from_fn(|| receiver.try_recv()).collect();
+        let starts = taken.iter().flat_map(|chunk| chunk.iter()).filter(|event| !event.is_of_policy());
+        assert_eq!(starts.count(), 2);
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        let lost = |kind: &str| {
+            let line = text.lines().find(|line| line.contains(&format!("type=\"{kind}\"")));
+            line.and_then(|line| line.rsplit(' ').next()).and_then(|value| value.parse::<u64>().ok())
+        };
+        assert_eq!((lost("PROCESS_KPROBE"), lost("PROCESS_EXEC")), (Some(3), Some(1)), "{text}");
+    }
+}

@@ -13,7 +13,6 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    thread,
     time::Duration,
 };
 
@@ -22,7 +21,6 @@ use tokio::{
     net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
-    task::JoinHandle,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -30,9 +28,8 @@ use tracing::{info, warn};
 use trigon_exporters::{
     metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
-    otlp::{self, ExportMetrics, Signal as OtlpSignal},
-    sink::{self, QueueSender},
-    stdout::{self, Format},
+    otlp::ExportMetrics,
+    stdout::Format,
 };
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
@@ -45,29 +42,27 @@ use crate::{
         socket::{Socket, SocketFile},
     },
     config::Effective,
+    jobs,
+    pipeline::Pipeline,
     policy::{
         compile::Host,
         engine::Types,
-        manager::{Handle, Manager, Parts, watch},
+        manager::{self, Handle, Manager, Parts},
         model::Policy,
     },
+    recent::Recent,
     router::Router,
     tracker::{Tracker, bootstrap, clock::Clock},
+    watch,
 };
 
 mod error;
 mod kernel_loss;
 mod reader;
+mod ways_out;
 
 pub use error::AgentError;
-
-/// What is done for the ways out, so that it can be waited for.
-#[derive(Debug, Default)]
-struct WaysOut {
-    queues: Vec<QueueSender>,
-    depths: Vec<(&'static str, sink::Depth)>,
-    tasks: Vec<(&'static str, JoinHandle<()>)>,
-}
+use ways_out::{Way, WaysOut};
 
 /// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence. The policies are
 /// loaded at the start, each from its file.
@@ -115,7 +110,7 @@ struct Agent {
     reader: reader::Thread,
     stop: Stop,
     reader_ended: tokio::sync::oneshot::Receiver<()>,
-    ways_out: Vec<(&'static str, JoinHandle<()>)>,
+    ways_out: WaysOut,
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
     policies: Handle,
@@ -175,26 +170,37 @@ impl Agent {
         let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
         let directory = &settings.config.policy.dir;
         let policies = load(manager, policies, directory)?;
-        let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
-        let mut ways_out = WaysOut::default();
-        ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
-        if let Some(format) = format {
-            let context = stdout::Context { node: settings.node.clone(), host_namespaces: found.host };
-            ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, &loss)?;
+        let mut ways_out = WaysOut::new(ways_out::Parts {
+            node: Arc::new(Node::detect(settings.node.clone(), settings.kubernetes)),
+            host_namespaces: found.host,
+            loss: loss.clone(),
+            metrics: ExportMetrics::register(&registry)?,
+            give_up: give_up.clone(),
+        });
+        let open = ways_out.open();
+        let depths = move || open.list().into_iter().map(|export| (export.name, export.depth.get())).collect();
+        register_queues(&registry, depths)?;
+        let recent = Recent::new(settings.config.recent.max_bytes);
+        let mut router = Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, recent);
+        let inside = runtime.enter();
+        for way in Way::all_of(settings, format) {
+            let (name, queue) = ways_out.start(way)?;
+            router.open(name, queue);
         }
-        register_queues(&registry, ways_out.depths)?;
-        let router =
-            Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, ways_out.queues);
+        drop(inside);
 
         metrics.ring_capacity.set(i64::from(limits.ring_buffer()));
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
-        let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss, state_file);
+        let (pipeline, jobs) = jobs::channel();
+        let stages = Pipeline { tracker, router };
+        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, &loss, state_file);
         let (reader, reader_ended) = reader.spawn()?;
-        runtime.spawn(policies.clone().keep_house());
+        runtime.spawn(manager::keep_house(policies.clone()));
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {
-            watch::spawn(directory.clone(), policies.clone())
+            let policies = policies.clone();
+            watch::spawn(directory.clone(), move || policies.blocking_give(Manager::scan))
                 .map_err(|source| AgentError::System { what: "start a thread", source })?;
         }
         let socket = socket.map(|Socket { listener, file }| {
@@ -207,7 +213,7 @@ impl Agent {
             reader,
             stop,
             reader_ended,
-            ways_out: ways_out.tasks,
+            ways_out,
             give_up,
             readiness,
             policies,
@@ -227,18 +233,14 @@ impl Agent {
         self.readiness.set_waiting("stopping");
         self.no_requests.cancel();
         // First the hooks: under a flood of them the reader would come to no end.
-        if timeout(patience, self.policies.stop()).await.is_err() {
+        if timeout(patience, self.policies.call(Manager::stop)).await.is_err() {
             warn!("a policy is being loaded; its hooks go with the agent");
         }
         self.stop.stop();
         let drained = async {
             // It drops the queues, and with that the ways out come to their end.
             let _ = reader_ended.await;
-            for (name, task) in self.ways_out {
-                if let Err(error) = task.await {
-                    warn!(exporter = name, %error, "a way out ended early");
-                }
-            }
+            self.ways_out.drained().await;
         };
         let mut drained = std::pin::pin!(drained);
         if timeout(patience, &mut drained).await.is_err() {
@@ -283,63 +285,4 @@ fn serve(
         info!("metrics: http://{addr}/metrics");
     }
     runtime.spawn(http::serve(listener, registry, readiness, async move { stop.cancelled().await }));
-}
-
-// === impl WaysOut ===
-
-impl WaysOut {
-    fn add_otlp(
-        &mut self,
-        runtime: &Runtime,
-        settings: &Effective,
-        node: &Arc<Node>,
-        registry: &Registry,
-        loss: &Loss,
-        give_up: &CancellationToken,
-    ) -> Result<(), AgentError> {
-        let metrics = ExportMetrics::register(registry)?;
-        let _inside = runtime.enter();
-        for (signal, settings) in [(OtlpSignal::Logs, &settings.logs), (OtlpSignal::Spans, &settings.spans)] {
-            let Some(settings) = settings else { continue };
-            let name = signal.exporter();
-            info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");
-            let (sender, receiver) = signal.queue(settings, loss);
-            let task =
-                otlp::start(signal, settings, Arc::clone(node), receiver, loss, &metrics, give_up.clone())?;
-            self.depths.push((name, sender.depth()));
-            self.queues.push(sender);
-            self.tasks.push((name, task));
-        }
-        Ok(())
-    }
-
-    fn add_stdout(
-        &mut self,
-        runtime: &Runtime,
-        format: Format,
-        context: stdout::Context,
-        capacity: usize,
-        loss: &Loss,
-    ) -> Result<(), AgentError> {
-        let out =
-            stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
-        let (sender, receiver) =
-            sink::queue(capacity, loss.counter("queue", "stdout_full"), stdout::has_line);
-        let lost = stdout::Lost::new(loss);
-        let (done, ended) = tokio::sync::oneshot::channel();
-        thread::Builder::new()
-            .name("trigon-stdout".to_owned())
-            .spawn(move || {
-                stdout::run(receiver, format, context, out, lost);
-                let _ = done.send(());
-            })
-            .map_err(|source| AgentError::System { what: "start a thread", source })?;
-        self.depths.push(("stdout", sender.depth()));
-        self.queues.push(sender);
-        let wait = runtime.spawn(async move {
-            let _ = ended.await;
-        });
-        self.tasks.push(("stdout", wait));
-        Ok(())
-    }
 }

@@ -33,6 +33,8 @@ pub struct Config {
     pub process_table: ProcessTableConfig,
     /// `[trace]`
     pub trace: TraceConfig,
+    /// `[recent]`
+    pub recent: RecentConfig,
     /// `[otlp]`
     pub otlp: OtlpConfig,
     /// `[metrics]`
@@ -75,6 +77,14 @@ pub struct TraceConfig {
     /// A process that is started from an older trace begins its own.
     #[serde(with = "duration")]
     pub max_age: Duration,
+}
+
+/// `[recent]`: the recent past, for `trigon trace` and `trigon events --since-start`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RecentConfig {
+    /// Bytes of events that are kept. 0: none.
+    pub max_bytes: usize,
 }
 
 /// `[policy]`: tracing policies.
@@ -287,6 +297,12 @@ impl LimitsConfig {
 impl Default for ProcessTableConfig {
     fn default() -> Self {
         Self { capacity: 65_536, linger: Duration::from_secs(10), state_file: "/run/trigon/processes".into() }
+    }
+}
+
+impl Default for RecentConfig {
+    fn default() -> Self {
+        Self { max_bytes: 4 << 20 }
     }
 }
 

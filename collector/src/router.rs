@@ -8,29 +8,62 @@ use trigon_exporters::{
     sink::{Chunk, QueueSender},
 };
 
+use crate::recent::Recent;
+
 /// As many events make a chunk at most.
 pub const CHUNK: usize = 512;
 
-/// Counts every event and queues it for every way out. A way out that is slow loses its own events, and no others.
+/// Counts every event, remembers it a while, and queues it for every way out. A way out that is slow loses its own
+/// events, and no others.
 #[derive(Debug)]
 pub struct Router {
     metrics: EventMetrics,
-    queues: Vec<QueueSender>,
+    recent: Recent,
+    ways_out: Vec<(Arc<str>, QueueSender)>,
+    /// Clients of the API that follow: each stays until it goes.
+    followers: Vec<QueueSender>,
     gathered: Vec<Event>,
 }
 
 // === impl Router ===
 
 impl Router {
-    /// A router to these queues.
-    pub fn new(metrics: EventMetrics, queues: Vec<QueueSender>) -> Self {
-        Self { metrics, queues, gathered: Vec::with_capacity(CHUNK) }
+    /// A router without a way out yet.
+    pub fn new(metrics: EventMetrics, recent: Recent) -> Self {
+        Self {
+            metrics,
+            recent,
+            ways_out: Vec::new(),
+            followers: Vec::new(),
+            gathered: Vec::with_capacity(CHUNK),
+        }
+    }
+
+    /// Sends to a way out from now on; the one that had its name gets no more, and comes to its end.
+    pub fn open(&mut self, name: Arc<str>, queue: QueueSender) {
+        self.close(&name);
+        self.ways_out.push((name, queue));
+    }
+
+    /// Sends no more to a way out, which comes to its end with what it has.
+    pub fn close(&mut self, name: &str) {
+        self.ways_out.retain(|(open, _)| **open != *name);
+    }
+
+    /// Sends to a client until it goes.
+    pub fn follow(&mut self, queue: QueueSender) {
+        self.followers.push(queue);
+    }
+
+    /// The recent past.
+    pub fn recent(&mut self) -> &mut Recent {
+        &mut self.recent
     }
 
     /// Takes an event.
     pub fn route(&mut self, event: Event) {
         self.metrics.observe(&event);
-        if self.queues.is_empty() {
+        if self.ways_out.is_empty() && self.followers.is_empty() && !self.recent.keeps() {
             return;
         }
         self.gathered.push(event);
@@ -45,6 +78,9 @@ impl Router {
             return;
         }
         let chunk: Chunk = Arc::from_iter(self.gathered.drain(..));
-        self.queues.iter().for_each(|queue| queue.send(&chunk));
+        self.ways_out.iter().for_each(|(_, queue)| queue.send(&chunk));
+        self.followers.retain(|queue| !queue.is_abandoned());
+        self.followers.iter().for_each(|queue| queue.send(&chunk));
+        self.recent.push(&chunk);
     }
 }

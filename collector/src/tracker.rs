@@ -22,7 +22,7 @@ use facts::{
     previous_image,
 };
 use state::Predecessor;
-use table::{Entry, Table};
+use table::{End, Entry, Table};
 use trace::{Rules, Subject, parse_traceparent};
 
 pub mod bootstrap;
@@ -132,6 +132,11 @@ impl Tracker {
         &self.table
     }
 
+    /// The clock by which it turns the kernel's times into times of day.
+    pub fn clock(&self) -> Clock {
+        self.clock
+    }
+
     /// The hooks that records name, shared with whoever loads policies.
     pub fn sources(&self) -> Sources {
         self.sources.clone()
@@ -206,7 +211,7 @@ impl Tracker {
                 self.missed(before, parent, exec.task.credentials.uid, exec.task.cgroup_id, &[])
             }
         };
-        self.table.end(before, exec.header.time);
+        self.table.end(before, exec.header.time, End::Exec);
         Replaced { process }
     }
 
@@ -245,14 +250,15 @@ impl Tracker {
                 self.missed(id, parent, exit.uid, exit.cgroup_id, &exit.comm)
             }
         };
-        self.table.end(id, exit.header.time);
+        let end = exit_of(exit);
+        self.table.end(id, exit.header.time, End::Exit { code: end.code, signal: end.signal });
         let time = self.clock.at(exit.header.time);
         Some(Event {
             time,
             observed,
             parent: self.parent(&process),
             process,
-            kind: Kind::Exit(exit_of(exit)),
+            kind: Kind::Exit(end),
         })
     }
 

@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compact;
+pub mod display;
 pub mod event;
 pub mod health;
 pub mod identity;

@@ -43,7 +43,6 @@ mod batch;
 mod client;
 pub mod config;
 mod delivery;
-mod display;
 mod grpc;
 mod hook;
 mod http;

@@ -86,6 +86,11 @@ impl QueueSender {
     pub fn depth(&self) -> Depth {
         self.depth.clone()
     }
+
+    /// Nobody will take what is sent.
+    pub fn is_abandoned(&self) -> bool {
+        self.chunks.is_closed()
+    }
 }
 
 // === impl QueueReceiver ===

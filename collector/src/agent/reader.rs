@@ -22,8 +22,10 @@ use trigon_probes::{
 
 use super::{AgentError, kernel_loss::KernelLoss};
 use crate::{
-    router::{CHUNK, Router},
-    tracker::{Counts, Tracker, table::Evictions},
+    jobs::Jobs,
+    pipeline::Pipeline,
+    router::CHUNK,
+    tracker::{Counts, table::Evictions},
 };
 
 /// How often numbers that nobody waits for are brought up to date.
@@ -37,6 +39,7 @@ pub struct Reader {
     ring: Ring,
     lifecycle: Lifecycle,
     stages: Stages,
+    jobs: Jobs<Pipeline>,
     kernel_loss: KernelLoss,
     housekept: Instant,
     state_file: PathBuf,
@@ -44,8 +47,7 @@ pub struct Reader {
 
 /// Decode, track, route.
 struct Stages {
-    tracker: Tracker,
-    router: Router,
+    pipeline: Pipeline,
     metrics: AgentMetrics,
     received: [IntCounter; RecordType::IN_RING.len()],
     undecoded: Undecoded,
@@ -69,8 +71,8 @@ impl Reader {
     pub fn new(
         ring: Ring,
         lifecycle: Lifecycle,
-        tracker: Tracker,
-        router: Router,
+        pipeline: Pipeline,
+        jobs: Jobs<Pipeline>,
         metrics: AgentMetrics,
         loss: &Loss,
         state_file: &Path,
@@ -87,8 +89,7 @@ impl Reader {
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
             forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
             counted: Default::default(),
-            tracker,
-            router,
+            pipeline,
             metrics,
         };
         let kernel_loss = KernelLoss::new(lifecycle.lost(), loss);
@@ -96,6 +97,7 @@ impl Reader {
             ring,
             lifecycle,
             stages,
+            jobs,
             kernel_loss,
             housekept: Instant::now(),
             state_file: state_file.to_owned(),
@@ -123,6 +125,9 @@ impl Reader {
         self.kernel_loss.update();
         while self.ring.wait()? {
             self.drain();
+            while let Some(job) = self.jobs.next_now() {
+                job(&mut self.stages.pipeline);
+            }
             if self.housekept.elapsed() >= HOUSEKEEPING {
                 self.housekept = Instant::now();
                 self.kernel_loss.update();
@@ -130,13 +135,15 @@ impl Reader {
                 self.stages.keep_house();
             }
         }
+        // Nobody is answered any more.
+        drop(self.jobs);
         // Detached first: on a busy machine there would be no end to it.
         drop(self.lifecycle);
         while self.stages.take(&mut self.ring) > 0 {}
         self.kernel_loss.update();
         self.stages.keep_house();
         if !self.state_file.as_os_str().is_empty()
-            && let Err(error) = self.stages.tracker.keep_state(&self.state_file)
+            && let Err(error) = self.stages.pipeline.tracker.keep_state(&self.state_file)
         {
             warn!("{error}");
         }
@@ -153,36 +160,36 @@ impl Reader {
 impl Stages {
     /// Takes at most a chunk of records through all stages; returns how many there were.
     fn take(&mut self, ring: &mut Ring) -> usize {
-        let observed = self.tracker.tick();
+        let observed = self.pipeline.tracker.tick();
         let count = ring.drain(CHUNK, |bytes| match decode(bytes) {
             Ok(record) => {
                 if let Some(index) = RecordType::IN_RING.iter().position(|kind| *kind == record.record_type())
                 {
                     self.received[index].inc();
                 }
-                if let Some(event) = self.tracker.take(record, observed) {
-                    self.router.route(event);
+                if let Some(event) = self.pipeline.tracker.take(record, observed) {
+                    self.pipeline.router.route(event);
                 }
             }
             Err(error) => self.undecoded.count(error),
         });
-        self.router.flush();
+        self.pipeline.router.flush();
         count
     }
 
     fn keep_house(&mut self) {
-        let (counts, evictions) = (self.tracker.counts(), self.tracker.table().evictions());
+        let (counts, evictions) = (self.pipeline.tracker.counts(), self.pipeline.tracker.table().evictions());
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
-        metrics.followed_files.set(i64::try_from(self.tracker.followed_files()).unwrap_or(i64::MAX));
+        metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);
         metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);
         metrics.evicted("living").inc_by(evictions.living - evicted.living);
-        metrics.table_size.set(i64::try_from(self.tracker.table().len()).unwrap_or(i64::MAX));
+        metrics.table_size.set(i64::try_from(self.pipeline.tracker.table().len()).unwrap_or(i64::MAX));
     }
 }
 

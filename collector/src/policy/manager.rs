@@ -5,7 +5,6 @@
 use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
 use jiff::Timestamp;
-use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 use trigon_exporters::metrics::PolicyMetrics;
 use trigon_probes::{
@@ -20,10 +19,12 @@ use super::{
     matches::Sources,
     model::Policy,
 };
-use crate::api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State};
+use crate::{
+    api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State},
+    jobs,
+};
 
 mod directory;
-pub mod watch;
 
 /// What the engine is made of.
 #[derive(Clone, Debug)]
@@ -92,67 +93,20 @@ pub enum Refusal {
     },
 }
 
-type Job = Box<dyn FnOnce(&mut Manager) + Send>;
-
 /// Gives the manager's thread jobs.
-#[derive(Clone, Debug)]
-pub struct Handle(mpsc::Sender<Job>);
-
-/// The agent stops: nothing is done any more.
-#[derive(Debug, thiserror::Error)]
-#[error("the agent is stopping")]
-pub struct Stopping;
-
-/// Jobs that wait; more wait with whoever gives them.
-const JOBS: usize = 16;
+pub type Handle = jobs::Handle<Manager>;
 
 /// How often what nobody waits for is taken out of the kernel.
 const HOUSEKEEPING: Duration = Duration::from_secs(30);
 
-// === impl Handle ===
-
-impl Handle {
-    /// Has a job done, and waits for what comes of it.
-    ///
-    /// # Errors
-    /// The agent stops.
-    pub async fn call<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(&mut Manager) -> T + Send + 'static,
-    ) -> Result<T, Stopping> {
-        let (done, result) = oneshot::channel();
-        let job: Job = Box::new(move |manager| {
-            // Whoever asked may have gone.
-            let _ = done.send(job(manager));
-        });
-        self.0.send(job).await.map_err(|_| Stopping)?;
-        result.await.map_err(|_| Stopping)
-    }
-
-    /// Has house kept from time to time, until the agent stops.
-    pub async fn keep_house(self) {
-        let mut period = tokio::time::interval(HOUSEKEEPING);
-        loop {
-            period.tick().await;
-            if self.call(Manager::keep_house).await.is_err() {
-                return;
-            }
+/// Has house kept from time to time, until the agent stops.
+pub async fn keep_house(manager: Handle) {
+    let mut period = tokio::time::interval(HOUSEKEEPING);
+    loop {
+        period.tick().await;
+        if manager.call(Manager::keep_house).await.is_err() {
+            return;
         }
-    }
-
-    /// Has the directory scanned, without waiting for it. Not for asynchronous tasks.
-    fn scan(&self) -> Result<(), Stopping> {
-        self.0.blocking_send(Box::new(Manager::scan)).map_err(|_| Stopping)
-    }
-
-    /// Takes all policies out of the kernel and ends the thread.
-    pub async fn stop(&self) {
-        let _ = self
-            .call(|manager| {
-                manager.stopped = true;
-                manager.engine = None;
-            })
-            .await;
     }
 }
 
@@ -178,17 +132,23 @@ impl Manager {
     /// # Errors
     /// The system has no room for another thread.
     pub fn spawn(mut self) -> std::io::Result<Handle> {
-        let (jobs, mut waiting) = mpsc::channel::<Job>(JOBS);
+        let (handle, mut jobs) = jobs::channel();
         self.settle();
         thread::Builder::new().name("trigon-policies".to_owned()).spawn(move || {
             while !self.stopped
-                && let Some(job) = waiting.blocking_recv()
+                && let Some(job) = jobs.wait()
             {
                 job(&mut self);
                 self.settle();
             }
         })?;
-        Ok(Handle(jobs))
+        Ok(handle)
+    }
+
+    /// Takes all policies out of the kernel and ends the thread.
+    pub fn stop(&mut self) {
+        self.stopped = true;
+        self.engine = None;
     }
 
     fn keep_house(&mut self) {

@@ -34,8 +34,23 @@ pub struct Entry {
     /// The span that its environment named (TRACEPARENT): what its children inherit.
     pub joined: Option<SpanRef>,
     state: State,
-    ended_at: Option<u64>,
+    end: Option<End>,
     children: u32,
+    ended_at: u64,
+}
+
+/// How an execution ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Its process ended.
+    Exit {
+        /// Exit status.
+        code: u8,
+        /// Number of the signal that ended it; 0 for none.
+        signal: u8,
+    },
+    /// Another execution took over its process.
+    Exec,
 }
 
 /// Where an execution is in its life.
@@ -62,7 +77,7 @@ pub struct Evictions {
 impl Entry {
     /// A living execution without children.
     pub fn new(process: Arc<Process>, trace_began: u64, joined: Option<SpanRef>) -> Self {
-        Self { process, trace_began, joined, state: State::Living, ended_at: None, children: 0 }
+        Self { process, trace_began, joined, state: State::Living, end: None, children: 0, ended_at: 0 }
     }
 
     /// The execution ended.
@@ -72,7 +87,12 @@ impl Entry {
 
     /// When it ended, on the boot clock in nanoseconds.
     pub fn ended_at(&self) -> Option<u64> {
-        self.ended_at
+        self.ended().then_some(self.ended_at)
+    }
+
+    /// How it ended; none while it lives.
+    pub fn end(&self) -> Option<End> {
+        self.end
     }
 }
 
@@ -99,6 +119,11 @@ impl Table {
     /// The executions that have not ended.
     pub fn living(&self) -> impl Iterator<Item = &Entry> {
         self.entries.values().filter(|entry| !entry.ended())
+    }
+
+    /// All of them, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
     }
 
     /// Whether none is known.
@@ -137,12 +162,13 @@ impl Table {
     }
 
     /// Marks an execution as ended at `now` on the boot clock. It stays while its children live, and some time more.
-    pub fn end(&mut self, id: ExecId, now: u64) {
+    pub fn end(&mut self, id: ExecId, now: u64, how: End) {
         if let Some(entry) = self.entries.get_mut(&id)
             && entry.state == State::Living
         {
             entry.state = State::Lingering;
-            entry.ended_at = Some(now);
+            entry.end = Some(how);
+            entry.ended_at = now;
             self.ended.push_back((now, id));
         }
     }

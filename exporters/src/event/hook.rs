@@ -159,6 +159,11 @@ impl Hook {
         }
     }
 
+    /// OTLP's name for the call.
+    pub fn event_name(&self) -> &'static str {
+        self.operation().map_or("policy.match", Operation::event_name)
+    }
+
     /// Whether something was done to the process and not only told.
     pub fn enforced(&self) -> bool {
         self.action.enforces() || self.return_action.is_some_and(Action::enforces)

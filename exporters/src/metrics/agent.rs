@@ -1,6 +1,9 @@
 //! The agent's own health.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use prometheus::{
     Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
@@ -8,7 +11,6 @@ use prometheus::{
 };
 
 use super::scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped};
-use crate::sink::Depth;
 
 /// What the agent tells of itself. Whoever owns a number sets it.
 #[derive(Clone, Debug)]
@@ -136,10 +138,13 @@ fn start_time(registry: &Registry) -> prometheus::Result<()> {
 ///
 /// # Errors
 /// Fails where the registry has a family of that name.
-pub fn register_queues(registry: &Registry, queues: Vec<(&'static str, Depth)>) -> prometheus::Result<()> {
+pub fn register_queues(
+    registry: &Registry,
+    depths: impl Fn() -> Vec<(Arc<str>, usize)> + Send + Sync + 'static,
+) -> prometheus::Result<()> {
     let read = move |rows: &mut Rows<'_>| {
-        for (exporter, depth) in &queues {
-            rows.push(QUEUES[0].name, &[exporter], depth.get() as f64);
+        for (exporter, depth) in depths() {
+            rows.push(QUEUES[0].name, &[&exporter], depth as f64);
         }
     };
     register_scraped(registry, QUEUES, read)
@@ -161,7 +166,7 @@ mod tests {
         agent.table_size.set(5);
         agent.table_capacity.set(65_536);
         agent.ring_capacity.set(1 << 20);
-        register_queues(&registry, vec![("otlp", Depth::default()), ("stdout", Depth::default())]).unwrap();
+        register_queues(&registry, || vec![("otlp".into(), 0), ("stdout".into(), 0)]).unwrap();
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         // What differs from run to run and from machine to machine.
         let stable = |line: &&str| {

@@ -280,7 +280,7 @@ pub(super) fn name(event: &Event) -> &'static str {
     match &event.kind {
         Kind::Exec(_) => "process.exec",
         Kind::Exit(_) => "process.exit",
-        Kind::Hook(hook) => super::hook::event_name(hook),
+        Kind::Hook(hook) => hook.event_name(),
         Kind::Descriptor(_) => "file.access",
     }
 }

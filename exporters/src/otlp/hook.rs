@@ -26,34 +26,6 @@ pub(super) enum Detail {
     Main,
 }
 
-/// OTLP's name for a call.
-pub(super) fn event_name(hook: &Hook) -> &'static str {
-    hook.operation().map_or("policy.match", Operation::event_name)
-}
-
-/// Appends what the call is, as `read /etc/passwd 340 bytes` or `sys_setuid(0)`, and what was done about it.
-pub(super) fn describe(hook: &Hook, out: &mut String) {
-    // Writing to a String can't fail.
-    let path = hook.paths().next().filter(|_| hook.operation().is_some());
-    let _ = match (path, hook.source.kind()) {
-        (Some(PathRef { path, .. }), _) => {
-            let verb = event_name(hook).trim_start_matches("file.");
-            write!(out, "{verb} {}", ending(path, DESCRIBED))
-        }
-        (None, HookKind::Kprobe { .. }) => write!(out, "{}", hook.function()),
-        (None, HookKind::Tracepoint { subsystem, event }) => write!(out, "{subsystem}/{event}"),
-    };
-    if let Some(bytes) = hook.bytes() {
-        let _ = write!(out, " {bytes} bytes");
-    }
-    if hook.enforced() {
-        let _ = write!(out, ": {}", hook.action.word());
-    }
-}
-
-/// Bytes of a path in a description.
-const DESCRIBED: usize = 256;
-
 // === impl Attributes ===
 
 impl Attributes<'_> {

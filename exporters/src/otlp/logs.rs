@@ -2,11 +2,13 @@
 
 use super::{
     attributes::{Attributes, Scratch, name},
-    display,
-    hook::{self, Detail},
+    hook::Detail,
     wire::Wire,
 };
-use crate::event::{Event, Kind};
+use crate::{
+    display,
+    event::{Event, Kind},
+};
 
 /// Field numbers of `LogRecord` (opentelemetry/proto/logs/v1/logs.proto).
 mod field {
@@ -82,7 +84,7 @@ fn body(event: &Event, text: &mut String) {
         }
         Kind::Hook(hook) => {
             text.push_str(": ");
-            display::harmless(text, |text| hook::describe(hook, text));
+            display::harmless(text, |text| display::describe(hook, text));
         }
         Kind::Exec(_) | Kind::Descriptor(_) => {}
     }

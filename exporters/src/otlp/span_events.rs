@@ -6,7 +6,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     attributes::{Attributes, Scratch},
-    hook::{Detail, event_name},
+    hook::Detail,
     spans::field,
     wire::Wire,
 };
@@ -72,7 +72,7 @@ impl SpanEvents {
         self.wire.clear();
         self.wire.message(field::EVENTS, |event| {
             event.fixed64(event_field::TIME, time.0);
-            event.string(event_field::NAME, event_name(hook));
+            event.string(event_field::NAME, hook.event_name());
             Attributes::new(event, event_field::ATTRIBUTES).hook(hook, Detail::Main, scratch);
         });
         if self.bytes + self.wire.len() > MAX_BYTES {

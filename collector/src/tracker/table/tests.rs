@@ -8,6 +8,7 @@ use trigon_exporters::{
 use super::*;
 
 const LINGER: u64 = 10;
+const END: End = End::Exec;
 
 fn id(pid: u32) -> ExecId {
     ExecId { ktime: u64::from(pid), pid }
@@ -53,7 +54,7 @@ fn known(table: &Table) -> Vec<u32> {
 #[test]
 fn what_ended_lingers() {
     let mut table = table(10, &[(1, None), (2, Some(1))]);
-    table.end(id(2), 100);
+    table.end(id(2), 100, END);
     table.sweep(100 + LINGER - 1);
     assert!(table.get(id(2)).unwrap().ended());
     table.sweep(100 + LINGER);
@@ -64,14 +65,14 @@ fn what_ended_lingers() {
 #[test]
 fn a_parent_stays_with_its_children_and_goes_with_the_last() {
     let mut table = table(10, &[(1, None), (2, Some(1)), (3, Some(2)), (4, Some(2))]);
-    table.end(id(1), 0);
-    table.end(id(2), 0);
+    table.end(id(1), 0, END);
+    table.end(id(2), 0, END);
     table.sweep(1000);
     assert_eq!(known(&table), [1, 2, 3, 4]);
-    table.end(id(3), 2000);
+    table.end(id(3), 2000, END);
     table.sweep(3000);
     assert_eq!(known(&table), [1, 2, 4]);
-    table.end(id(4), 4000);
+    table.end(id(4), 4000, END);
     table.sweep(5000);
     assert_eq!(known(&table), [0; 0]);
 }
@@ -79,7 +80,7 @@ fn a_parent_stays_with_its_children_and_goes_with_the_last() {
 #[test]
 fn when_full_what_ended_goes_first_and_then_what_has_no_children() {
     let mut table = table(4, &[(1, None), (2, Some(1)), (3, Some(2)), (4, Some(1))]);
-    table.end(id(4), 0);
+    table.end(id(4), 0, END);
     table.insert(entry(5, Some(1)), 1);
     assert_eq!(known(&table), [1, 2, 3, 5]);
     assert_eq!(table.evictions(), Evictions { ended: 1, living: 0 });
@@ -113,9 +114,9 @@ fn an_exec_takes_over_from_its_fork() {
 #[test]
 fn an_end_is_taken_once() {
     let mut table = table(10, &[(1, None)]);
-    table.end(id(1), 0);
-    table.end(id(1), 5);
-    table.end(id(7), 5);
+    table.end(id(1), 0, END);
+    table.end(id(1), 5, END);
+    table.end(id(7), 5, END);
     table.sweep(LINGER);
     assert_eq!(table.len(), 0);
     assert!(table.ended.is_empty());
@@ -127,7 +128,7 @@ fn churn_leaves_nothing_behind() {
     let mut table = table(1_000, &[(1, None)]);
     for pid in 2..100_000 {
         table.insert(entry(pid, Some(1)), u64::from(pid));
-        table.end(id(pid), u64::from(pid));
+        table.end(id(pid), u64::from(pid), END);
         table.sweep(u64::from(pid));
     }
     table.sweep(u64::MAX);

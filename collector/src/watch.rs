@@ -15,7 +15,7 @@ use rustix::{
 };
 use tracing::{debug, warn};
 
-use super::{Handle, Stopping};
+use crate::jobs::Stopping;
 
 /// A change is over when nothing has happened for this long.
 const QUIET: Duration = Duration::from_millis(100);
@@ -30,35 +30,38 @@ struct Watched {
     place: (u64, u64),
 }
 
-/// Has the manager scan its directory at each change, until the agent stops.
+/// Calls `changed` at each change in a directory, and once at the beginning, until it says that the agent stops.
 ///
 /// # Errors
 /// The system has no room for another thread.
-pub fn spawn(directory: PathBuf, manager: Handle) -> io::Result<()> {
+pub fn spawn(
+    directory: PathBuf,
+    changed: impl Fn() -> Result<(), Stopping> + Send + 'static,
+) -> io::Result<()> {
     let thread = thread::Builder::new().name("trigon-watch".to_owned());
     // It ends with the agent.
-    thread.spawn(move || run(&directory, &manager)).map(|_| ())
+    thread.spawn(move || run(&directory, &changed)).map(|_| ())
 }
 
-fn run(directory: &Path, manager: &Handle) -> Result<(), Stopping> {
+fn run(directory: &Path, changed: &dyn Fn() -> Result<(), Stopping>) -> Result<(), Stopping> {
     let mut failed = false;
     loop {
         match Watched::new(directory) {
             Ok(watched) => {
                 failed = false;
                 // What changed before it was watched.
-                manager.scan()?;
-                watched.run(directory, manager)?;
+                changed()?;
+                watched.run(directory, changed)?;
                 debug!(directory = %directory.display(), "the directory is another one");
             }
             Err(error) => {
                 // Once.
                 if !mem::replace(&mut failed, true) {
                     warn!(
-                        "cannot watch {} for policies: {error}; tried again all the while",
+                        "cannot watch {} for changes: {error}; tried again all the while",
                         directory.display()
                     );
-                    manager.scan()?;
+                    changed()?;
                 }
                 thread::sleep(LOOK);
             }
@@ -88,12 +91,12 @@ impl Watched {
     }
 
     /// Runs until the directory is another one; an error where the agent stops.
-    fn run(&self, directory: &Path, manager: &Handle) -> Result<(), Stopping> {
+    fn run(&self, directory: &Path, changed: &dyn Fn() -> Result<(), Stopping>) -> Result<(), Stopping> {
         loop {
             if self.happened(LOOK) {
                 let end = Instant::now() + MOST;
                 while Instant::now() < end && self.happened(QUIET) {}
-                manager.scan()?;
+                changed()?;
             } else if place(directory).ok() != Some(self.place) {
                 return Ok(());
             }

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::{
-    event::{Exit, Image},
+    event::{Exit, Hook, HookKind, Image, PathRef},
     names,
-    text::is_printable,
+    text::{ending as tail, is_printable},
 };
 
 /// Bytes of a command after which it is cut.
@@ -15,7 +15,7 @@ const COMMAND_LIMIT: usize = 256;
 ///
 /// Arguments that hold a space, a quote or nothing are quoted, and what could act on a terminal is escaped. A longer
 /// command is cut and ends in `…`.
-pub(super) fn command(image: &Image, out: &mut String) {
+pub fn command(image: &Image, out: &mut String) {
     let start = out.len();
     word(image.binary(), start, out);
     for argument in image.args().skip(1) {
@@ -31,7 +31,7 @@ pub(super) fn command(image: &Image, out: &mut String) {
 }
 
 /// Appends how an execution ended: `exit code 1`, `SIGSEGV (core dumped)`.
-pub(super) fn ending(exit: &Exit, out: &mut String) {
+pub fn ending(exit: &Exit, out: &mut String) {
     // Writing to a String can't fail.
     let _ = match exit.signal {
         0 => write!(out, "exit code {}", exit.code),
@@ -41,7 +41,7 @@ pub(super) fn ending(exit: &Exit, out: &mut String) {
 }
 
 /// Appends what `write` does, with escapes in place of what could act on a terminal.
-pub(super) fn harmless(out: &mut String, write: impl FnOnce(&mut String)) {
+pub fn harmless(out: &mut String, write: impl FnOnce(&mut String)) {
     let start = out.len();
     write(out);
     if out[start..].chars().all(is_printable) {
@@ -55,6 +55,29 @@ pub(super) fn harmless(out: &mut String, write: impl FnOnce(&mut String)) {
         }
     }
 }
+
+/// Appends what the call is, as `read /etc/passwd 340 bytes` or `sys_setuid(0)`, and what was done about it.
+pub fn describe(hook: &Hook, out: &mut String) {
+    // Writing to a String can't fail.
+    let path = hook.paths().next().filter(|_| hook.operation().is_some());
+    let _ = match (path, hook.source.kind()) {
+        (Some(PathRef { path, .. }), _) => {
+            let verb = hook.event_name().trim_start_matches("file.");
+            write!(out, "{verb} {}", tail(path, DESCRIBED))
+        }
+        (None, HookKind::Kprobe { .. }) => write!(out, "{}", hook.function()),
+        (None, HookKind::Tracepoint { subsystem, event }) => write!(out, "{subsystem}/{event}"),
+    };
+    if let Some(bytes) = hook.bytes() {
+        let _ = write!(out, " {bytes} bytes");
+    }
+    if hook.enforced() {
+        let _ = write!(out, ": {}", hook.action.word());
+    }
+}
+
+/// Bytes of a path in a description.
+const DESCRIBED: usize = 256;
 
 fn full(start: usize, out: &str) -> bool {
     out.len() - start >= COMMAND_LIMIT

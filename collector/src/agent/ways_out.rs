@@ -1,0 +1,258 @@
+//! The ways out that run: each with its queue, its task, and what is known of how it does.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread,
+};
+
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+use trigon_exporters::{
+    event::Namespaces,
+    health::Health,
+    metrics::Loss,
+    node::Node,
+    otlp::{self, ExportMetrics, Settings, Signal},
+    sink::{self, Depth, QueueSender},
+    stdout::{self, Format},
+};
+
+use super::AgentError;
+use crate::{config::Effective, pipeline};
+
+/// A way out that is to run.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Way {
+    /// A signal to an OTLP endpoint.
+    Otlp {
+        /// Which signal.
+        signal: Signal,
+        /// Where and how.
+        settings: Box<Settings>,
+    },
+    /// Lines to standard output.
+    Stdout {
+        /// Their format.
+        format: Format,
+        /// Events that wait.
+        queue_events: usize,
+    },
+}
+
+/// What all ways out are made with.
+pub struct Parts {
+    /// Whose events they are.
+    pub node: Arc<Node>,
+    /// Namespaces of the node's first process.
+    pub host_namespaces: Namespaces,
+    /// Where they count what they lose.
+    pub loss: Loss,
+    /// What OTLP exporters count.
+    pub metrics: ExportMetrics,
+    /// Ends them with what they have.
+    pub give_up: CancellationToken,
+}
+
+/// The ways out that run.
+pub struct WaysOut {
+    parts: Parts,
+    running: Vec<Running>,
+    /// They get no more, and send what they have.
+    closing: Vec<(Arc<str>, JoinHandle<()>)>,
+    open: Open,
+}
+
+struct Running {
+    way: Way,
+    name: Arc<str>,
+    task: JoinHandle<()>,
+}
+
+/// The ways out that are open now, for those who ask.
+#[derive(Clone, Debug, Default)]
+pub struct Open(Arc<Mutex<Vec<Export>>>);
+
+/// A way out, for those who ask.
+#[derive(Clone, Debug)]
+pub struct Export {
+    /// Its name in metrics.
+    pub name: Arc<str>,
+    /// What kind it is: `otlp logs`, `stdout`.
+    pub kind: &'static str,
+    /// Where it leads.
+    pub target: String,
+    /// Events that wait for it.
+    pub depth: Depth,
+    /// How it does.
+    pub health: Health,
+}
+
+// === impl Way ===
+
+impl Way {
+    /// The ways out that a configuration asks for; `format` is that of standard output.
+    pub fn all_of(settings: &Effective, format: Option<Format>) -> Vec<Self> {
+        let otlp = [(Signal::Logs, &settings.logs), (Signal::Spans, &settings.spans)];
+        let otlp = otlp.into_iter().filter_map(|(signal, settings)| {
+            let settings = Box::new(settings.clone()?);
+            Some(Self::Otlp { signal, settings })
+        });
+        let queue_events = settings.config.limits.stdout_queue_events;
+        let stdout = format.map(|format| Self::Stdout { format, queue_events });
+        otlp.chain(stdout).collect()
+    }
+
+    fn name(&self) -> Arc<str> {
+        match self {
+            Self::Otlp { signal, .. } => signal.exporter().into(),
+            Self::Stdout { .. } => "stdout".into(),
+        }
+    }
+
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Otlp { signal: Signal::Logs, .. } => "otlp logs",
+            Self::Otlp { signal: Signal::Spans, .. } => "otlp spans",
+            Self::Stdout { .. } => "stdout",
+        }
+    }
+
+    fn target(&self) -> String {
+        match self {
+            Self::Otlp { settings, .. } => settings.endpoint.to_string(),
+            Self::Stdout { .. } => String::new(),
+        }
+    }
+}
+
+// === impl WaysOut ===
+
+impl WaysOut {
+    /// None yet.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts, running: Vec::new(), closing: Vec::new(), open: Open::default() }
+    }
+
+    /// Those that are open, at any time.
+    pub fn open(&self) -> Open {
+        self.open.clone()
+    }
+
+    /// Starts a way out, on the current tokio runtime. Whoever has the queue feeds it.
+    ///
+    /// # Errors
+    /// What it needs can't be prepared.
+    pub fn start(&mut self, way: Way) -> Result<(Arc<str>, QueueSender), AgentError> {
+        let name = way.name();
+        let health = Health::default();
+        let (queue, task) = match &way {
+            Way::Otlp { signal, settings } => self.otlp(*signal, settings)?,
+            Way::Stdout { format, queue_events } => self.stdout(*format, *queue_events)?,
+        };
+        self.open.add(Export {
+            name: Arc::clone(&name),
+            kind: way.kind(),
+            target: way.target(),
+            depth: queue.depth(),
+            health,
+        });
+        self.running.push(Running { way, name: Arc::clone(&name), task });
+        Ok((name, queue))
+    }
+
+    /// Starts those that are wanted and don't run, and closes those that run and aren't wanted. One that can't be
+    /// started is logged and left out.
+    pub async fn replace(&mut self, wanted: Vec<Way>, pipeline: &pipeline::Handle) {
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.running).into_iter().partition(|running| wanted.contains(&running.way));
+        self.running = kept;
+        for Running { name, task, .. } in gone {
+            self.open.remove(&name);
+            let closed = Arc::clone(&name);
+            // An agent that stops closes them all.
+            let _ = pipeline.call(move |pipeline| pipeline.router.close(&closed)).await;
+            info!(exporter = &*name, "the way out is closed: the configuration changed");
+            self.closing.push((name, task));
+        }
+        for way in wanted {
+            if self.running.iter().any(|running| running.way == way) {
+                continue;
+            }
+            match self.start(way) {
+                Ok((name, queue)) => {
+                    let _ = pipeline.call(move |pipeline| pipeline.router.open(name, queue)).await;
+                }
+                Err(error) => warn!("a way out can't be opened: {error}"),
+            }
+        }
+        self.closing.retain(|(_, task)| !task.is_finished());
+    }
+
+    /// Waits until all have sent what they have. Their queues must have ended.
+    pub async fn drained(self) {
+        let running = self.running.into_iter().map(|running| (running.name, running.task));
+        for (name, task) in running.chain(self.closing) {
+            if let Err(error) = task.await {
+                warn!(exporter = &*name, %error, "a way out ended early");
+            }
+        }
+    }
+
+    fn otlp(
+        &self,
+        signal: Signal,
+        settings: &Settings,
+    ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+        let Parts { node, loss, metrics, give_up, .. } = &self.parts;
+        let name = signal.exporter();
+        info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");
+        let (sender, receiver) = signal.queue(settings, loss);
+        let task =
+            otlp::start(signal, settings, Arc::clone(node), receiver, loss, metrics, give_up.clone())?;
+        Ok((sender, task))
+    }
+
+    fn stdout(&self, format: Format, capacity: usize) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+        let Parts { node, host_namespaces, loss, .. } = &self.parts;
+        let out =
+            stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
+        let (sender, receiver) =
+            sink::queue(capacity, loss.counter("queue", "stdout_full"), stdout::has_line);
+        let lost = stdout::Lost::new(loss);
+        let context = stdout::Context { node: node.name.clone(), host_namespaces: *host_namespaces };
+        let (done, ended) = tokio::sync::oneshot::channel();
+        thread::Builder::new()
+            .name("trigon-stdout".to_owned())
+            .spawn(move || {
+                stdout::run(receiver, format, context, out, lost);
+                let _ = done.send(());
+            })
+            .map_err(|source| AgentError::System { what: "start a thread", source })?;
+        let task = tokio::spawn(async move {
+            let _ = ended.await;
+        });
+        Ok((sender, task))
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    /// Those that are open now.
+    pub fn list(&self) -> Vec<Export> {
+        self.lock().clone()
+    }
+
+    fn add(&self, export: Export) {
+        self.lock().push(export);
+    }
+
+    fn remove(&self, name: &str) {
+        self.lock().retain(|export| *export.name != *name);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Export>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

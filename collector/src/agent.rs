@@ -16,11 +16,13 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use prometheus::Registry;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
+    sync::Semaphore,
     time::timeout,
 };
 use tokio_util::sync::CancellationToken;
@@ -38,12 +40,13 @@ use trigon_probes::{
 
 use crate::{
     api::{
-        server,
+        HookStatus, server,
         socket::{Socket, SocketFile},
+        status::LossWatch,
     },
-    config::Effective,
+    config::{Effective, Source},
     jobs,
-    pipeline::Pipeline,
+    pipeline::{self, Pipeline},
     policy::{
         compile::Host,
         engine::Types,
@@ -59,10 +62,13 @@ use crate::{
 mod error;
 mod kernel_loss;
 mod reader;
+mod reload;
 mod ways_out;
 
 pub use error::AgentError;
+use reload::Reloader;
 use ways_out::{Way, WaysOut};
+pub use {reload::ConfigState, ways_out::Open};
 
 /// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence. The policies are
 /// loaded at the start, each from its file.
@@ -70,7 +76,8 @@ use ways_out::{Way, WaysOut};
 /// # Errors
 /// Says what stopped it, and what to do.
 pub fn run(
-    settings: &Effective,
+    source: Source,
+    settings: Effective,
     format: Option<Format>,
     policies: Vec<(PathBuf, Policy)>,
 ) -> Result<(), AgentError> {
@@ -84,14 +91,16 @@ pub fn run(
     let signals = Signals::listen(&runtime)?;
     // First what a person gets wrong most easily, then what takes time.
     let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
-    let agent = Agent::start(&runtime, settings, format, listener, policies)?;
-    runtime.block_on(agent.until_stopped(settings.config.limits.shutdown_timeout, signals))
+    let patience = settings.config.limits.shutdown_timeout;
+    let agent = Agent::start(&runtime, source, settings, format, listener, policies)?;
+    runtime.block_on(agent.until_stopped(patience, signals))
 }
 
-/// What tells the agent to stop.
+/// What tells the agent to stop, or to read its configuration again.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hangup: Signal,
 }
 
 // === impl Signals ===
@@ -101,7 +110,11 @@ impl Signals {
         let _inside = runtime.enter();
         let on =
             |kind| signal(kind).map_err(|source| AgentError::System { what: "listen for signals", source });
-        Ok(Self { terminate: on(SignalKind::terminate())?, interrupt: on(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
     }
 }
 
@@ -114,6 +127,8 @@ struct Agent {
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
     policies: Handle,
+    pipeline: pipeline::Handle,
+    reloader: Reloader,
     no_requests: CancellationToken,
     _socket: Option<SocketFile>,
 }
@@ -123,11 +138,13 @@ struct Agent {
 impl Agent {
     fn start(
         runtime: &Runtime,
-        settings: &Effective,
+        source: Source,
+        settings: Effective,
         format: Option<Format>,
         listener: TcpListener,
         policies: Vec<(PathBuf, Policy)>,
     ) -> Result<Self, AgentError> {
+        let start = Timestamp::now();
         let kernel = Kernel::read()?;
         let limits = &settings.config.limits;
         let registry = Registry::new();
@@ -148,6 +165,11 @@ impl Agent {
         for attached in lifecycle.attached() {
             info!(hook = attached.hook, mechanism = attached.mechanism, "attached");
         }
+        let attached = lifecycle.attached().iter().map(|attached| HookStatus {
+            name: attached.hook.to_owned(),
+            mechanism: Some(attached.mechanism.to_owned()),
+        });
+        let attached = attached.collect();
         let socket = &settings.config.api.socket;
         let socket = match socket.as_os_str().is_empty() {
             true => None,
@@ -170,8 +192,9 @@ impl Agent {
         let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
         let directory = &settings.config.policy.dir;
         let policies = load(manager, policies, directory)?;
+        let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
         let mut ways_out = WaysOut::new(ways_out::Parts {
-            node: Arc::new(Node::detect(settings.node.clone(), settings.kubernetes)),
+            node: Arc::clone(&node),
             host_namespaces: found.host,
             loss: loss.clone(),
             metrics: ExportMetrics::register(&registry)?,
@@ -183,7 +206,7 @@ impl Agent {
         let recent = Recent::new(settings.config.recent.max_bytes);
         let mut router = Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, recent);
         let inside = runtime.enter();
-        for way in Way::all_of(settings, format) {
+        for way in Way::all_of(&settings, format) {
             let (name, queue) = ways_out.start(way)?;
             router.open(name, queue);
         }
@@ -203,9 +226,26 @@ impl Agent {
             watch::spawn(directory.clone(), move || policies.blocking_give(Manager::scan))
                 .map_err(|source| AgentError::System { what: "start a thread", source })?;
         }
+        let host_namespaces = found.host;
+        let open = ways_out.open();
+        let reloader = Reloader::new(source, format, settings, &registry)?;
         let socket = socket.map(|Socket { listener, file }| {
-            let stop = no_requests.clone().cancelled_owned();
-            runtime.spawn(server::serve(listener, policies.clone(), stop));
+            let losses = LossWatch::new(loss.clone());
+            runtime.spawn(losses.clone().run());
+            let agent = server::Agent {
+                policies: policies.clone(),
+                pipeline: pipeline.clone(),
+                ways_out: open,
+                config: reloader.state(),
+                lifecycle: attached,
+                node,
+                host_namespaces,
+                loss,
+                losses,
+                start,
+                followers: Arc::new(Semaphore::new(server::FOLLOWERS)),
+            };
+            runtime.spawn(server::serve(listener, agent, no_requests.clone().cancelled_owned()));
             file
         });
         readiness.set_ready();
@@ -217,18 +257,25 @@ impl Agent {
             give_up,
             readiness,
             policies,
+            pipeline,
+            reloader,
             no_requests,
             _socket: socket,
         })
     }
 
     /// Waits for a signal, or for the reader's end, and stops everything in order.
-    async fn until_stopped(self, patience: Duration, mut signals: Signals) -> Result<(), AgentError> {
+    async fn until_stopped(mut self, patience: Duration, mut signals: Signals) -> Result<(), AgentError> {
         let mut reader_ended = self.reader_ended;
-        tokio::select! {
-            _ = signals.terminate.recv() => info!("told to stop by SIGTERM"),
-            _ = signals.interrupt.recv() => info!("told to stop by SIGINT"),
-            _ = &mut reader_ended => warn!("the reader ended by itself"),
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => break info!("told to stop by SIGTERM"),
+                _ = signals.interrupt.recv() => break info!("told to stop by SIGINT"),
+                _ = &mut reader_ended => break warn!("the reader ended by itself"),
+                _ = signals.hangup.recv() => info!("told to read the configuration again by SIGHUP"),
+                () = self.reloader.changed() => info!("the configuration's file changed"),
+            }
+            self.reloader.reload(&mut self.ways_out, &self.pipeline).await;
         }
         self.readiness.set_waiting("stopping");
         self.no_requests.cancel();

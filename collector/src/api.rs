@@ -5,6 +5,10 @@
 //! | | |
 //! |---|---|
 //! | `GET /v1/version` | [`Version`] |
+//! | `GET /v1/status` | [`Status`](status::Status) |
+//! | `GET /v1/events` ([`EventsQuery`](events::EventsQuery)) | events, one JSON line each, without end |
+//! | `GET /v1/processes` | [`ProcessList`](processes::ProcessList) |
+//! | `GET /v1/traces/ID`, of a trace, an execution or a process | [`TraceStatus`](traces::TraceStatus) |
 //! | `GET /v1/policies` | [`PolicyList`] |
 //! | `POST /v1/policies`, the body a policy file | [`Added`] |
 //! | `DELETE /v1/policies/NAME` | nothing |
@@ -18,9 +22,13 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub mod client;
+pub mod events;
 mod policies;
+pub mod processes;
 pub mod server;
 pub mod socket;
+pub mod status;
+pub mod traces;
 
 /// Where the agent listens, unless it is told otherwise.
 pub const SOCKET: &str = "/run/trigon/trigon.sock";

@@ -20,8 +20,11 @@ use crate::{
     tracker::{self, trace::Rules},
 };
 
+mod flat;
 #[cfg(test)]
 mod tests;
+
+pub use flat::flat;
 
 /// Everything that can be set. The file `config.toml` at the root of the project explains each key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -131,6 +134,15 @@ pub struct Overrides {
     pub socket: Option<PathBuf>,
 }
 
+/// Where a configuration comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    /// The file; none for defaults.
+    pub file: Option<PathBuf>,
+    /// What the command line says.
+    pub overrides: Overrides,
+}
+
 /// The configuration after all overrides, in the form that the stages take.
 #[derive(Clone, Debug)]
 pub struct Effective {
@@ -182,6 +194,19 @@ pub enum ConfigError {
 
 /// Looks an environment variable up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+// === impl Source ===
+
+impl Source {
+    /// Reads it, now.
+    ///
+    /// # Errors
+    /// Names what can't be used and what is allowed.
+    pub fn load(&self) -> Result<Effective, ConfigError> {
+        let config = self.file.as_deref().map(Config::read).transpose()?.unwrap_or_default();
+        config.apply(&|name| std::env::var(name).ok(), &self.overrides)
+    }
+}
 
 // === impl Config ===
 

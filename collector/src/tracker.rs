@@ -127,6 +127,12 @@ impl Tracker {
         }
     }
 
+    /// Changes what can change while it runs: how traces are cut, and how many arguments are kept.
+    pub fn change(&mut self, settings: Settings) {
+        self.settings.rules.max_age_ns = settings.rules.max_age_ns;
+        self.settings.max_args = settings.max_args;
+    }
+
     /// The table, for those who ask how it is.
     pub fn table(&self) -> &Table {
         &self.table

@@ -1,8 +1,15 @@
 //! An HTTP server whose clients can take only so much: connections, time, bytes of a head.
 
-use std::{pin::pin, sync::Arc, time::Duration};
+use std::{
+    pin::pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::{Router, serve::Listener};
+use axum::{Router, middleware::map_response, response::Response, serve::Listener};
 use hyper::server::conn::http1;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
@@ -17,9 +24,13 @@ pub struct Limits {
     pub connections: usize,
     /// Time for the head of a request to arrive.
     pub head_time: Duration,
-    /// Time for a request and its answer, from the first byte to the last.
+    /// Time for a request and its answer, from the first byte to the last, but for an [`Endless`] one.
     pub request_time: Duration,
 }
+
+/// Put among the extensions of an answer that has no end: it lasts until one side goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Endless;
 
 /// Time that answers under way have once the server is told to stop.
 const SHUTDOWN_TIME: Duration = Duration::from_secs(1);
@@ -64,8 +75,19 @@ async fn connection<L: Listener>(limits: Limits, stream: L::Io, router: Router) 
     let mut builder = http1::Builder::new();
     builder.timer(TokioTimer::new()).header_read_timeout(limits.head_time);
     builder.keep_alive(false).max_buf_size(MAX_HEAD);
+    let endless = Arc::new(AtomicBool::new(false));
+    let noted = Arc::clone(&endless);
+    let router = router.layer(map_response(move |response: Response| {
+        noted.fetch_or(response.extensions().get::<Endless>().is_some(), Ordering::Relaxed);
+        std::future::ready(response)
+    }));
     let served = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
-    match timeout(limits.request_time, served).await {
+    let mut served = pin!(served);
+    let ended = match timeout(limits.request_time, &mut served).await {
+        Err(_) if endless.load(Ordering::Relaxed) => Ok(served.await),
+        ended => ended,
+    };
+    match ended {
         Ok(Ok(())) => {}
         Ok(Err(error)) => tracing::debug!("a request failed: {error}"),
         Err(_) => tracing::debug!("a request took too long"),

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use tokio::sync::mpsc;
@@ -29,9 +29,15 @@ pub struct QueueReceiver {
     depth: Depth,
 }
 
-/// How many events a queue holds now.
+/// How many events a queue holds now, and how many it lost.
 #[derive(Clone, Debug, Default)]
-pub struct Depth(Arc<AtomicUsize>);
+pub struct Depth(Arc<Numbers>);
+
+#[derive(Debug, Default)]
+struct Numbers {
+    waiting: AtomicUsize,
+    lost: AtomicU64,
+}
 
 /// Makes a queue that holds at most `capacity` events; `lost` counts those that found it full, as far as they concern
 /// the way out.
@@ -69,7 +75,7 @@ impl QueueSender {
         // The router is the only sender, so that nobody else can take the room between the look and the leap.
         let room = self.capacity.saturating_sub(self.depth.get());
         let sent = chunk.len() <= room && {
-            self.depth.0.fetch_add(chunk.len(), Ordering::Relaxed);
+            self.depth.0.waiting.fetch_add(chunk.len(), Ordering::Relaxed);
             self.chunks.send(Arc::clone(chunk)).is_ok()
         };
         if !sent {
@@ -79,7 +85,10 @@ impl QueueSender {
 
     fn lose<'a>(&self, events: impl IntoIterator<Item = &'a Event>) {
         let concerned = events.into_iter().filter(|event| (self.concerns)(event));
-        concerned.for_each(|event| self.lost.lose(event.event_type()));
+        for event in concerned {
+            self.lost.lose(event.event_type());
+            self.depth.0.lost.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     /// How many events wait.
@@ -114,13 +123,18 @@ impl QueueReceiver {
         Some(self.taken(chunk))
     }
 
+    /// How many events found the queue full so far.
+    pub fn lost(&self) -> u64 {
+        self.depth.0.lost.load(Ordering::Relaxed)
+    }
+
     /// Takes no more: what is sent from now on is lost and counted by the sender. What waits can still be received.
     pub fn close(&mut self) {
         self.chunks.close();
     }
 
     fn taken(&self, chunk: Chunk) -> Chunk {
-        self.depth.0.fetch_sub(chunk.len(), Ordering::Relaxed);
+        self.depth.0.waiting.fetch_sub(chunk.len(), Ordering::Relaxed);
         chunk
     }
 }
@@ -130,7 +144,7 @@ impl QueueReceiver {
 impl Depth {
     /// The number of events.
     pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+        self.0.waiting.load(Ordering::Relaxed)
     }
 }
 

@@ -11,7 +11,7 @@ use trigon_exporters::stdout::Format;
 
 use crate::{
     agent::{self, AgentError},
-    config::{Config, Overrides},
+    config::{Overrides, Source},
     policy::{self, fault::Class, model::Policy},
 };
 
@@ -54,17 +54,13 @@ enum Output {
 /// # Errors
 /// Says what stopped it, and what to do.
 pub fn run(arguments: Arguments) -> Result<(), AgentError> {
-    let config = match &arguments.config {
-        Some(path) => Config::read(path)?,
-        None => Config::default(),
-    };
     let overrides = Overrides {
         otlp_endpoint: arguments.otlp_endpoint,
         metrics_addr: arguments.metrics_addr,
         socket: arguments.socket,
     };
-    let environment = |name: &str| std::env::var(name).ok();
-    let effective = config.apply(&environment, &overrides)?;
+    let source = Source { file: arguments.config, overrides };
+    let settings = source.load()?;
     let terminal = std::io::stdout().is_terminal();
     let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let format = match arguments.output {
@@ -73,7 +69,7 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
         Output::None => None,
     };
     let policies = read_policies(&arguments.policy)?;
-    agent::run(&effective, format, policies)
+    agent::run(source, settings, format, policies)
 }
 
 /// Reads the policies that the command line names: one that is wrong stops the start.

@@ -136,6 +136,11 @@ impl Table {
         self.entries.len()
     }
 
+    /// How many there may be.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
     /// How many were forgotten before their time.
     pub fn evictions(&self) -> Evictions {
         self.evictions

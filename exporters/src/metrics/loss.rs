@@ -1,6 +1,6 @@
 //! Loss: one family with one meaning for each stage that can drop something.
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{core::Collector as _, IntCounter, IntCounterVec, Opts, Registry};
 
 use crate::event::EventType;
 
@@ -32,6 +32,18 @@ impl Loss {
     /// The counter for events of any type that `stage` loses for `reason`.
     pub fn counter(&self, stage: &str, reason: &str) -> LossCounter {
         LossCounter(EventType::ALL.map(|event| self.untyped(stage, reason, event.as_str())))
+    }
+
+    /// What was lost so far: stage, reason and events, for each type by itself.
+    pub fn read(&self) -> Vec<(String, String, u64)> {
+        let families = self.0.collect();
+        let metrics = families.iter().flat_map(|family| family.get_metric());
+        let label = |metric: &prometheus::proto::Metric, name| {
+            let pair = metric.get_label().iter().find(|pair| pair.name() == name);
+            pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
+        };
+        let row = |metric| (label(metric, "stage"), label(metric, "reason"), metric.get_counter().get_value() as u64);
+        metrics.map(row).collect()
     }
 
     /// The counter for a type that is no event's: a record that the kernel or the reader lost before it was one.

@@ -201,7 +201,8 @@ impl Agent {
             give_up: give_up.clone(),
         });
         let open = ways_out.open();
-        let depths = move || open.list().into_iter().map(|export| (export.name, export.depth.get())).collect();
+        let depths =
+            move || open.list().into_iter().map(|export| (export.name, export.depth.get())).collect();
         register_queues(&registry, depths)?;
         let recent = Recent::new(settings.config.recent.max_bytes);
         let mut router = Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, recent);

@@ -2,8 +2,13 @@
 
 use clap::{Parser, Subcommand};
 
+mod agent;
+mod output;
 pub mod policy;
 pub mod run;
+pub mod status;
+pub mod trace;
+pub mod tree;
 
 /// See every process on this machine, as OpenTelemetry logs, spans and Prometheus metrics.
 #[derive(Debug, Parser)]
@@ -19,6 +24,12 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: attach to the kernel and export what happens, until it is told to stop.
     Run(run::Arguments),
+    /// Show how the agent that runs here does: what is wrong, what is loaded, what was lost, where it exports.
+    Status(status::Arguments),
+    /// Show the processes on this machine as a tree, as the agent that runs here knows them.
+    Tree(tree::Arguments),
+    /// Show a trace as a waterfall, from what lives and the recent past that the agent keeps.
+    Trace(trace::Arguments),
     /// Look after tracing policies.
     Policy(policy::Arguments),
 }

@@ -259,13 +259,7 @@ impl Tracker {
         let end = exit_of(exit);
         self.table.end(id, exit.header.time, End::Exit { code: end.code, signal: end.signal });
         let time = self.clock.at(exit.header.time);
-        Some(Event {
-            time,
-            observed,
-            parent: self.parent(&process),
-            process,
-            kind: Kind::Exit(end),
-        })
+        Some(Event { time, observed, parent: self.parent(&process), process, kind: Kind::Exit(end) })
     }
 
     fn hook(&mut self, record: &record::Hook<'_>, observed: Timestamp) -> Option<Event> {

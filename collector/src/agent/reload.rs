@@ -134,10 +134,9 @@ impl Reloader {
         let needs_restart = differences(&self.started, &wanted);
         match needs_restart.as_slice() {
             [] => info!("the configuration was read again and is in force"),
-            keys => warn!(
-                "the configuration was read again; in force only after a restart: {}",
-                keys.join(", ")
-            ),
+            keys => {
+                warn!("the configuration was read again; in force only after a restart: {}", keys.join(", "))
+            }
         }
         self.metrics.succeeded();
         let mut state = self.state.lock();
@@ -153,7 +152,9 @@ fn differences(one: &Effective, other: &Effective) -> Vec<String> {
     let keys: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
     let differs = |key: &&&String| one.get(**key) != other.get(**key);
     let is_live = |key: &str| {
-        LIVE.iter().any(|live| key.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '['])))
+        LIVE.iter().any(|live| {
+            key.strip_prefix(live).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        })
     };
     keys.iter().filter(differs).filter(|key| !is_live(key)).map(|key| (*key).clone()).collect()
 }

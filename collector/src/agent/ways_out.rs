@@ -199,17 +199,12 @@ impl WaysOut {
         }
     }
 
-    fn otlp(
-        &self,
-        signal: Signal,
-        settings: &Settings,
-    ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+    fn otlp(&self, signal: Signal, settings: &Settings) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
         let Parts { node, loss, metrics, give_up, .. } = &self.parts;
         let name = signal.exporter();
         info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");
         let (sender, receiver) = signal.queue(settings, loss);
-        let task =
-            otlp::start(signal, settings, Arc::clone(node), receiver, loss, metrics, give_up.clone())?;
+        let task = otlp::start(signal, settings, Arc::clone(node), receiver, loss, metrics, give_up.clone())?;
         Ok((sender, task))
     }
 

@@ -14,7 +14,10 @@ use serde::de::DeserializeOwned;
 use tokio::net::UnixStream;
 use tracing::warn;
 
-use super::{Added, PolicyList, PolicyStatus, Problem, VERSION};
+use super::{
+    Added, PolicyList, PolicyStatus, Problem, VERSION, processes::ProcessList, status::Status,
+    traces::TraceStatus,
+};
 
 /// Asks the agent that listens on a socket. Each question is a connection.
 #[derive(Clone, Debug)]
@@ -79,6 +82,31 @@ impl Client {
     /// There is no answer.
     pub async fn policies(&self) -> Result<PolicyList, ClientError> {
         self.ask(Method::GET, "/v1/policies", Vec::new()).await
+    }
+
+    /// How the agent does.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.ask(Method::GET, "/v1/status", Vec::new()).await
+    }
+
+    /// The process table.
+    ///
+    /// # Errors
+    /// There is no answer.
+    pub async fn processes(&self) -> Result<ProcessList, ClientError> {
+        self.ask(Method::GET, "/v1/processes", Vec::new()).await
+    }
+
+    /// A trace, by its id or by that of an execution or a process.
+    ///
+    /// # Errors
+    /// There is no answer, or nothing is known of such a trace.
+    pub async fn trace(&self, id: &str) -> Result<TraceStatus, ClientError> {
+        let path = format!("/v1/traces/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
+        self.ask(Method::GET, &path, Vec::new()).await
     }
 
     /// Loads the policies in a text.

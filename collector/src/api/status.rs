@@ -165,12 +165,14 @@ pub(super) async fn get(Shared(agent): Shared<Agent>) -> Response {
 
 impl Status {
     fn find_problems(&self) -> Vec<String> {
-        let config = self.config.error.iter().map(|error| format!("the configuration of before is in force: {error}"));
+        let config =
+            self.config.error.iter().map(|error| format!("the configuration of before is in force: {error}"));
         let exports = self.exports.iter().filter(|export| export.health.failing).map(|export| {
             let why = export.health.last_failure.as_ref().map_or("", |failure| &failure.why);
             format!("{} fails: {why}", export.name)
         });
-        let policies = self.policies.iter().filter(|policy| matches!(policy.state, State::Error | State::LoadError));
+        let policies =
+            self.policies.iter().filter(|policy| matches!(policy.state, State::Error | State::LoadError));
         let policies = policies.map(|policy| {
             let name = policy.name.clone().unwrap_or_else(|| policy.from.to_string());
             format!("policy {name}: {}", policy.error.as_deref().unwrap_or(policy.state.as_str()))

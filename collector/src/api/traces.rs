@@ -108,7 +108,8 @@ pub(super) async fn get(State(agent): State<Agent>, Path(id): Path<String>) -> R
     };
     let node: Arc<str> = agent.node.name.as_str().into();
     let Some(trace) = Wanted::parse(&id).find(&node, &entries, &chunks) else {
-        let why = "no such execution, process or trace among what lives and the recent past (recent.max_bytes)";
+        let why =
+            "no such execution, process or trace among what lives and the recent past (recent.max_bytes)";
         return problem(StatusCode::NOT_FOUND, why);
     };
     let mut gathered = Gathered { node, executions: BTreeMap::new(), files: Vec::new() };
@@ -117,7 +118,8 @@ pub(super) async fn get(State(agent): State<Agent>, Path(id): Path<String>) -> R
         let end = end.map(|(at, end)| EndStatus { at: moment(clock.at(at)), how: end.into() });
         gathered.execution(&entry.process, end);
     }
-    for event in chunks.iter().flat_map(|chunk| chunk.iter()).filter(|event| event.process.trace.id == trace) {
+    for event in chunks.iter().flat_map(|chunk| chunk.iter()).filter(|event| event.process.trace.id == trace)
+    {
         gathered.event(event);
     }
     let mut spans: Vec<_> = gathered.executions.into_values().chain(gathered.files).collect();

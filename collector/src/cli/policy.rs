@@ -1,19 +1,8 @@
 //! `trigon policy`
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
-use tracing::error;
-
-use crate::api::{
-    self,
-    client::{Client, ClientError},
-};
+use clap::{Args, Subcommand};
 
 mod change;
 mod check;
@@ -44,23 +33,6 @@ enum Command {
     Disable(change::NameArguments),
 }
 
-/// Where the agent listens.
-#[derive(Debug, Args)]
-struct Agent {
-    /// The socket of the agent.
-    #[arg(long, value_name = "PATH", env = "TRIGON_SOCKET", default_value = api::SOCKET)]
-    socket: PathBuf,
-}
-
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Lines for people.
-    Text,
-    /// One JSON object.
-    Json,
-}
-
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
@@ -70,51 +42,5 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Delete(arguments) => change::each(arguments, Change::Delete),
         Command::Enable(arguments) => change::each(arguments, Change::Enable),
         Command::Disable(arguments) => change::each(arguments, Change::Disable),
-    }
-}
-
-// === impl Agent ===
-
-impl Agent {
-    /// Asks the agent, on a runtime of its own.
-    fn ask(self, job: impl AsyncFnOnce(Client) -> ExitCode) -> ExitCode {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        match runtime {
-            Ok(runtime) => runtime.block_on(job(Client::new(self.socket))),
-            Err(error) => {
-                error!("cannot start: {error}");
-                ExitCode::FAILURE
-            }
-        }
-    }
-}
-
-/// Says why the agent didn't do it.
-fn failed(error: &ClientError) -> ExitCode {
-    error!("{error}");
-    error.exit_code()
-}
-
-/// Writes to standard output: `text`, or `report` as JSON. `code` if that could be done.
-fn write(
-    output: Output,
-    report: &impl Serialize,
-    text: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
-    code: ExitCode,
-) -> ExitCode {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = match output {
-        Output::Text => text(&mut out),
-        Output::Json => {
-            serde_json::to_writer(&mut out, report).map_err(io::Error::from).and_then(|()| writeln!(out))
-        }
-    };
-    match written.and_then(|()| out.flush()) {
-        // Whoever reads no further has what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            error!("cannot write to standard output: {error}");
-            ExitCode::FAILURE
-        }
-        _ => code,
     }
 }

@@ -1,6 +1,6 @@
 //! Loss: one family with one meaning for each stage that can drop something.
 
-use prometheus::{core::Collector as _, IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry, core::Collector as _};
 
 use crate::event::EventType;
 
@@ -42,7 +42,9 @@ impl Loss {
             let pair = metric.get_label().iter().find(|pair| pair.name() == name);
             pair.map(|pair| pair.value().to_owned()).unwrap_or_default()
         };
-        let row = |metric| (label(metric, "stage"), label(metric, "reason"), metric.get_counter().get_value() as u64);
+        let row = |metric| {
+            (label(metric, "stage"), label(metric, "reason"), metric.get_counter().get_value() as u64)
+        };
         metrics.map(row).collect()
     }
 

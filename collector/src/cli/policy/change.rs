@@ -9,7 +9,10 @@ use std::{
 use clap::Args;
 use tracing::error;
 
-use super::{Agent, Output, failed, write};
+use crate::cli::{
+    agent::{Agent, failed},
+    output::{Output, write},
+};
 use crate::{
     api::{
         Added,

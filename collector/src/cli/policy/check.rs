@@ -5,7 +5,7 @@ use std::{io, path::PathBuf, process::ExitCode};
 use clap::Args;
 use serde::Serialize;
 
-use super::{Output, write};
+use crate::cli::output::{Output, write};
 use crate::policy::{self, Checked, FileError, fault::Fault};
 
 /// Arguments of `trigon policy check`.

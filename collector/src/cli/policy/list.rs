@@ -4,8 +4,11 @@ use std::{io, process::ExitCode};
 
 use clap::Args;
 
-use super::{Agent, Output, failed, write};
 use crate::api::{HookStatus, PolicyList, PolicyStatus};
+use crate::cli::{
+    agent::{Agent, failed},
+    output::{Output, write},
+};
 
 /// Arguments of `trigon policy list`.
 #[derive(Debug, Args)]

@@ -103,7 +103,7 @@ impl Agent {
     pub fn spawn(self) -> Running {
         let folder = tempfile::Builder::new().prefix("trigon-agent-").tempdir().expect("make a folder");
         let metrics = place::free_address();
-        let config = folder.path().join("config.toml");
+        let config = config_path(&folder);
         std::fs::write(&config, &self.config).expect("write the configuration");
         let mut child = Command::new(place::agent())
             .arg("run")
@@ -151,11 +151,16 @@ impl Running {
         self.folder.path().join(SOCKET)
     }
 
-    /// `trigon policy` with these arguments, for this agent.
-    pub fn policy(&self, arguments: &[&str]) -> Command {
+    /// `trigon` with these arguments, for this agent.
+    pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(place::agent());
-        command.arg("policy").args(arguments).env("TRIGON_SOCKET", self.socket());
+        command.args(arguments).env("TRIGON_SOCKET", self.socket());
         command
+    }
+
+    /// Its configuration file.
+    pub fn config(&self) -> PathBuf {
+        config_path(&self.folder)
     }
 
     /// Its process id.
@@ -205,6 +210,11 @@ impl Running {
         format!("the agent's log:\n{}", self.log())
     }
 
+    /// Tells it to read its configuration again (SIGHUP).
+    pub fn reload(&self) {
+        kill(self.id(), Signal::SIGHUP).expect("send SIGHUP to the agent");
+    }
+
     /// Tells it to end (SIGTERM) and waits for that.
     ///
     /// # Panics
@@ -246,6 +256,10 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn config_path(folder: &TempDir) -> PathBuf {
+    folder.path().join("config.toml")
 }
 
 fn log_path(folder: &TempDir) -> PathBuf {

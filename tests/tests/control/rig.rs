@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::{Command, Output},
+    process::Command,
     sync::atomic::{AtomicUsize, Ordering},
 };
 
@@ -11,6 +11,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use trigon_tests::{
     agent::{Agent, Running},
+    command::{Said, said},
     wait,
 };
 
@@ -18,14 +19,6 @@ use trigon_tests::{
 pub struct Rig {
     pub agent: Running,
     pub folder: TempDir,
-}
-
-/// What a command said.
-#[derive(Debug)]
-pub struct Said {
-    pub code: Option<i32>,
-    pub out: String,
-    pub err: String,
 }
 
 /// A policy that tells of each open of a file.
@@ -44,12 +37,6 @@ pub fn policy(name: &str, kprobes: &str) -> String {
     format!(
         "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {{name: {name}}}\nspec:\n  kprobes:\n{kprobes}"
     )
-}
-
-pub fn said(command: &mut Command) -> Said {
-    let Output { status, stdout, stderr } = command.output().expect("run trigon");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    Said { code: status.code(), out: text(stdout), err: text(stderr) }
 }
 
 // === impl Rig ===
@@ -81,7 +68,7 @@ impl Rig {
 
     /// Runs `trigon policy` with these arguments.
     pub fn policy(&self, arguments: &[&str]) -> Said {
-        said(&mut self.agent.policy(arguments))
+        said(&mut self.agent.command(&[&["policy"], arguments].concat()))
     }
 
     /// As [`Self::policy`], which has to succeed.

@@ -6,16 +6,20 @@ use std::{
     os::unix::{
         fs::{FileTypeExt as _, PermissionsExt as _},
         net::{UnixListener, UnixStream},
-        process::CommandExt as _,
     },
     process::Command,
 };
 
-use trigon_tests::{agent::Agent, place, suite::Suite};
+use trigon_tests::{
+    agent::Agent,
+    command::{as_nobody, said},
+    place,
+    suite::Suite,
+};
 
 use crate::{
     KERNEL,
-    rig::{Rig, opens_of, said},
+    rig::{Rig, opens_of},
 };
 
 pub fn tests(suite: &mut Suite) {
@@ -26,9 +30,6 @@ pub fn tests(suite: &mut Suite) {
     suite.test("clients_are_bounded", KERNEL, clients_are_bounded);
     suite.test("an_agent_can_do_without", KERNEL, an_agent_can_do_without);
 }
-
-/// `nobody`
-const NOBODY: u32 = 65534;
 
 fn the_socket_is_the_agents_own() {
     let rig = Rig::new();
@@ -47,8 +48,8 @@ fn the_socket_is_the_agents_own() {
     open(socket.parent().expect("a folder"), 0o755);
     let of_nobody = || {
         let mut command = Command::new(&program);
-        command.args(["policy", "list", "--socket"]).arg(&socket).uid(NOBODY).gid(NOBODY).current_dir("/");
-        said(&mut command)
+        command.args(["policy", "list", "--socket"]).arg(&socket);
+        said(as_nobody(&mut command))
     };
     let refused = of_nobody();
     assert_eq!(refused.code, Some(4), "{refused:?}");

@@ -10,6 +10,8 @@ use prometheus::{Registry, TextEncoder};
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 use trigon::{
+    config::RecentConfig,
+    recent::Recent,
     router::{CHUNK, Router},
     tracker::{Settings as TrackerSettings, Tracker, clock::Clock, trace::Rules},
 };
@@ -129,20 +131,20 @@ fn round(tracker: &mut Tracker, receiver: &Receiver, protocol: Protocol, execs: 
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(2).enable_all().build().expect("make a runtime");
     let inside = runtime.enter();
-    let (mut queues, mut depths, mut tasks) = (Vec::new(), Vec::new(), Vec::new());
+    let mut router = Router::new(events, Recent::new(RecentConfig::default().max_bytes));
+    let (mut depths, mut tasks) = (Vec::new(), Vec::new());
     for signal in [Signal::Logs, Signal::Spans] {
         let settings = Settings::new(signal, &config, &|_| None, None).expect("the settings can be used");
         let settings = settings.expect("there is an endpoint");
         let (sender, queue) = signal.queue(&settings, &loss);
         depths.push(sender.depth());
-        queues.push(sender);
+        router.open(signal.exporter().into(), sender);
         let token = CancellationToken::new();
         tasks.push(
             otlp::start(signal, &settings, Arc::clone(&node), queue, &loss, &export, token).expect("start"),
         );
     }
     drop(inside);
-    let mut router = Router::new(events, queues);
 
     let QueueConfig { max_events, max_bytes } = config.queue;
     let pace = Pace { depths, exporters, events: max_events, bytes: max_bytes };

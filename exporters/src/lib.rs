@@ -6,6 +6,7 @@
 
 pub mod compact;
 pub mod event;
+pub mod filter;
 pub mod health;
 pub mod identity;
 pub mod json;

@@ -5,7 +5,9 @@
 //! where there are allow rules, what none of them matches. A key that can't be answered is refused by name, never
 //! passed over.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
+
+use crate::nearest::nearest;
 
 pub mod config;
 mod event;
@@ -68,9 +70,9 @@ pub trait Subject {
     fn container_name(&self) -> Option<&str> {
         None
     }
-    /// Whether it is in a pod and that pod's labels fit; the argument looks one up.
-    fn labels_match(&self, _fit: &dyn Fn(&dyn Fn(&str) -> Option<String>) -> bool) -> bool {
-        false
+    /// Labels of its pod.
+    fn labels(&self) -> Option<BTreeMap<&str, &str>> {
+        None
     }
     /// Whether it descends from the first process of its container.
     fn in_init_tree(&self) -> Option<bool> {
@@ -175,12 +177,7 @@ impl Filter {
 impl FilterError {
     /// A value that is none of these words; says which one is near.
     fn no_such(key: String, value: &str, what: &str, words: impl IntoIterator<Item = &'static str>) -> Self {
-        let near = words
-            .into_iter()
-            .map(|word| (strsim::jaro_winkler(&value.to_ascii_lowercase(), &word.to_ascii_lowercase()), word))
-            .filter(|(likeness, _)| *likeness > 0.8)
-            .max_by(|(one, _), (other, _)| one.total_cmp(other));
-        let hint = near.map_or_else(String::new, |(_, word)| format!("; did you mean {word}?"));
+        let hint = nearest(value, words).map_or_else(String::new, |word| format!("; did you mean {word}?"));
         Self::Value { key, value: value.to_owned(), allowed: format!("{what}{hint}") }
     }
 }

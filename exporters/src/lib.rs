@@ -12,6 +12,7 @@ pub mod identity;
 pub mod json;
 pub mod metrics;
 pub mod names;
+pub mod nearest;
 pub mod node;
 pub mod otlp;
 #[cfg(test)]

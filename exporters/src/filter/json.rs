@@ -1,6 +1,6 @@
 //! What filters ask, answered by a JSON line in Tetragon's shape, be it Trigon's or Tetragon's own.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use serde_json::Value;
 
@@ -159,11 +159,11 @@ impl Subject for Line<'_> {
         Some(text(self.pod()?.get("container")?, "name"))
     }
 
-    fn labels_match(&self, fit: &dyn Fn(&dyn Fn(&str) -> Option<String>) -> bool) -> bool {
-        self.pod().is_some_and(|pod| {
-            let labels = pod.get("pod_labels");
-            fit(&|key| Some(labels?.get(key)?.as_str()?.to_owned()))
-        })
+    fn labels(&self) -> Option<BTreeMap<&str, &str>> {
+        let labels = self.pod()?.get("pod_labels").and_then(Value::as_object);
+        let texts =
+            labels.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+        Some(texts.collect())
     }
 
     fn in_init_tree(&self) -> Option<bool> {

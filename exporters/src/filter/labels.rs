@@ -2,6 +2,8 @@
 //!
 //! Source: "Label selectors" in <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>.
 
+use std::collections::BTreeMap;
+
 /// What labels must be: all requirements must hold.
 #[derive(Clone, Debug)]
 pub(super) struct Selector(Vec<Requirement>);
@@ -15,7 +17,7 @@ struct Requirement {
     values: Option<Vec<String>>,
 }
 
-const ALLOWED: &str = "a selector such as `app=web,tier in (front, back),env!=test,!canary` is allowed, and labels of such characters";
+const ALLOWED: &str = "a selector such as `app=web,tier in (front, back),env!=test,!canary` is allowed";
 
 // === impl Selector ===
 
@@ -42,10 +44,13 @@ impl Selector {
         }
     }
 
-    /// Whether the labels fit; `label` looks one up.
-    pub(super) fn matches(&self, label: &dyn Fn(&str) -> Option<String>) -> bool {
+    /// Whether the labels fit.
+    pub(super) fn matches(&self, labels: &BTreeMap<&str, &str>) -> bool {
         self.0.iter().all(|Requirement { key, positive, values }| {
-            let fits = label(key).is_some_and(|value| values.as_ref().is_none_or(|all| all.contains(&value)));
+            let label = labels.get(key.as_str());
+            let fits = label.is_some_and(|label| {
+                values.as_ref().is_none_or(|values| values.iter().any(|value| value == label))
+            });
             fits == *positive
         })
     }
@@ -91,9 +96,7 @@ mod tests {
     use super::*;
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {
-        let label =
-            |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| (*value).to_owned());
-        Selector::parse(selector).unwrap().matches(&label)
+        Selector::parse(selector).unwrap().matches(&labels.iter().copied().collect())
     }
 
     #[test]

@@ -21,7 +21,7 @@ enum Check {
     PidSet(Vec<u32>),
     Host(bool),
     InInitTree(bool),
-    HealthCheck(bool),
+    Probe(bool),
     PolicyNames(Vec<String>),
     Namespace(Vec<String>),
     Capabilities(CapabilitySet, Holds, u64),
@@ -85,7 +85,7 @@ impl Matcher {
         checks.extend(list(&rule.pid).map(Check::Pid));
         checks.extend(rule.host.map(Check::Host));
         checks.extend(rule.in_init_tree.map(Check::InInitTree));
-        checks.extend(rule.health_check.map(Check::HealthCheck));
+        checks.extend(rule.health_check.map(Check::Probe));
         if let Some(sets) = &rule.capabilities {
             capabilities(&key("capabilities"), sets, &mut checks)?;
         }
@@ -232,14 +232,15 @@ impl Check {
             }
             Self::Host(host) => subject.is_of_host() == Some(*host),
             Self::InInitTree(inside) => subject.in_init_tree() == Some(*inside),
-            Self::HealthCheck(probe) => subject.is_health_check() == Some(*probe),
+            Self::Probe(is_one) => subject.is_health_check() == Some(*is_one),
             Self::PolicyNames(names) => among(names, subject.policy_name()),
             Self::Namespace(names) => among(names, subject.namespace()),
             Self::Capabilities(set, holds, bits) => {
                 subject.capabilities(*set).is_some_and(|held| holds.holds(held, *bits))
             }
             Self::Labels(selectors) => {
-                subject.labels_match(&|label| selectors.iter().any(|selector| selector.matches(label)))
+                let labels = subject.labels();
+                labels.is_some_and(|labels| selectors.iter().any(|selector| selector.matches(&labels)))
             }
             Self::Text(text, patterns) => text.matches(patterns, subject),
         }

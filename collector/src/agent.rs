@@ -28,6 +28,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
+    filter::Gate,
     metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
     otlp::{self, ExportMetrics, Signal as OtlpSignal},
@@ -180,7 +181,8 @@ impl Agent {
         ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
         if let Some(format) = format {
             let context = stdout::Context { node: settings.node.clone(), host_namespaces: found.host };
-            ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, &loss)?;
+            let gate = Gate::new(&settings.stdout_filter, "stdout", &loss);
+            ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, gate, &loss)?;
         }
         register_queues(&registry, ways_out.depths)?;
         let router =
@@ -319,12 +321,13 @@ impl WaysOut {
         format: Format,
         context: stdout::Context,
         capacity: usize,
+        gate: Gate,
         loss: &Loss,
     ) -> Result<(), AgentError> {
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
         let (sender, receiver) =
-            sink::queue(capacity, loss.counter("queue", "stdout_full"), stdout::has_line);
+            sink::gated(capacity, loss.counter("queue", "stdout_full"), stdout::has_line, gate);
         let lost = stdout::Lost::new(loss);
         let (done, ended) = tokio::sync::oneshot::channel();
         thread::Builder::new()

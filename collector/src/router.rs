@@ -39,6 +39,11 @@ impl Router {
         }
     }
 
+    /// Does what is due with time in the queues.
+    pub fn tick(&self) {
+        self.queues.iter().for_each(QueueSender::tick);
+    }
+
     /// Sends on what was taken so far.
     pub fn flush(&mut self) {
         if self.gathered.is_empty() {

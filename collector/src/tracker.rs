@@ -207,7 +207,7 @@ impl Tracker {
             }
         };
         self.table.end(before, exec.header.time);
-        Replaced { process }
+        Replaced { parent: self.parent(&process), process }
     }
 
     fn fork(&mut self, fork: &Fork<'_>) {

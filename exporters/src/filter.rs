@@ -5,23 +5,34 @@
 //! where there are allow rules, what none of them matches. A key that can't be answered is refused by name, never
 //! passed over.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use crate::nearest::nearest;
 
 pub mod config;
-mod event;
+pub mod event;
+pub mod fields;
+pub mod gate;
 pub mod json;
 mod labels;
+pub mod rate;
 mod rule;
 #[cfg(test)]
 mod tests;
 
-pub use config::{FilterConfig, Rule};
+pub use {
+    config::{FilterConfig, Rule},
+    event::About,
+    fields::Fields,
+    gate::Gate,
+    rate::Rate,
+};
 
-/// Rules that are ready to be asked.
+/// Rules that are ready to be asked. Two are equal if they were made of the same configuration.
 #[derive(Clone, Debug, Default)]
 pub struct Filter {
+    config: FilterConfig,
+    fields: Option<Arc<Fields>>,
     allow: Vec<rule::Matcher>,
     deny: Vec<rule::Matcher>,
 }
@@ -157,12 +168,22 @@ impl Filter {
                 .map(|(place, rule)| rule::Matcher::new(&format!("{name}.{list}[{place}]"), rule, source))
                 .collect::<Result<Vec<_>, _>>()
         };
-        Ok(Self { allow: matchers("allow", &config.allow)?, deny: matchers("deny", &config.deny)? })
+        Ok(Self {
+            allow: matchers("allow", &config.allow)?,
+            deny: matchers("deny", &config.deny)?,
+            fields: Fields::new(&format!("{name}.fields"), &config.fields)?.map(Arc::new),
+            config: config.clone(),
+        })
     }
 
-    /// Whether everything passes.
+    /// Whether every event passes, at any rate.
     pub fn is_open(&self) -> bool {
-        self.allow.is_empty() && self.deny.is_empty()
+        self.allow.is_empty() && self.deny.is_empty() && self.config.rate_limit.is_none()
+    }
+
+    /// What is shown of events that pass; none where that is all.
+    pub fn fields(&self) -> Option<Arc<Fields>> {
+        self.fields.clone()
     }
 
     /// Whether this event passes.
@@ -172,11 +193,19 @@ impl Filter {
     }
 }
 
+impl PartialEq for Filter {
+    fn eq(&self, other: &Self) -> bool {
+        self.config == other.config
+    }
+}
+
+impl Eq for Filter {}
+
 // === impl FilterError ===
 
 impl FilterError {
     /// A value that is none of these words; says which one is near.
-    fn no_such(key: String, value: &str, what: &str, words: impl IntoIterator<Item = &'static str>) -> Self {
+    fn no_such<'w>(key: String, value: &str, what: &str, words: impl IntoIterator<Item = &'w str>) -> Self {
         let hint = nearest(value, words).map_or_else(String::new, |word| format!("; did you mean {word}?"));
         Self::Value { key, value: value.to_owned(), allowed: format!("{what}{hint}") }
     }

@@ -174,6 +174,7 @@ impl Stages {
         let (counts, evictions) = (self.tracker.counts(), self.tracker.table().evictions());
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
+        self.router.tick();
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.tracker.followed_files()).unwrap_or(i64::MAX));

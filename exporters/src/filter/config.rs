@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::Rate;
+
 /// `[filter]`, `[otlp.filter]`, `[stdout.filter]`: by default everything passes.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -10,6 +12,11 @@ pub struct FilterConfig {
     pub allow: Vec<Rule>,
     /// What one of these rules matches doesn't pass.
     pub deny: Vec<Rule>,
+    /// What of an event is shown; each for some types of event.
+    pub fields: Vec<FieldRule>,
+    /// How many events pass in a time. What is dropped for it is lost, and counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rate_limit: Option<Rate>,
 }
 
 /// All keys that are given must match, each by one of its values. Keys whose names end in `_regex`, and
@@ -110,4 +117,53 @@ pub struct CapabilityCondition {
     /// It holds none of these.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub none: Vec<String>,
+}
+
+/// Fields that are shown alone, or not shown (Tetragon's `FieldFilter`).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FieldRule {
+    /// Types of event that it is for; none for all.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub event_set: Vec<String>,
+    /// It is for all types but these.
+    pub invert_event_set: bool,
+    /// Paths in an event's own object of JSON, such as `process.arguments`: what they lead to, and all below.
+    pub fields: Paths,
+    /// What is done with them.
+    pub action: FieldAction,
+}
+
+/// A list, or a text with commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ListOrText")]
+pub struct Paths(pub Vec<String>);
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum ListOrText {
+    List(Vec<String>),
+    Text(String),
+}
+
+/// What is done with fields.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum FieldAction {
+    /// Only what such rules name is shown.
+    #[default]
+    Include,
+    /// What they name is not shown, even if it is included.
+    Exclude,
+}
+
+// === impl Paths ===
+
+impl From<ListOrText> for Paths {
+    fn from(from: ListOrText) -> Self {
+        match from {
+            ListOrText::List(list) => Self(list),
+            ListOrText::Text(text) => Self(text.split(',').map(|path| path.trim().to_owned()).collect()),
+        }
+    }
 }

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use super::{Filter, FilterConfig, FilterError, Rule, Source, json::Line};
+use super::{About, Filter, FilterConfig, FilterError, Rule, Source, json::Line};
 use crate::{
     event::Event,
     json::JsonWriter,
@@ -31,9 +31,9 @@ fn passing(rule: &str) -> Vec<&'static str> {
     let (by_event, by_line) = (agent(&text).unwrap(), lines(&text).unwrap());
     let denied = Filter::new("x", &config(&format!("deny = [{{ {rule} }}]")), Source::Agent).unwrap();
     let passes = |(name, event): &(&'static str, Event)| {
-        let passes = by_event.passes(event);
+        let passes = by_event.passes(&About::event(event));
         assert_eq!(passes, by_line.passes(&Line::new(&line(event)).unwrap()), "{rule}: {name}");
-        assert_ne!(passes, denied.passes(event), "{rule}: {name}");
+        assert_ne!(passes, denied.passes(&About::event(event)), "{rule}: {name}");
         passes
     };
     samples::table().iter().filter(|sample| passes(sample)).map(|(name, _)| *name).collect()
@@ -72,8 +72,16 @@ fn each_key_matches_what_it_says_on_events_and_on_lines() {
     }
     assert_eq!(passing("pid = [400]"), hooks);
     assert!(passing("capabilities.effective.exactly = []").contains(&"hostile"));
-    assert_eq!(passing("host = true").len(), samples::table().len() - 1);
-    assert_eq!(passing("parent_binary_regex = ['']").len(), samples::table().len() - 1, "one has no parent");
+    assert_eq!(
+        passing("host = true").len(),
+        samples::table().len() - 2,
+        "one is in a container, one of no process"
+    );
+    assert_eq!(
+        passing("parent_binary_regex = ['']").len(),
+        samples::table().len() - 2,
+        "one has no parent, one no process"
+    );
 }
 
 #[test]
@@ -83,10 +91,11 @@ fn keys_are_anded_rules_are_ored_and_deny_wins() {
         deny = [{ pid = [104] }, { pid = [105], event_set = ['PROCESS_EXIT'] }]",
     );
     let filter = filter.unwrap();
-    let passing: Vec<_> = samples::table().into_iter().filter(|(_, event)| filter.passes(event)).collect();
+    let passing: Vec<_> =
+        samples::table().into_iter().filter(|(_, event)| filter.passes(&About::event(event))).collect();
     assert_eq!(passing.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["script", "setuid"]);
     assert!(Filter::default().is_open() && !filter.is_open());
-    assert!(samples::table().iter().all(|(_, event)| Filter::default().passes(event)));
+    assert!(samples::table().iter().all(|(_, event)| Filter::default().passes(&About::event(event))));
 }
 
 /// A line of Tetragon's own, of a pod.
@@ -167,8 +176,8 @@ fn lines_that_are_odd_match_nothing() {
             assert!(!filter.passes(&Line::new(value).unwrap()), "{rule}: {value}");
         }
     }
-    let types = lines("allow = [{ event_set = ['RATE_LIMIT_INFO'] }]");
-    assert_eq!(types.is_ok(), crate::event::EventType::ALL.iter().any(|t| t.as_str() == "RATE_LIMIT_INFO"));
+    let told = lines("allow = [{ event_set = ['RATE_LIMIT_INFO'] }]").unwrap();
+    assert!(told.passes(&Line::new(&odd[2]).unwrap()));
 }
 
 #[test]

@@ -282,5 +282,6 @@ pub(super) fn name(event: &Event) -> &'static str {
         Kind::Exit(_) => "process.exit",
         Kind::Hook(hook) => super::hook::event_name(hook),
         Kind::Descriptor(_) => "file.access",
+        Kind::RateLimit(_) => "trigon.rate_limit",
     }
 }

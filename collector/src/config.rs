@@ -11,6 +11,7 @@ use std::{
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 use trigon_exporters::{
+    filter::{self, Filter, FilterConfig, FilterError},
     metrics::MetricsConfig,
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
@@ -38,8 +39,12 @@ pub struct Config {
     pub trace: TraceConfig,
     /// `[recent]`
     pub recent: RecentConfig,
+    /// `[filter]`
+    pub filter: FilterConfig,
     /// `[otlp]`
     pub otlp: OtlpConfig,
+    /// `[stdout]`
+    pub stdout: StdoutConfig,
     /// `[metrics]`
     pub metrics: MetricsConfig,
     /// `[policy]`
@@ -88,6 +93,15 @@ pub struct TraceConfig {
 pub struct RecentConfig {
     /// Bytes of events that are kept. 0: none.
     pub max_bytes: usize,
+}
+
+/// `[stdout]`: lines to standard output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StdoutConfig {
+    /// What is written; where it is left out, what the general filter lets through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterConfig>,
 }
 
 /// `[policy]`: tracing policies.
@@ -154,6 +168,8 @@ pub struct Effective {
     pub logs: Option<Settings>,
     /// How spans are sent, if they are.
     pub spans: Option<Settings>,
+    /// What is written to standard output.
+    pub stdout_filter: Filter,
     /// The rest.
     pub config: Config,
 }
@@ -190,6 +206,9 @@ pub enum ConfigError {
     /// An OTLP setting can't be used.
     #[error(transparent)]
     Otlp(#[from] SettingsError),
+    /// A filter can't be used.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
 }
 
 /// Looks an environment variable up.
@@ -245,11 +264,24 @@ impl Config {
         let configured = Some(self.node.name.clone()).filter(|name| !name.is_empty());
         let node = named.or(configured).unwrap_or_else(host_name);
         let flag = overrides.otlp_endpoint.as_deref();
+        let general = Filter::new("filter", &self.filter, filter::Source::Agent)?;
+        let filter = |name, own: &Option<FilterConfig>| match own {
+            Some(own) => Filter::new(name, own, filter::Source::Agent),
+            None => Ok(general.clone()),
+        };
+        let otlp_filter = filter("otlp.filter", &self.otlp.filter)?;
+        let otlp = |signal| {
+            let settings = Settings::new(signal, &self.otlp, environment, flag)?;
+            Ok::<_, SettingsError>(
+                settings.map(|settings| Settings { filter: otlp_filter.clone(), ..settings }),
+            )
+        };
         Ok(Effective {
             node,
             kubernetes,
-            logs: Settings::new(Signal::Logs, &self.otlp, environment, flag)?,
-            spans: Settings::new(Signal::Spans, &self.otlp, environment, flag)?,
+            logs: otlp(Signal::Logs)?,
+            spans: otlp(Signal::Spans)?,
+            stdout_filter: filter("stdout.filter", &self.stdout.filter)?,
             config: self,
         })
     }

@@ -72,6 +72,12 @@ impl Router {
         }
     }
 
+    /// Does what is due with time in the queues.
+    pub fn tick(&self) {
+        let queues = self.ways_out.iter().map(|(_, queue)| queue).chain(&self.followers);
+        queues.for_each(QueueSender::tick);
+    }
+
     /// Sends on what was taken so far.
     pub fn flush(&mut self) {
         if self.gathered.is_empty() {

@@ -218,7 +218,7 @@ impl Tracker {
             }
         };
         self.table.end(before, exec.header.time, End::Exec);
-        Replaced { process }
+        Replaced { parent: self.parent(&process), process }
     }
 
     fn fork(&mut self, fork: &Fork<'_>) {

@@ -30,6 +30,15 @@ pub fn command(image: &Image, out: &mut String) {
     }
 }
 
+/// Appends the executable alone.
+pub(super) fn binary(image: &Image, out: &mut String) {
+    let start = out.len();
+    word(image.binary(), start, out);
+    if full(start, out) {
+        out.push('…');
+    }
+}
+
 /// Appends how an execution ended: `exit code 1`, `SIGSEGV (core dumped)`.
 pub fn ending(exit: &Exit, out: &mut String) {
     // Writing to a String can't fail.

@@ -3,7 +3,10 @@
 //! Everything here is immutable once built and shared by reference count, so that every way out sees the same
 //! facts and none copies them.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 use bitflags::bitflags;
 
@@ -38,7 +41,7 @@ pub struct Event {
     pub time: Timestamp,
     /// When the agent read it.
     pub observed: Timestamp,
-    /// Who did it.
+    /// Who did it; nobody (all zeros) where it is about no process, see [`Kind::RateLimit`].
     pub process: Arc<Process>,
     /// The execution that started `process`, where it is known.
     pub parent: Option<Arc<Process>>,
@@ -57,6 +60,8 @@ pub enum Kind {
     Hook(Hook),
     /// A file that a policy follows is no longer held.
     Descriptor(Box<Descriptor>),
+    /// A way out reached its rate limit and dropped so many events. It is about no process, and for that way out alone.
+    RateLimit(u64),
 }
 
 /// An execution began.
@@ -71,6 +76,8 @@ pub struct Exec {
 pub struct Replaced {
     /// The execution that ended.
     pub process: Arc<Process>,
+    /// The execution that started it, where it is known.
+    pub parent: Option<Arc<Process>>,
 }
 
 /// How a process ended.
@@ -101,10 +108,12 @@ pub enum EventType {
     ProcessTracepoint,
     /// A followed descriptor was closed: a span, which Tetragon has no event for.
     TrigonDescriptor,
+    /// A way out dropped events.
+    RateLimitInfo,
 }
 
 /// One execution of an image by a process; or a process that was forked and executes its parent's image.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Process {
     /// This execution.
     pub exec_id: ExecId,
@@ -239,16 +248,26 @@ pub struct Container {
 // === impl Event ===
 
 impl Event {
+    /// Tells that a way out dropped so many events.
+    pub fn rate_limit(time: Timestamp, dropped: u64) -> Self {
+        static NOBODY: LazyLock<Arc<Process>> = LazyLock::new(Arc::default);
+        Self {
+            time,
+            observed: time,
+            process: Arc::clone(&NOBODY),
+            parent: None,
+            kind: Kind::RateLimit(dropped),
+        }
+    }
+
     /// The name that metrics and filters use for what happened.
     pub fn event_type(&self) -> EventType {
         match &self.kind {
             Kind::Exec(_) => EventType::ProcessExec,
             Kind::Exit(_) => EventType::ProcessExit,
-            Kind::Hook(hook) => match hook.source.kind() {
-                HookKind::Kprobe { .. } => EventType::ProcessKprobe,
-                HookKind::Tracepoint { .. } => EventType::ProcessTracepoint,
-            },
+            Kind::Hook(hook) => hook.event_type(),
             Kind::Descriptor(_) => EventType::TrigonDescriptor,
+            Kind::RateLimit(_) => EventType::RateLimitInfo,
         }
     }
 
@@ -262,12 +281,13 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
         Self::ProcessTracepoint,
         Self::TrigonDescriptor,
+        Self::RateLimitInfo,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -283,6 +303,7 @@ impl EventType {
             Self::ProcessKprobe => "PROCESS_KPROBE",
             Self::ProcessTracepoint => "PROCESS_TRACEPOINT",
             Self::TrigonDescriptor => "TRIGON_DESCRIPTOR",
+            Self::RateLimitInfo => "RATE_LIMIT_INFO",
         }
     }
 }

@@ -11,7 +11,7 @@ use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 /// `ktime` is the process's start on the kernel's boot clock in nanoseconds, plus one for each exec that replaced
 /// an image which had itself been executed (exec over exec). The kernel counts those execs, so the number does not
 /// depend on when, or whether, anybody watched.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ExecId {
     /// Start of the process on the boot clock in nanoseconds, plus the number of images it has left behind.
     pub ktime: u64,
@@ -20,12 +20,12 @@ pub struct ExecId {
 }
 
 /// An OTLP trace id. Never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "std::borrow::Cow<'_, str>")]
 pub struct TraceId(pub [u8; 16]);
 
 /// An OTLP span id. Never zero.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, Deserialize)]
 #[serde(try_from = "std::borrow::Cow<'_, str>")]
 pub struct SpanId(pub [u8; 8]);
 
@@ -39,7 +39,7 @@ pub struct SpanRef {
 }
 
 /// Where an execution stands among traces.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The trace that this execution's span and log records belong to.
     pub id: TraceId,

@@ -4,12 +4,13 @@
 //! left out, 64-bit integers are strings, wrapped 32-bit ones are numbers and shown even when 0, enums are
 //! names. What Trigon knows beyond that stands under the key `trigon` of the event's own object.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
 use serde::Serialize;
 
 use crate::{
     event::{Event, Exit, Kind, Namespaces},
+    filter::Fields,
     identity::ExecId,
     names,
 };
@@ -19,6 +20,7 @@ mod facts;
 mod hook;
 mod permission;
 mod process;
+mod prune;
 mod scalar;
 #[cfg(test)]
 mod tests;
@@ -26,13 +28,16 @@ mod tests;
 use facts::Facts;
 use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
-use scalar::{Id, Time};
+use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.
 #[derive(Clone, Debug)]
 pub struct JsonWriter {
     node: String,
     host: Namespaces,
+    fields: Option<Arc<Fields>>,
+    /// Working memory for lines of which not all is shown.
+    whole: Vec<u8>,
 }
 
 /// What all objects of a line are written by.
@@ -62,6 +67,8 @@ enum Body<'a> {
     Kprobe(KprobeLine<'a>),
     #[serde(rename = "process_tracepoint")]
     Tracepoint(TracepointLine<'a>),
+    #[serde(rename = "rate_limit_info")]
+    RateLimit(RateLimitLine),
 }
 
 #[derive(Serialize)]
@@ -85,8 +92,18 @@ struct ExitLine<'a> {
     trigon: Facts<'a>,
 }
 
+#[derive(Serialize)]
+struct RateLimitLine {
+    number_of_dropped_process_events: Int64,
+}
+
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
+}
+
+fn write(line: &Line<'_>, out: &mut Vec<u8>) {
+    // Neither writing to a Vec nor these types can fail.
+    let _ = line.serialize(&mut serde_json::Serializer::with_formatter(out, escape::Printable));
 }
 
 // === impl JsonWriter ===
@@ -94,7 +111,12 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl JsonWriter {
     /// A writer for the node of that name; `host` are the namespaces of its first process.
     pub fn new(node: impl Into<String>, host: Namespaces) -> Self {
-        Self { node: node.into(), host }
+        Self { node: node.into(), host, fields: None, whole: Vec::new() }
+    }
+
+    /// Writes of each event only what is to be shown.
+    pub fn showing(self, fields: Option<Arc<Fields>>) -> Self {
+        Self { fields, ..self }
     }
 
     /// Appends one event and a newline; nothing for a descriptor, which is a span and no event of Tetragon's.
@@ -108,11 +130,20 @@ impl JsonWriter {
             Kind::Exec(_) => Body::Exec(context.exec(event)),
             Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
             Kind::Hook(hook) => context.hook(event, hook),
+            Kind::RateLimit(dropped) => {
+                Body::RateLimit(RateLimitLine { number_of_dropped_process_events: Int64(*dropped) })
+            }
             Kind::Descriptor(_) => return,
         };
         let line = Line { event: body, node_name: &self.node, time: Time(event.time) };
-        // Neither writing to a Vec nor these types can fail.
-        let _ = line.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, escape::Printable));
+        match self.fields.as_ref().and_then(|fields| fields.of(event.event_type())) {
+            None => write(&line, out),
+            Some(view) => {
+                self.whole.clear();
+                write(&line, &mut self.whole);
+                prune::line(&self.whole, view, out);
+            }
+        }
         out.push(b'\n');
     }
 }

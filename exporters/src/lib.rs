@@ -7,11 +7,13 @@
 pub mod compact;
 pub mod display;
 pub mod event;
+pub mod filter;
 pub mod health;
 pub mod identity;
 pub mod json;
 pub mod metrics;
 pub mod names;
+pub mod nearest;
 pub mod node;
 pub mod otlp;
 #[cfg(test)]

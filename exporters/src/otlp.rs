@@ -33,6 +33,7 @@ pub use self::{
 };
 use crate::{
     event::Event,
+    filter::Gate,
     metrics::{Loss, LossCounter},
     node::Node,
     sink::{self, QueueReceiver, QueueSender},
@@ -56,6 +57,7 @@ mod span_events;
 mod spans;
 #[cfg(test)]
 mod tests;
+mod veil;
 mod wire;
 
 /// What is exported.
@@ -98,7 +100,7 @@ pub fn start(
     let (batches, waiting) = queue::queue(settings.queue.max_bytes, metrics.depth.clone());
     let encoding = Encoding {
         signal,
-        batcher: Batcher::new(signal, node, settings.batch),
+        batcher: Batcher::new(signal, node, settings.batch).showing(events.fields()),
         batches,
         losses: Arc::clone(&losses),
     };
@@ -124,9 +126,13 @@ impl Signal {
         }
     }
 
-    /// The queue between the router and this signal's exporter; what finds it full is lost at stage `queue`.
+    /// The queue between the router and this signal's exporter, behind the filter of `settings`; what finds it full is
+    /// lost at stage `queue`.
     pub fn queue(self, settings: &Settings, loss: &Loss) -> (QueueSender, QueueReceiver) {
-        sink::queue(settings.queue.max_events, self.loss(loss, "queue", "events_full"), self.concerns())
+        let gate = Gate::new(&settings.filter, self.exporter(), loss);
+        let gate = if self == Self::Spans { gate.of_spans() } else { gate };
+        let lost = self.loss(loss, "queue", "events_full");
+        sink::gated(settings.queue.max_events, lost, self.concerns(), gate)
     }
 
     /// Which events make something of this signal.

@@ -148,6 +148,7 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
         ("no_arguments", exec(process(300, image("/bin/true", &[])))),
         ("empty_argument", exec(process(301, image("/bin/echo", &["echo", "", "a b", "\"", ""])))),
         ("many_arguments", exec(truncated(process(302, image("/bin/echo", &many))))),
+        ("rate_limit", Event::rate_limit(Timestamp(EPOCH + 7), 1_234)),
         ("no_parent", Event { parent: None, ..exec(orphan()) }),
     ]
     .into_iter()

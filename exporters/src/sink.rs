@@ -1,13 +1,20 @@
 //! The queue between the router and one way out: bounded, and never in the router's way.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::Instant,
 };
 
 use tokio::sync::mpsc;
 
-use crate::{event::Event, metrics::LossCounter};
+use crate::{
+    event::Event,
+    filter::{Fields, Gate},
+    metrics::LossCounter,
+};
 
 /// Events that were read together. Every way out gets the same chunk.
 pub type Chunk = Arc<[Event]>;
@@ -20,6 +27,7 @@ pub struct QueueSender {
     capacity: usize,
     lost: LossCounter,
     concerns: fn(&Event) -> bool,
+    gate: Option<Gate>,
 }
 
 /// A way out's end of a queue.
@@ -27,6 +35,7 @@ pub struct QueueSender {
 pub struct QueueReceiver {
     chunks: mpsc::UnboundedReceiver<Chunk>,
     depth: Depth,
+    fields: Option<Arc<Fields>>,
 }
 
 /// How many events a queue holds now, and how many it lost.
@@ -49,18 +58,57 @@ pub fn queue(
     let (sender, receiver) = mpsc::unbounded_channel();
     let depth = Depth::default();
     (
-        QueueSender { chunks: sender, depth: depth.clone(), capacity, lost, concerns },
-        QueueReceiver { chunks: receiver, depth },
+        QueueSender { chunks: sender, depth: depth.clone(), capacity, lost, concerns, gate: None },
+        QueueReceiver { chunks: receiver, depth, fields: None },
     )
+}
+
+/// The same, with a gate before it: only what passes takes room.
+pub fn gated(
+    capacity: usize,
+    lost: LossCounter,
+    concerns: fn(&Event) -> bool,
+    gate: Gate,
+) -> (QueueSender, QueueReceiver) {
+    let (mut sender, mut receiver) = queue(capacity, lost, concerns);
+    receiver.fields = gate.filter.fields();
+    // A gate that holds nothing back costs nothing.
+    sender.gate = Some(gate).filter(|gate| !gate.filter.is_open());
+    (sender, receiver)
 }
 
 // === impl QueueSender ===
 
 impl QueueSender {
-    /// Queues a chunk. Never waits: a chunk that has no room, or whose way out is gone, is lost and counted. What
+    /// Queues what passes of a chunk. Never waits: a chunk that has no room, or whose way out is gone, is lost and counted. What
     /// policies ask for has three quarters of the queue, as it has of the kernel's ring buffer: a flood of that must
     /// not cost the start or the end of a process.
     pub fn send(&self, chunk: &Chunk) {
+        match &self.gate {
+            Some(gate) => {
+                let now = Instant::now();
+                let passed = gate.pass(chunk, self.concerns, now);
+                if !passed.is_empty() {
+                    self.admit(&passed);
+                }
+                self.tell(gate.report(now));
+            }
+            None => self.admit(chunk),
+        }
+    }
+
+    /// Does what is due with time: tells of what the rate limit dropped.
+    pub fn tick(&self) {
+        self.tell(self.gate.as_ref().and_then(|gate| gate.report(Instant::now())));
+    }
+
+    fn tell(&self, report: Option<Event>) {
+        if let Some(report) = report.filter(self.concerns) {
+            self.send_all(&Arc::from([report]));
+        }
+    }
+
+    fn admit(&self, chunk: &Chunk) {
         let is_crowded = self.depth.get() + chunk.len() > self.capacity / 4 * 3;
         if is_crowded && chunk.iter().any(Event::is_of_policy) {
             let (shed, kept): (Vec<_>, Vec<_>) = chunk.iter().partition(|event| event.is_of_policy());
@@ -102,9 +150,20 @@ impl QueueSender {
     }
 }
 
+impl Drop for QueueSender {
+    fn drop(&mut self) {
+        self.tell(self.gate.as_ref().and_then(Gate::last_report));
+    }
+}
+
 // === impl QueueReceiver ===
 
 impl QueueReceiver {
+    /// What is to be shown of events; none where that is all.
+    pub fn fields(&self) -> Option<Arc<Fields>> {
+        self.fields.clone()
+    }
+
     /// The next chunk; none when the router is gone and everything was taken.
     pub async fn recv(&mut self) -> Option<Chunk> {
         let chunk = self.chunks.recv().await?;

@@ -4,6 +4,7 @@ use std::{
     fs::File,
     io::{self, Write},
     os::fd::AsFd,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -11,6 +12,7 @@ use std::{
 use crate::{
     compact::CompactWriter,
     event::{Event, EventType, Kind, Namespaces},
+    filter::Fields,
     json::JsonWriter,
     metrics::{Loss, LossCounter},
     sink::{Chunk, QueueReceiver},
@@ -88,7 +90,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 /// Errors of the stream don't end it. Once nobody reads any more, the rest is taken from the queue and counted as
 /// lost for the reason `closed`; what any other failed write does not bring out is lost for the reason `write`.
 pub fn run(mut receiver: QueueReceiver, format: Format, context: Context, out: impl Write, lost: Lost) {
-    let mut encoder = Encoder::new(format, context);
+    let mut encoder = Encoder::new(format, context, receiver.fields());
     let mut output = Output { out, lost, closed: false, torn: false, warned: None };
     let mut pending = Pending::default();
     while let Some(chunk) = receiver.blocking_recv() {
@@ -126,11 +128,12 @@ impl Lost {
 // === impl Encoder ===
 
 impl Encoder {
-    fn new(format: Format, Context { node, host_namespaces }: Context) -> Self {
+    fn new(format: Format, context: Context, fields: Option<Arc<Fields>>) -> Self {
+        let Context { node, host_namespaces } = context;
         match format {
-            Format::Json => Self::Json(JsonWriter::new(node, host_namespaces)),
+            Format::Json => Self::Json(JsonWriter::new(node, host_namespaces).showing(fields)),
             Format::Compact { color, timestamps } => {
-                Self::Compact(CompactWriter::new(node, color, timestamps))
+                Self::Compact(CompactWriter::new(node, color, timestamps).showing(fields))
             }
         }
     }

@@ -181,6 +181,7 @@ impl Stages {
         let (counts, evictions) = (self.pipeline.tracker.counts(), self.pipeline.tracker.table().evictions());
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
+        self.pipeline.router.tick();
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));

@@ -45,12 +45,14 @@ struct Metrics {
 }
 
 /// Keys, and beginnings of keys, whose change is in force at once.
-const LIVE: [&str; 6] = [
+const LIVE: [&str; 8] = [
+    "filter",
     "limits.args",
     "limits.shutdown_timeout",
     "limits.stdout_queue_events",
     "otlp",
     "recent",
+    "stdout",
     "trace.max_age",
 ];
 

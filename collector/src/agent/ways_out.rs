@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
     event::Namespaces,
+    filter::{Filter, Gate},
     health::Health,
     metrics::Loss,
     node::Node,
@@ -37,6 +38,8 @@ pub enum Way {
         format: Format,
         /// Events that wait.
         queue_events: usize,
+        /// What is written.
+        filter: Filter,
     },
 }
 
@@ -99,7 +102,7 @@ impl Way {
             Some(Self::Otlp { signal, settings })
         });
         let queue_events = settings.config.limits.stdout_queue_events;
-        let stdout = format.map(|format| Self::Stdout { format, queue_events });
+        let stdout = format.map(|format| Self::Stdout { format, queue_events, filter: settings.stdout_filter.clone() });
         otlp.chain(stdout).collect()
     }
 
@@ -148,7 +151,7 @@ impl WaysOut {
         let health = Health::default();
         let (queue, task) = match &way {
             Way::Otlp { signal, settings } => self.otlp(*signal, settings)?,
-            Way::Stdout { format, queue_events } => self.stdout(*format, *queue_events)?,
+            Way::Stdout { format, queue_events, filter } => self.stdout(*format, *queue_events, filter)?,
         };
         self.open.add(Export {
             name: Arc::clone(&name),
@@ -208,12 +211,13 @@ impl WaysOut {
         Ok((sender, task))
     }
 
-    fn stdout(&self, format: Format, capacity: usize) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+    fn stdout(&self, format: Format, capacity: usize, filter: &Filter) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
         let Parts { node, host_namespaces, loss, .. } = &self.parts;
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
+        let gate = Gate::new(filter, "stdout", loss);
         let (sender, receiver) =
-            sink::queue(capacity, loss.counter("queue", "stdout_full"), stdout::has_line);
+            sink::gated(capacity, loss.counter("queue", "stdout_full"), stdout::has_line, gate);
         let lost = stdout::Lost::new(loss);
         let context = stdout::Context { node: node.name.clone(), host_namespaces: *host_namespaces };
         let (done, ended) = tokio::sync::oneshot::channel();

@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use trigon_exporters::{
+    filter::{self, About, Filter, FilterConfig, Gate},
     json::JsonWriter,
     serve::Endless,
     sink::{self, Chunk, QueueReceiver},
@@ -29,6 +30,8 @@ const WAITING: usize = 16_384;
 pub struct EventsQuery {
     /// First what the agent still has of the past.
     pub since_start: bool,
+    /// Which events: a [`FilterConfig`] in JSON. Empty: all.
+    pub filter: String,
 }
 
 /// A line that is no event: the client was too slow.
@@ -52,6 +55,7 @@ pub struct LostEvents {
 /// Writes a client's lines.
 struct Lines {
     writer: JsonWriter,
+    filter: Filter,
     node: String,
     told: u64,
     out: mpsc::Sender<Bytes>,
@@ -59,10 +63,16 @@ struct Lines {
 }
 
 pub(super) async fn follow(State(agent): State<Agent>, query: Query<EventsQuery>) -> Response {
+    let filter = match filter(&query.filter) {
+        Ok(filter) => filter,
+        Err(error) => return problem(StatusCode::UNPROCESSABLE_ENTITY, error),
+    };
     let Ok(place) = Arc::clone(&agent.followers).try_acquire_owned() else {
         return problem(StatusCode::SERVICE_UNAVAILABLE, "as many clients follow as may at a time");
     };
-    let (sender, events) = sink::queue(WAITING, agent.loss.counter("queue", "api_full"), stdout::has_line);
+    let gate = Gate::new(&filter, "api", &agent.loss);
+    let lost = agent.loss.counter("queue", "api_full");
+    let (sender, events) = sink::gated(WAITING, lost, stdout::has_line, gate);
     let since_start = query.since_start;
     let past = agent.pipeline.call(move |pipeline| {
         let past = if since_start { pipeline.router.recent().chunks() } else { Vec::new() };
@@ -76,8 +86,8 @@ pub(super) async fn follow(State(agent): State<Agent>, query: Query<EventsQuery>
     // One piece on its way to the client, one in the making: the rest waits in the queue.
     let (out, mut pieces) = mpsc::channel::<Bytes>(1);
     let node = agent.node.name.clone();
-    let writer = JsonWriter::new(node.clone(), agent.host_namespaces);
-    tokio::spawn(Lines { writer, node, told: 0, out, _place: place }.run(past, events));
+    let writer = JsonWriter::new(node.clone(), agent.host_namespaces).showing(events.fields());
+    tokio::spawn(Lines { writer, filter, node, told: 0, out, _place: place }.run(past, events));
     let pieces = futures_util::stream::poll_fn(move |context| {
         pieces.poll_recv(context).map(|piece| piece.map(Ok::<_, Infallible>))
     });
@@ -86,11 +96,21 @@ pub(super) async fn follow(State(agent): State<Agent>, query: Query<EventsQuery>
     response
 }
 
+/// The filter that a client asks for.
+fn filter(text: &str) -> Result<Filter, String> {
+    let config = match text {
+        "" => FilterConfig::default(),
+        text => serde_json::from_str(text).map_err(|error| format!("the filter can't be read: {error}"))?,
+    };
+    Filter::new("filter", &config, filter::Source::Agent).map_err(|error| error.to_string())
+}
+
 // === impl Lines ===
 
 impl Lines {
     async fn run(mut self, past: Vec<Chunk>, mut events: QueueReceiver) {
         for chunk in past {
+            let chunk = chunk.iter().filter(|event| self.filter.passes(&About::event(event))).cloned().collect();
             if self.send(&chunk, 0).await.is_none() {
                 return;
             }

@@ -224,6 +224,8 @@ impl Gathered {
                 };
                 self.files.push(file);
             }
+            // It is about a way out, and never among what was read.
+            Kind::RateLimit(_) => {}
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, File, Operation, Value, operation};
+use super::{Action, EventType, File, Operation, Value, operation};
 use crate::identity::SpanId;
 
 /// A call, or the passing of a tracepoint, that a policy's hook matched.
@@ -140,6 +140,14 @@ impl ArgumentSpec {
 // === impl Hook ===
 
 impl Hook {
+    /// The name that metrics and filters use for the call.
+    pub fn event_type(&self) -> EventType {
+        match self.source.kind() {
+            HookKind::Kprobe { .. } => EventType::ProcessKprobe,
+            HookKind::Tracepoint { .. } => EventType::ProcessTracepoint,
+        }
+    }
+
     /// An argument that was read.
     pub fn arg(&self, index: usize) -> Option<&Value> {
         self.args.get(index)?.as_ref()

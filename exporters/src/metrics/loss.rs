@@ -1,24 +1,25 @@
-//! Loss: one family with one meaning for each stage that can drop something.
+//! Loss: one family with one meaning for each stage that can drop something; and beside it what filters hold back,
+//! which is none.
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry, core::Collector as _};
 
 use crate::event::EventType;
 
-/// `trigon_lost_events_total{stage,reason,type}`.
+/// `trigon_lost_events_total{stage,reason,type}`, and `trigon_filtered_events_total{exporter,type}`.
 #[derive(Clone, Debug)]
-pub struct Loss(IntCounterVec);
+pub struct Loss(IntCounterVec, IntCounterVec);
 
-/// Loss at one stage, for one reason, by type.
+/// Loss at one stage, for one reason, by type; or what the filter of one exporter held back.
 #[derive(Clone, Debug)]
 pub struct LossCounter([IntCounter; EventType::ALL.len()]);
 
 // === impl Loss ===
 
 impl Loss {
-    /// Makes the family and registers it.
+    /// Makes the families and registers them.
     ///
     /// # Errors
-    /// Fails where the registry has a family of that name.
+    /// Fails where the registry has a family of one of the names.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
         let opts = Opts::new(
             "trigon_lost_events_total",
@@ -26,7 +27,13 @@ impl Loss {
         );
         let family = IntCounterVec::new(opts, &["stage", "reason", "type"])?;
         registry.register(Box::new(family.clone()))?;
-        Ok(Self(family))
+        let opts = Opts::new(
+            "trigon_filtered_events_total",
+            "Events that an exporter did not get because its filter holds them back, by their type.",
+        );
+        let filtered = IntCounterVec::new(opts, &["exporter", "type"])?;
+        registry.register(Box::new(filtered.clone()))?;
+        Ok(Self(family, filtered))
     }
 
     /// The counter for events of any type that `stage` loses for `reason`.
@@ -46,6 +53,11 @@ impl Loss {
             (label(metric, "stage"), label(metric, "reason"), metric.get_counter().get_value() as u64)
         };
         metrics.map(row).collect()
+    }
+
+    /// The counter for events of any type that the filter of an exporter holds back.
+    pub fn filtered(&self, exporter: &str) -> LossCounter {
+        LossCounter(EventType::ALL.map(|event| self.1.with_label_values(&[exporter, event.as_str()])))
     }
 
     /// The counter for a type that is no event's: a record that the kernel or the reader lost before it was one.

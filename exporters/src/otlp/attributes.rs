@@ -282,5 +282,6 @@ pub(super) fn name(event: &Event) -> &'static str {
         Kind::Exit(_) => "process.exit",
         Kind::Hook(hook) => hook.event_name(),
         Kind::Descriptor(_) => "file.access",
+        Kind::RateLimit(_) => "trigon.rate_limit",
     }
 }

@@ -14,10 +14,12 @@ use super::{
     resource::{self, Envelope},
     span_events::SpanEvents,
     spans,
+    veil::Veil,
     wire::Wire,
 };
 use crate::{
     event::{Container, Event, EventType, Kind, Timestamp},
+    filter::{About, Fields},
     metrics::LossCounter,
     node::Node,
 };
@@ -46,6 +48,7 @@ pub(super) struct Batcher {
     envelope: Envelope,
     scratch: Scratch,
     span_events: SpanEvents,
+    veil: Option<Veil>,
     groups: Vec<Group>,
     /// Where the group of a container, or of the host, is.
     index: FxHashMap<Option<Arc<Container>>, usize>,
@@ -94,6 +97,7 @@ impl Batcher {
             limits,
             scratch: Scratch::default(),
             span_events: SpanEvents::default(),
+            veil: None,
             groups: Vec::new(),
             index: FxHashMap::default(),
             spare: Vec::new(),
@@ -104,11 +108,17 @@ impl Batcher {
         }
     }
 
+    /// Shows of each event only this.
+    pub(super) fn showing(self, fields: Option<Arc<Fields>>) -> Self {
+        Self { veil: fields.map(Veil::new), ..self }
+    }
+
     /// Adds the event's record, where the signal has one, and seals the batch where that filled it. What policies saw
     /// waits for the span of its process.
     pub(super) fn push(&mut self, event: &Event) -> Option<Batch> {
         if let (Signal::Spans, Kind::Hook(hook)) = (self.signal, &event.kind) {
-            self.span_events.add(event.process.exec_id, event.time, hook, &mut self.scratch);
+            let (id, veil) = (event.process.exec_id, self.veil.as_mut());
+            self.span_events.add(id, event.time, hook, veil, &mut self.scratch);
         }
         if !self.signal.has_record(event) {
             return None;
@@ -121,12 +131,24 @@ impl Batcher {
         let records = &mut self.groups[group].records;
         let before = records.len();
         let (field, node, scratch) = (resource::RECORDS, &self.node.name, &mut self.scratch);
+        let kind = match self.signal {
+            Signal::Logs => event.event_type(),
+            Signal::Spans => About::span(event).kind(),
+        };
+        let view = self.veil.as_ref().and_then(|veil| veil.of(kind));
         match self.signal {
-            Signal::Logs => logs::record(field, event, node, scratch, records),
+            Signal::Logs => logs::record(field, event, node, view, scratch, records),
             Signal::Spans => {
-                let context = spans::Context { field, node, scratch, events: &mut self.span_events };
+                let context = spans::Context { field, node, view, scratch, events: &mut self.span_events };
                 spans::span(event, context, records);
             }
+        }
+        if let Some(veil) = &mut self.veil {
+            let attributes = match self.signal {
+                Signal::Logs => logs::ATTRIBUTES,
+                Signal::Spans => spans::field::ATTRIBUTES,
+            };
+            veil.draw(kind, attributes, before, records);
         }
         self.bytes += records.len() - before;
         self.counts.add(event.event_type());
@@ -239,7 +261,7 @@ mod tests {
     #[test]
     fn a_split_adds_up() {
         for (exec, exit) in [(0, 0), (1, 0), (0, 1), (3, 4), (1, 1_000), (u64::MAX / 4, 7)] {
-            let counts = Counts([exec, exit, 0, 3, 0]);
+            let counts = Counts([exec, exit, 0, 3, 0, 0]);
             for part in [0, 1, 2, 3, 7, 500, exec + exit, u64::MAX] {
                 let (taken, rest) = counts.split(part);
                 assert_eq!(taken.total(), part.min(counts.total()));

@@ -5,6 +5,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
+use crate::filter::FilterConfig;
+
 /// Where and how log records and spans are sent.
 ///
 /// OpenTelemetry's environment variables (`OTEL_EXPORTER_OTLP_…`) override what they name.
@@ -30,6 +32,9 @@ pub struct OtlpConfig {
     pub queue: QueueConfig,
     /// What happens when a request fails and may succeed later.
     pub retry: RetryConfig,
+    /// What is sent; where it is left out, what the general filter lets through.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub filter: Option<FilterConfig>,
 }
 
 /// How a request travels.
@@ -115,6 +120,7 @@ impl Default for OtlpConfig {
             batch: BatchConfig::default(),
             queue: QueueConfig::default(),
             retry: RetryConfig::default(),
+            filter: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Log records: one for every event, but for descriptors, which are spans.
 
+use std::fmt::Write as _;
+
 use super::{
     attributes::{Attributes, Scratch, name},
     hook::Detail,
@@ -8,7 +10,11 @@ use super::{
 use crate::{
     display,
     event::{Event, Kind},
+    filter::fields::View,
 };
+
+/// Where attributes are in a record.
+pub(super) const ATTRIBUTES: u32 = field::ATTRIBUTES;
 
 /// Field numbers of `LogRecord` (opentelemetry/proto/logs/v1/logs.proto).
 mod field {
@@ -35,19 +41,28 @@ const ERROR: (i64, &str) = (17, "ERROR");
 const SAMPLED: u32 = 1;
 
 /// Appends the log record for an event, as this field of the message that `wire` is in.
-pub(super) fn record(field: u32, event: &Event, node: &str, scratch: &mut Scratch, wire: &mut Wire) {
+pub(super) fn record(
+    field: u32,
+    event: &Event,
+    node: &str,
+    view: Option<&View>,
+    scratch: &mut Scratch,
+    wire: &mut Wire,
+) {
     let trace = &event.process.trace;
     let (severity, severity_text) = severity(event);
     wire.message(field, |record| {
         record.fixed64(field::TIME, event.time.0);
         record.integer(field::SEVERITY, severity);
         record.string(field::SEVERITY_TEXT, severity_text);
-        body(event, &mut scratch.text);
+        body(event, view, &mut scratch.text);
         record.message(field::BODY, |any| any.string(field::STRING, &scratch.text));
         attributes(event, node, scratch, record);
-        record.fixed32(field::FLAGS, SAMPLED);
-        record.bytes(field::TRACE_ID, &trace.id.0);
-        record.bytes(field::SPAN_ID, &trace.span.0);
+        if !matches!(event.kind, Kind::RateLimit(_)) {
+            record.fixed32(field::FLAGS, SAMPLED);
+            record.bytes(field::TRACE_ID, &trace.id.0);
+            record.bytes(field::SPAN_ID, &trace.span.0);
+        }
         record.fixed64(field::OBSERVED_TIME, event.observed.0);
         record.string(field::EVENT_NAME, name(event));
     });
@@ -57,7 +72,7 @@ pub(super) fn record(field: u32, event: &Event, node: &str, scratch: &mut Scratc
 fn severity(event: &Event) -> (i64, &'static str) {
     match &event.kind {
         Kind::Hook(hook) if hook.enforced() => ERROR,
-        Kind::Hook(_) => WARN,
+        Kind::Hook(_) | Kind::RateLimit(_) => WARN,
         Kind::Exec(_) | Kind::Exit(_) | Kind::Descriptor(_) => INFO,
     }
 }
@@ -65,27 +80,40 @@ fn severity(event: &Event) -> (i64, &'static str) {
 fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wire) {
     let mut attributes = Attributes::new(record, field::ATTRIBUTES);
     attributes.string("log.record.uid", scratch.record_uid(event, node));
+    if let Kind::RateLimit(dropped) = event.kind {
+        return attributes.integer("trigon.dropped_events", i64::try_from(dropped).unwrap_or(i64::MAX));
+    }
     attributes.process(&event.process, node, scratch);
     match &event.kind {
         Kind::Exit(exit) => attributes.exit(exit, event.time, scratch),
         Kind::Hook(hook) => attributes.hook(hook, Detail::Full, scratch),
-        Kind::Exec(_) | Kind::Descriptor(_) => {}
+        Kind::Exec(_) | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
     }
 }
 
-/// The line that a person reads.
-fn body(event: &Event, text: &mut String) {
+/// The line that a person reads, with what is shown of the event.
+fn body(event: &Event, view: Option<&View>, text: &mut String) {
     text.clear();
-    display::command(&event.process.image, text);
+    if let Kind::RateLimit(dropped) = event.kind {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{dropped} events dropped: the rate limit of this export was reached");
+        return;
+    }
+    let shows = |path| view.is_none_or(|view| view.shows(path));
+    match (shows("process.binary"), shows("process.arguments")) {
+        (true, true) => display::command(&event.process.image, text),
+        (true, false) => display::binary(&event.process.image, text),
+        (false, _) => text.push_str(name(event)),
+    }
     match &event.kind {
-        Kind::Exit(exit) => {
+        Kind::Exit(exit) if shows("status") && shows("signal") => {
             text.push_str(": ");
             display::ending(exit, text);
         }
-        Kind::Hook(hook) => {
+        Kind::Hook(hook) if ["args", "function_name", "subsys", "event", "action"].into_iter().all(shows) => {
             text.push_str(": ");
             display::harmless(text, |text| display::describe(hook, text));
         }
-        Kind::Exec(_) | Kind::Descriptor(_) => {}
+        _ => {}
     }
 }

@@ -15,6 +15,8 @@ use super::{
     config::{BatchConfig, Compression, Headers, OtlpConfig, Protocol, QueueConfig, RetryConfig},
 };
 
+use crate::filter::Filter;
+
 /// Where and how one signal is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -34,6 +36,8 @@ pub struct Settings {
     pub queue: QueueConfig,
     /// How a request is tried again.
     pub retry: RetryConfig,
+    /// What is sent, and what of it: all where nobody changes that.
+    pub filter: Filter,
 }
 
 /// A setting that can't be used.
@@ -112,6 +116,7 @@ impl Settings {
             batch: config.batch,
             queue: config.queue,
             retry: config.retry,
+            filter: Filter::default(),
         }))
     }
 }

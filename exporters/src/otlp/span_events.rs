@@ -8,6 +8,7 @@ use super::{
     attributes::{Attributes, Scratch},
     hook::Detail,
     spans::field,
+    veil::Veil,
     wire::Wire,
 };
 use crate::{
@@ -57,7 +58,14 @@ mod event_field {
 
 impl SpanEvents {
     /// Keeps an event for the span of this execution, or counts it there where it doesn't fit.
-    pub(super) fn add(&mut self, exec_id: ExecId, time: Timestamp, hook: &Hook, scratch: &mut Scratch) {
+    pub(super) fn add(
+        &mut self,
+        exec_id: ExecId,
+        time: Timestamp,
+        hook: &Hook,
+        veil: Option<&mut Veil>,
+        scratch: &mut Scratch,
+    ) {
         if self.processes.get(&exec_id.pid).is_some_and(|waiting| waiting.ktime != exec_id.ktime) {
             self.forget(exec_id.pid);
         }
@@ -70,11 +78,14 @@ impl SpanEvents {
             return waiting.drop_one();
         }
         self.wire.clear();
-        self.wire.message(field::EVENTS, |event| {
-            event.fixed64(event_field::TIME, time.0);
-            event.string(event_field::NAME, hook.event_name());
-            Attributes::new(event, event_field::ATTRIBUTES).hook(hook, Detail::Main, scratch);
+        self.wire.message(field::EVENTS, |message| {
+            message.fixed64(event_field::TIME, time.0);
+            message.string(event_field::NAME, hook.event_name());
+            Attributes::new(message, event_field::ATTRIBUTES).hook(hook, Detail::Main, scratch);
         });
+        if let Some(veil) = veil {
+            veil.draw(hook.event_type(), event_field::ATTRIBUTES, 0, &mut self.wire);
+        }
         if self.bytes + self.wire.len() > MAX_BYTES {
             return waiting.drop_one();
         }
@@ -136,7 +147,7 @@ mod tests {
     }
 
     fn add_hook(events: &mut SpanEvents, exec_id: ExecId, hook: &Hook) {
-        events.add(exec_id, Timestamp(1), hook, &mut Scratch::default());
+        events.add(exec_id, Timestamp(1), hook, None, &mut Scratch::default());
     }
 
     /// Number of events and of those that were dropped, by what the span would have.

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::{
     event::{Descriptor, Event, Exit, Kind, Process},
+    filter::fields::View,
     identity::SpanId,
 };
 
@@ -25,6 +26,8 @@ pub(super) struct Context<'a> {
     pub(super) field: u32,
     /// Name of the node.
     pub(super) node: &'a str,
+    /// What is shown; none for all.
+    pub(super) view: Option<&'a View>,
     pub(super) scratch: &'a mut Scratch,
     pub(super) events: &'a mut SpanEvents,
 }
@@ -38,7 +41,7 @@ pub(super) mod field {
     pub(super) const KIND: u32 = 6;
     pub(super) const START: u32 = 7;
     pub(super) const END: u32 = 8;
-    pub(super) const ATTRIBUTES: u32 = 9;
+    pub(in crate::otlp) const ATTRIBUTES: u32 = 9;
     pub(in crate::otlp) const EVENTS: u32 = 11;
     pub(in crate::otlp) const DROPPED_EVENTS: u32 = 12;
     pub(super) const LINKS: u32 = 13;
@@ -66,7 +69,7 @@ pub(super) fn spanned(event: &Event) -> Option<Spanned<'_>> {
     match &event.kind {
         Kind::Exec(exec) => Some(Spanned::Execution(&exec.replaced.as_ref()?.process, None)),
         Kind::Exit(exit) => Some(Spanned::Execution(&event.process, Some(exit))),
-        Kind::Hook(_) => None,
+        Kind::Hook(_) | Kind::RateLimit(_) => None,
         Kind::Descriptor(descriptor) => Some(Spanned::Access(&event.process, descriptor)),
     }
 }
@@ -82,7 +85,7 @@ pub(super) fn span(event: &Event, context: Context<'_>, wire: &mut Wire) {
 }
 
 fn execution(event: &Event, process: &Process, exit: Option<&Exit>, context: Context<'_>, wire: &mut Wire) {
-    let Context { field, node, scratch, events } = context;
+    let Context { field, node, view, scratch, events } = context;
     let trace = &process.trace;
     // Clocks of a start and an end can disagree by a rounding, and a start that was missed is 0.
     let start = if process.start.0 == 0 { event.time } else { process.start.min(event.time) };
@@ -92,7 +95,7 @@ fn execution(event: &Event, process: &Process, exit: Option<&Exit>, context: Con
         if let Some(parent) = trace.parent {
             span.bytes(field::PARENT_SPAN_ID, &parent.0);
         }
-        span.string(field::NAME, name(process));
+        span.string(field::NAME, name(process, view));
         span.integer(field::KIND, INTERNAL);
         span.fixed64(field::START, start.0);
         span.fixed64(field::END, event.time.0);
@@ -137,8 +140,12 @@ fn access(process: &Process, descriptor: &Descriptor, context: Context<'_>, wire
     });
 }
 
-/// A span must have a name; a process whose image is not known still has its number.
-fn name(process: &Process) -> &str {
+/// A span must have a name; a process whose image is not known still has its number, and one whose image is not shown
+/// too.
+fn name<'a>(process: &'a Process, view: Option<&View>) -> &'a str {
+    if view.is_some_and(|view| !view.shows("process.binary")) {
+        return "process";
+    }
     Some(process.image.name()).filter(|name| !name.is_empty()).unwrap_or("unknown")
 }
 

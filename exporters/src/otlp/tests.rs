@@ -6,3 +6,4 @@ mod hooks;
 mod receiver;
 mod sample;
 mod tls;
+mod veil;

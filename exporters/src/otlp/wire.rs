@@ -7,6 +7,16 @@
 #[derive(Debug, Default)]
 pub(crate) struct Wire(Vec<u8>);
 
+/// A field of a message that was written here.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Field<'a> {
+    pub(crate) number: u32,
+    /// Its value; without the length, where it has one.
+    pub(crate) content: &'a [u8],
+    /// All of it.
+    pub(crate) whole: &'a [u8],
+}
+
 /// How a field's value is laid out.
 #[derive(Clone, Copy)]
 enum WireType {
@@ -37,6 +47,11 @@ impl Wire {
     /// Forgets what was written and keeps the memory.
     pub(crate) fn clear(&mut self) {
         self.0.clear();
+    }
+
+    /// Forgets what was written from there on.
+    pub(crate) fn truncate(&mut self, length: usize) {
+        self.0.truncate(length);
     }
 
     /// Makes room for `bytes` more.
@@ -125,6 +140,35 @@ impl Wire {
     }
 }
 
+/// The fields of a message, in their order; ends where it is none.
+pub(crate) fn fields(message: &[u8]) -> impl Iterator<Item = Field<'_>> {
+    let mut rest = message;
+    std::iter::from_fn(move || {
+        let (tag, value) = varint(rest)?;
+        let head = match tag & 7 {
+            kind if kind == WireType::Varint as u64 => (value.len() - varint(value)?.1.len(), value),
+            kind if kind == WireType::Fixed64 as u64 => (8, value),
+            kind if kind == WireType::Fixed32 as u64 => (4, value),
+            kind if kind == WireType::Length as u64 => {
+                let (length, content) = varint(value)?;
+                (usize::try_from(length).ok()?, content)
+            }
+            _ => return None,
+        };
+        let (content, after) = head.1.split_at_checked(head.0)?;
+        let whole = &rest[..rest.len() - after.len()];
+        rest = after;
+        Some(Field { number: u32::try_from(tag >> 3).ok()?, content, whole })
+    })
+}
+
+/// A varint, and what comes after it.
+fn varint(bytes: &[u8]) -> Option<(u64, &[u8])> {
+    let end = bytes.iter().take(10).position(|byte| byte & 0x80 == 0)?;
+    let value = bytes[..=end].iter().rev().fold(0, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    Some((value, &bytes[end + 1..]))
+}
+
 /// Bytes that a varint of this value takes.
 fn varint_size(value: usize) -> usize {
     (usize::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
@@ -149,6 +193,23 @@ mod tests {
             wire.message(1, |inner| inner.append(&content));
             assert_eq!(wire.as_slice(), expected, "{length}");
             assert_eq!(wire.len(), delimited_size(length), "{length}");
+        }
+    }
+
+    #[test]
+    fn fields_are_found_again() {
+        let mut wire = Wire::default();
+        wire.integer(3, -1);
+        wire.fixed64(1, 7);
+        wire.message(16, |inner| inner.bytes(2, &[9; 300]));
+        wire.fixed32(5, 8);
+        let found: Vec<Field<'_>> = fields(wire.as_slice()).collect();
+        assert_eq!(found.iter().map(|field| field.number).collect::<Vec<_>>(), [3, 1, 16, 5]);
+        assert_eq!(found.iter().map(|field| field.content.len()).collect::<Vec<_>>(), [10, 8, 303, 4]);
+        assert_eq!(found.iter().flat_map(|field| field.whole).copied().collect::<Vec<_>>(), wire.as_slice());
+        assert_eq!(fields(found[2].content).next().unwrap().content, [9; 300]);
+        for broken in [&[0x80][..], &[0x0a, 5, 1], &[0x0b], &[0x09, 1], &[0xff; 11]] {
+            assert_eq!(fields(broken).count(), 0, "{broken:?}");
         }
     }
 

@@ -25,7 +25,7 @@ use crate::{
     samples,
 };
 
-const ONE_BATCH: BatchConfig =
+pub(super) const ONE_BATCH: BatchConfig =
     BatchConfig { max_records: usize::MAX, max_bytes: usize::MAX, max_age: Duration::from_secs(1) };
 
 pub(super) fn sealed(signal: Signal, node: Node, events: &[Event]) -> Option<Batch> {
@@ -35,7 +35,7 @@ pub(super) fn sealed(signal: Signal, node: Node, events: &[Event]) -> Option<Bat
 }
 
 /// Decodes, and asserts that nothing was left over that the message doesn't know: encoded again it is the same.
-fn decoded<M: Message + Default>(batch: &Batch) -> M {
+pub(super) fn decoded<M: Message + Default>(batch: &Batch) -> M {
     let message = M::decode(batch.body.as_ref()).expect("a request of this type");
     assert_eq!(message.encode_to_vec(), batch.body);
     message

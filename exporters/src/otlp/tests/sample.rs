@@ -91,7 +91,10 @@ pub(super) fn exec(process: Process) -> Event {
 }
 
 pub(super) fn exec_over(process: Process, replaced: Process) -> Event {
-    event(process, Kind::Exec(Exec { replaced: Some(Replaced { process: Arc::new(replaced) }) }))
+    event(
+        process,
+        Kind::Exec(Exec { replaced: Some(Replaced { process: Arc::new(replaced), parent: None }) }),
+    )
 }
 
 pub(super) fn exit(process: Process, code: u8, signal: u8) -> Event {

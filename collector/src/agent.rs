@@ -3,7 +3,7 @@
 //! ```text
 //! ring buffer ─► reader (decode, track, enrich) ─► router ─┬─► otlp logs  ─► endpoint
 //!   kernel       a thread of its own                       ├─► otlp spans ─► endpoint
-//!                                                          ├─► standard output, a thread of its own
+//!                                                          ├─► standard output, files: a thread each
 //!                                                          └─► counters ◄── GET /metrics
 //! ```
 //!
@@ -28,11 +28,14 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
+    file::{FileConfig, FileOutput},
+    health::Health,
+    lines::{self, Format},
     metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
     otlp::{self, ExportMetrics, Signal as OtlpSignal},
     sink::{self, QueueSender},
-    stdout::{self, Format},
+    stdout,
 };
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
@@ -65,8 +68,8 @@ pub use error::AgentError;
 #[derive(Debug, Default)]
 struct WaysOut {
     queues: Vec<QueueSender>,
-    depths: Vec<(&'static str, sink::Depth)>,
-    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    depths: Vec<(String, sink::Depth)>,
+    tasks: Vec<(String, JoinHandle<()>)>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence. The policies are
@@ -115,7 +118,7 @@ struct Agent {
     reader: reader::Thread,
     stop: Stop,
     reader_ended: tokio::sync::oneshot::Receiver<()>,
-    ways_out: Vec<(&'static str, JoinHandle<()>)>,
+    ways_out: Vec<(String, JoinHandle<()>)>,
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
     policies: Handle,
@@ -178,8 +181,11 @@ impl Agent {
         let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
         let mut ways_out = WaysOut::default();
         ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
+        let context = lines::Context { node: settings.node.clone(), host_namespaces: found.host };
+        for file in &settings.config.file {
+            ways_out.add_file(runtime, file, context.clone(), &loss)?;
+        }
         if let Some(format) = format {
-            let context = stdout::Context { node: settings.node.clone(), host_namespaces: found.host };
             ways_out.add_stdout(runtime, format, context, limits.stdout_queue_events, &loss)?;
         }
         register_queues(&registry, ways_out.depths)?;
@@ -306,9 +312,9 @@ impl WaysOut {
             let (sender, receiver) = signal.queue(settings, loss);
             let task =
                 otlp::start(signal, settings, Arc::clone(node), receiver, loss, &metrics, give_up.clone())?;
-            self.depths.push((name, sender.depth()));
+            self.depths.push((name.to_owned(), sender.depth()));
             self.queues.push(sender);
-            self.tasks.push((name, task));
+            self.tasks.push((name.to_owned(), task));
         }
         Ok(())
     }
@@ -317,29 +323,58 @@ impl WaysOut {
         &mut self,
         runtime: &Runtime,
         format: Format,
-        context: stdout::Context,
+        context: lines::Context,
         capacity: usize,
         loss: &Loss,
     ) -> Result<(), AgentError> {
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
-        let (sender, receiver) =
-            sink::queue(capacity, loss.counter("queue", "stdout_full"), stdout::has_line);
-        let lost = stdout::Lost::new(loss);
+        let (sender, receiver) = sink::queue(capacity, loss.counter("queue", "stdout_full"), lines::has_line);
+        let lost = lines::Lost::stdout(loss);
+        let write = move || stdout::run(receiver, format, context, out, lost, Health::default());
+        self.add_thread(runtime, "stdout".to_owned(), sender, write)
+    }
+
+    fn add_file(
+        &mut self,
+        runtime: &Runtime,
+        config: &FileConfig,
+        context: lines::Context,
+        loss: &Loss,
+    ) -> Result<(), AgentError> {
+        let output = FileOutput::open(config)?;
+        let name = config.exporter();
+        info!(exporter = name, path = %config.path.display(), "exporting to a file");
+        let full = loss.counter("queue", &format!("{name}_full"));
+        let (sender, receiver) = sink::queue(config.queue_events, full, lines::has_line);
+        let lost = lines::Lost::file(loss, &name);
+        self.add_thread(runtime, name, sender, move || {
+            output.run(receiver, context, lost, Health::default());
+        })
+    }
+
+    /// A way out that waits for what it writes to, and thus has a thread of its own.
+    fn add_thread(
+        &mut self,
+        runtime: &Runtime,
+        name: String,
+        sender: QueueSender,
+        write: impl FnOnce() + Send + 'static,
+    ) -> Result<(), AgentError> {
         let (done, ended) = tokio::sync::oneshot::channel();
         thread::Builder::new()
-            .name("trigon-stdout".to_owned())
+            .name(format!("trigon-{name}"))
             .spawn(move || {
-                stdout::run(receiver, format, context, out, lost);
+                write();
                 let _ = done.send(());
             })
             .map_err(|source| AgentError::System { what: "start a thread", source })?;
-        self.depths.push(("stdout", sender.depth()));
+        self.depths.push((name.clone(), sender.depth()));
         self.queues.push(sender);
         let wait = runtime.spawn(async move {
             let _ = ended.await;
         });
-        self.tasks.push(("stdout", wait));
+        self.tasks.push((name, wait));
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use std::{
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 use trigon_exporters::{
+    file::{self, FileConfig, FileConfigError},
     metrics::MetricsConfig,
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
@@ -35,6 +36,9 @@ pub struct Config {
     pub trace: TraceConfig,
     /// `[otlp]`
     pub otlp: OtlpConfig,
+    /// `[[file]]`
+    #[serde(deserialize_with = "file::one_or_more")]
+    pub file: Vec<FileConfig>,
     /// `[metrics]`
     pub metrics: MetricsConfig,
     /// `[policy]`
@@ -165,6 +169,9 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A setting of a file can't be used.
+    #[error(transparent)]
+    File(#[from] FileConfigError),
     /// An OTLP setting can't be used.
     #[error(transparent)]
     Otlp(#[from] SettingsError),
@@ -241,6 +248,7 @@ impl Config {
         if limits.stdout_queue_events == 0 {
             return fail("limits.stdout_queue_events", 0, "a number above 0 is allowed");
         }
+        file::check(&self.file)?;
         Ok(())
     }
 }

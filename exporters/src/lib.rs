@@ -6,9 +6,11 @@
 
 pub mod compact;
 pub mod event;
+pub mod file;
 pub mod health;
 pub mod identity;
 pub mod json;
+pub mod lines;
 pub mod metrics;
 pub mod names;
 pub mod node;

@@ -7,12 +7,14 @@
 pub mod compact;
 pub mod event;
 pub mod file;
+pub mod filter;
 pub mod health;
 pub mod identity;
 pub mod json;
 pub mod lines;
 pub mod metrics;
 pub mod names;
+pub mod nearest;
 pub mod node;
 pub mod otlp;
 #[cfg(test)]

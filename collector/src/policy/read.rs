@@ -2,10 +2,12 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
+use trigon_exporters::nearest::nearest;
+
 use super::{
     fault::{Class, Fault, Faults, Feature, Path, Quoted},
     model::{Located, Position},
-    words::{NoWord, Words, nearest},
+    words::{NoWord, Words},
     yaml::{Entry, Node, Value},
 };
 

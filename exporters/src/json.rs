@@ -24,6 +24,7 @@ mod scalar;
 mod tests;
 
 use facts::Facts;
+pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
 use scalar::{Id, Time};

@@ -2,6 +2,7 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod events;
 pub mod policy;
 pub mod run;
 
@@ -19,6 +20,8 @@ pub struct Cli {
 pub enum Command {
     /// Run the agent: attach to the kernel and export what happens, until it is told to stop.
     Run(run::Arguments),
+    /// Show events of a file, or of standard input: JSON lines of Trigon or Tetragon.
+    Events(events::Arguments),
     /// Look after tracing policies.
     Policy(policy::Arguments),
 }

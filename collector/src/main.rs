@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
-use trigon::cli::{Cli, Command, policy, run};
+use trigon::cli::{Cli, Command, events, policy, run};
 
 fn main() -> ExitCode {
     // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
@@ -20,6 +20,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let result = match cli.command {
         Command::Run(arguments) => run::run(arguments),
+        Command::Events(arguments) => return events::run(arguments),
         Command::Policy(arguments) => return policy::run(arguments),
     };
     match result {

@@ -23,6 +23,7 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use escape::push_printable;
 use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};

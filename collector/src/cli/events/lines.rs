@@ -2,6 +2,8 @@
 
 use std::io::{self, BufRead};
 
+use super::ShowError;
+
 /// Reads line by line.
 #[derive(Debug)]
 pub(super) struct Lines<R> {
@@ -37,8 +39,8 @@ impl<R: BufRead> Lines<R> {
     /// The next line and its number; none at the end. Calls `before_wait` when the rest of it may take long to come.
     pub(super) fn next(
         &mut self,
-        mut before_wait: impl FnMut() -> io::Result<()>,
-    ) -> io::Result<Option<(u64, Read<'_>)>> {
+        mut before_wait: impl FnMut() -> Result<(), ShowError>,
+    ) -> Result<Option<(u64, Read<'_>)>, ShowError> {
         self.line.clear();
         let mut len = 0;
         loop {
@@ -47,7 +49,7 @@ impl<R: BufRead> Lines<R> {
             }
             let available = match self.reader.fill_buf() {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                available => available?,
+                available => available.map_err(ShowError::Read)?,
             };
             if available.is_empty() && len == 0 {
                 return Ok(None);

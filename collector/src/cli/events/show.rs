@@ -81,13 +81,8 @@ pub fn show(
     let mut outcome = Outcome::default();
     let mut shown = Vec::new();
     loop {
-        let mut flushed = Ok(());
-        let next = lines.next(|| {
-            flushed = out.flush();
-            Ok(())
-        });
-        flushed.map_err(ShowError::Write)?;
-        let Some((number, read)) = next.map_err(ShowError::Read)? else { return Ok(outcome) };
+        let next = lines.next(|| out.flush().map_err(ShowError::Write))?;
+        let Some((number, read)) = next else { return Ok(outcome) };
         let text = match read {
             Read::Line(line) => String::from_utf8_lossy(line),
             Read::TooLong => {

@@ -3,7 +3,7 @@
 //! ```text
 //! ring buffer ─► reader (decode, track, enrich) ─► router ─┬─► otlp logs  ─► endpoint
 //!   kernel       a thread of its own                       ├─► otlp spans ─► endpoint
-//!                                                          ├─► standard output, a thread of its own
+//!                                                          ├─► standard output, files: a thread each
 //!                                                          └─► counters ◄── GET /metrics
 //! ```
 //!
@@ -28,10 +28,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
+    lines::Format,
     metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
     otlp::ExportMetrics,
-    stdout::Format,
 };
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
@@ -273,7 +273,10 @@ impl Agent {
                 _ = signals.terminate.recv() => break info!("told to stop by SIGTERM"),
                 _ = signals.interrupt.recv() => break info!("told to stop by SIGINT"),
                 _ = &mut reader_ended => break warn!("the reader ended by itself"),
-                _ = signals.hangup.recv() => info!("told to read the configuration again by SIGHUP"),
+                _ = signals.hangup.recv() => {
+                    info!("told to read the configuration again by SIGHUP");
+                    self.ways_out.reopen();
+                }
                 () = self.reloader.changed() => info!("the configuration's file changed"),
             }
             self.reloader.reload(&mut self.ways_out, &self.pipeline).await;

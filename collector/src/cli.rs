@@ -3,6 +3,7 @@
 use clap::{Parser, Subcommand};
 
 mod agent;
+pub mod events;
 mod output;
 pub mod policy;
 pub mod run;
@@ -30,6 +31,8 @@ pub enum Command {
     Tree(tree::Arguments),
     /// Show a trace as a waterfall, from what lives and the recent past that the agent keeps.
     Trace(trace::Arguments),
+    /// Follow the events of the agent that runs here, or show those of a file or of standard input.
+    Events(events::Arguments),
     /// Look after tracing policies.
     Policy(policy::Arguments),
 }

@@ -11,6 +11,7 @@ use std::{
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 use trigon_exporters::{
+    file::{self, FileConfig, FileConfigError},
     filter::{self, Filter, FilterConfig, FilterError},
     metrics::MetricsConfig,
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
@@ -45,6 +46,9 @@ pub struct Config {
     pub otlp: OtlpConfig,
     /// `[stdout]`
     pub stdout: StdoutConfig,
+    /// `[[file]]`
+    #[serde(deserialize_with = "file::one_or_more")]
+    pub file: Vec<FileConfig>,
     /// `[metrics]`
     pub metrics: MetricsConfig,
     /// `[policy]`
@@ -170,6 +174,8 @@ pub struct Effective {
     pub spans: Option<Settings>,
     /// What is written to standard output.
     pub stdout_filter: Filter,
+    /// Files that events are written to, and what of them.
+    pub files: Vec<(FileConfig, Filter)>,
     /// The rest.
     pub config: Config,
 }
@@ -203,6 +209,9 @@ pub enum ConfigError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// A setting of a file can't be used.
+    #[error(transparent)]
+    File(#[from] FileConfigError),
     /// An OTLP setting can't be used.
     #[error(transparent)]
     Otlp(#[from] SettingsError),
@@ -265,7 +274,7 @@ impl Config {
         let node = named.or(configured).unwrap_or_else(host_name);
         let flag = overrides.otlp_endpoint.as_deref();
         let general = Filter::new("filter", &self.filter, filter::Source::Agent)?;
-        let filter = |name, own: &Option<FilterConfig>| match own {
+        let filter = |name: &str, own: &Option<FilterConfig>| match own {
             Some(own) => Filter::new(name, own, filter::Source::Agent),
             None => Ok(general.clone()),
         };
@@ -276,12 +285,17 @@ impl Config {
                 settings.map(|settings| Settings { filter: otlp_filter.clone(), ..settings }),
             )
         };
+        let files = self.file.iter().enumerate().filter(|(_, file)| !file.path.as_os_str().is_empty());
+        let files = files
+            .map(|(index, file)| Ok((file.clone(), filter(&format!("file[{index}].filter"), &file.filter)?)))
+            .collect::<Result<_, FilterError>>();
         Ok(Effective {
             node,
             kubernetes,
             logs: otlp(Signal::Logs)?,
             spans: otlp(Signal::Spans)?,
             stdout_filter: filter("stdout.filter", &self.stdout.filter)?,
+            files: files?,
             config: self,
         })
     }
@@ -308,6 +322,7 @@ impl Config {
         if limits.stdout_queue_events == 0 {
             return fail("limits.stdout_queue_events", 0, "a number above 0 is allowed");
         }
+        file::check(&self.file)?;
         Ok(())
     }
 }

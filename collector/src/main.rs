@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
-use trigon::cli::{Cli, Command, policy, run, status, trace, tree};
+use trigon::cli::{Cli, Command, events, policy, run, status, trace, tree};
 
 fn main() -> ExitCode {
     // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
@@ -23,6 +23,7 @@ fn main() -> ExitCode {
         Command::Status(arguments) => return status::run(arguments),
         Command::Tree(arguments) => return tree::run(arguments),
         Command::Trace(arguments) => return trace::run(arguments),
+        Command::Events(arguments) => return events::run(arguments),
         Command::Policy(arguments) => return policy::run(arguments),
     };
     match result {

@@ -10,19 +10,18 @@ use std::{
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::{
-    event::{Event, Kind},
-    filter::Fields,
-    names,
-    text::moment,
-};
+use crate::{event::Event, filter::Fields};
 
 mod hook;
+mod json;
+mod object;
 mod quote;
 #[cfg(test)]
 mod tests;
+mod told;
 
 use quote::Quoted;
+use told::{Rest, Source, Status, Time, Told};
 
 const TRAILER: &str = "🛑 CAP_SYS_ADMIN";
 /// Column where the trailer ends, if the line leaves room.
@@ -70,52 +69,57 @@ impl CompactWriter {
 
     /// Appends one event and a newline; nothing for a descriptor, whose opening and closing are events of their own.
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
-        if matches!(event.kind, Kind::Descriptor(_)) {
-            return;
-        }
-        let view = self.fields.as_ref().and_then(|fields| fields.of(event.event_type()));
-        let shows = |path| view.is_none_or(|view| view.shows(path));
-        let line = &mut self.line;
-        line.clear();
-        if self.timestamps {
-            line.word(None, format_args!("{:.9}", moment(event.time)));
-        }
-        let process = &event.process;
-        match &event.kind {
-            Kind::Exec(_) => line.word(None, "🚀 process"),
-            Kind::Exit(_) => line.word(None, "💥 exit   "),
-            Kind::Hook(hook) => line.word(None, hook::head(hook)),
-            Kind::RateLimit(_) => line.word(None, "⏱ rate_limit"),
-            Kind::Descriptor(_) => {}
-        }
-        line.word(GREEN, Quoted(&self.node));
-        match &event.kind {
-            Kind::RateLimit(dropped) => line.word(RED, format_args!("{dropped} events dropped")),
-            _ if shows("process.binary") => line.word(MAGENTA, Quoted(process.image.binary())),
-            _ => {}
-        }
-        match &event.kind {
-            Kind::Hook(hook) if shows("args") => hook::tail(hook, line),
-            Kind::Exec(_) | Kind::Exit(_) if shows("process.arguments") => {
-                process.image.args().skip(1).for_each(|arg| line.word(CYAN, Quoted(arg)));
+        if let Some(mut told) = Told::of(event, &self.node) {
+            if let Some(view) = self.fields.as_ref().and_then(|fields| fields.of(event.event_type())) {
+                told.keep(view);
             }
-            _ => {}
+            write(&told, self.timestamps, &mut self.line, out);
         }
-        if let Kind::Exit(exit) = &event.kind {
-            match exit.signal {
-                0 if shows("status") => line.word(RED, exit.code),
-                signal @ 1.. if shows("signal") => line.word(RED, names::signal(signal)),
-                _ => {}
-            }
-        }
-        if process.credentials.effective & names::CAP_SYS_ADMIN != 0 && shows("process.cap.effective") {
-            let room = TRAILER_END.saturating_sub(line.width + TRAILER.width() + 1);
-            line.push(format_args!("{:room$}", ""));
-            line.word(None, TRAILER);
-        }
-        out.extend_from_slice(line.text.as_bytes());
-        out.push(b'\n');
     }
+
+    /// Appends what a line of JSON in Tetragon's shape tells, and a newline; of a kind of event that is not known its
+    /// name. Returns whether the line holds an event.
+    pub fn write_json(&mut self, line: &serde_json::Value, out: &mut Vec<u8>) -> bool {
+        let Some(read) = json::Read::new(line) else { return false };
+        write(&read.told(), self.timestamps, &mut self.line, out);
+        true
+    }
+}
+
+fn write(told: &Told<'_>, timestamps: bool, line: &mut Line, out: &mut Vec<u8>) {
+    line.clear();
+    match told.time {
+        _ if !timestamps => {}
+        Time::Known(time) => line.word(None, format_args!("{time:.9}")),
+        Time::Text(text) => line.word(None, Quoted(text)),
+    }
+    line.word(None, &told.head);
+    match told.source {
+        Source::Node(node) => line.word(GREEN, Quoted(node)),
+        Source::Pod { namespace, name } => {
+            line.word(GREEN, format_args!("{}/{}", Quoted(namespace), Quoted(name)));
+        }
+    }
+    if let Some(binary) = told.binary {
+        line.word(MAGENTA, Quoted(binary));
+    }
+    match &told.rest {
+        Rest::Call(call) => hook::tail(*call, line),
+        Rest::Words(words) => words.iter().flatten().for_each(|word| line.word(CYAN, Quoted(word))),
+        arguments => arguments.arguments(|argument| line.word(CYAN, Quoted(argument))),
+    }
+    match &told.status {
+        Some(Status::Code(code)) => line.word(RED, code),
+        Some(Status::Signal(signal)) => line.word(RED, Quoted(signal)),
+        None => {}
+    }
+    if told.is_admin {
+        let room = TRAILER_END.saturating_sub(line.width + TRAILER.width() + 1);
+        line.push(format_args!("{:room$}", ""));
+        line.word(None, TRAILER);
+    }
+    out.extend_from_slice(line.text.as_bytes());
+    out.push(b'\n');
 }
 
 // === impl Line ===

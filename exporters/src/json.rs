@@ -25,7 +25,9 @@ mod scalar;
 #[cfg(test)]
 mod tests;
 
+pub use escape::push_printable;
 use facts::Facts;
+pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
 use scalar::{Id, Int64, Time};

@@ -7,10 +7,12 @@
 pub mod compact;
 pub mod display;
 pub mod event;
+pub mod file;
 pub mod filter;
 pub mod health;
 pub mod identity;
 pub mod json;
+pub mod lines;
 pub mod metrics;
 pub mod names;
 pub mod nearest;

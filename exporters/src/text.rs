@@ -37,6 +37,36 @@ pub(crate) fn moment(time: Timestamp) -> jiff::Timestamp {
     jiff::Timestamp::from_nanosecond(i128::from(time.0)).unwrap_or_default()
 }
 
+/// Arguments that were put together by [`Arguments`], one by one. That an argument begins with a quote of its own can't
+/// always be told from a quote that holds it together.
+pub(crate) fn split_arguments(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text).filter(|text| !text.is_empty());
+    // No quote ends any more, so that nobody has to look for one again.
+    let mut unquoted = false;
+    std::iter::from_fn(move || {
+        let text = rest?;
+        let end = text.strip_prefix('"').filter(|_| !unquoted).and_then(|inner| {
+            let end = quoted_end(inner);
+            unquoted = end.is_none();
+            end
+        });
+        let (argument, after) = match end {
+            Some(end) => (&text[1..=end], &text[end + 2..]),
+            None => text.split_at(text.find(' ').unwrap_or(text.len())),
+        };
+        rest = after.strip_prefix(' ');
+        Some(argument)
+    })
+}
+
+/// Where the quote ends that holds an argument together: it is empty or has a space, and a space or nothing follows.
+fn quoted_end(inner: &str) -> Option<usize> {
+    let space = inner.find(' ').unwrap_or(inner.len());
+    let ends = |at: usize| inner[at + 1..].is_empty() || inner[at + 1..].starts_with(' ');
+    let mut quotes = inner.match_indices('"').map(|(at, _)| at);
+    quotes.find(|at| ends(*at) && (*at == 0 || *at > space))
+}
+
 // === impl Arguments ===
 
 impl Arguments<'_> {
@@ -129,6 +159,29 @@ mod tests {
             let text = shown(value);
             assert!(text.len() <= VALUE_LIMIT + '…'.len_utf8() && text.contains('…'), "{}", text.len());
         }
+    }
+
+    #[test]
+    fn arguments_come_apart_as_they_were_put_together() {
+        let several: [&[&str]; 9] = [
+            &[],
+            &[""],
+            &["a", "", "b c", ""],
+            &["\"", "a"],
+            &["\"quoted\"", "\\"],
+            &["say \"hi\""],
+            &["two\nlines", "tab\there", "\u{1b}[31m"],
+            &["  ", " a", "a "],
+            &["\"a", "\"b", "\"c"],
+        ];
+        for args in several {
+            let argv: String = std::iter::once(&"x").chain(args).flat_map(|arg| [*arg, "\0"]).collect();
+            let image = Image::new("/x", "", "/", &argv, None);
+            let text = Arguments(&image).to_string();
+            assert_eq!(split_arguments(&text).collect::<Vec<_>>(), args, "{text}");
+        }
+        // Much that looks like a quote takes no longer than anything else.
+        assert_eq!(split_arguments(&"\"a ".repeat(1 << 20)).count(), (1 << 20) + 1);
     }
 
     #[test]

@@ -83,8 +83,10 @@ fn leaves_by_every_way_out(name: &str, recorded: &[u8]) {
     settings.set_prepend_module_to_snapshot(false);
     settings.set_omit_expression(true);
     settings.bind(|| {
-        insta::assert_snapshot!(format!("{name}.json"), json(&events, host));
-        insta::assert_snapshot!(format!("{name}.compact"), compact(&events));
+        let (json, compact) = (json(&events, host), compact(&events));
+        assert_eq!(compact_of_json(&json), compact, "`trigon events` shows what `trigon run` does");
+        insta::assert_snapshot!(format!("{name}.json"), json);
+        insta::assert_snapshot!(format!("{name}.compact"), compact);
         insta::assert_snapshot!(format!("{name}.otlp"), otlp::exported(&events));
     });
 }
@@ -100,5 +102,15 @@ fn compact(events: &[trigon_exporters::event::Event]) -> String {
     let mut writer = CompactWriter::new(NODE, false, true);
     let mut out = Vec::new();
     events.iter().for_each(|event| writer.write(event, &mut out));
+    String::from_utf8(out).expect("a compact line is UTF-8")
+}
+
+fn compact_of_json(json: &str) -> String {
+    let mut writer = CompactWriter::new("", false, true);
+    let mut out = Vec::new();
+    for line in json.lines() {
+        let line = serde_json::from_str(line).expect("a line is JSON");
+        assert!(writer.write_json(&line, &mut out), "a line holds an event");
+    }
     String::from_utf8(out).expect("a compact line is UTF-8")
 }

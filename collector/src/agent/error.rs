@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use trigon_exporters::{metrics::http::BindError, otlp::ClientError};
+use trigon_exporters::{file, metrics::http::BindError, otlp::ClientError};
 use trigon_probes::ProbeError;
 
 use crate::{
@@ -29,6 +29,9 @@ pub enum AgentError {
     /// An OTLP connection can't be prepared.
     #[error(transparent)]
     Otlp(#[from] ClientError),
+    /// Events can't be written to a file.
+    #[error(transparent)]
+    File(#[from] file::FileError),
     /// A policy's file can't be read.
     #[error(transparent)]
     PolicyFile(#[from] FileError),
@@ -77,7 +80,7 @@ impl AgentError {
             Self::PolicyLoad { .. } => 7,
             Self::Probe(ProbeError::NotPermitted(_)) => 4,
             Self::Probe(ProbeError::NoBtf(_) | ProbeError::TooOld { .. } | ProbeError::Attach { .. }) => 5,
-            Self::Bind(_) | Self::Socket(_) => 6,
+            Self::Bind(_) | Self::Socket(_) | Self::File(_) => 6,
             _ => 1,
         })
     }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use prometheus::{Gauge, IntGauge, Registry};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
-use trigon_exporters::stdout::Format;
+use trigon_exporters::lines::Format;
 
 use super::{AgentError, Way, WaysOut};
 use crate::{
@@ -45,7 +45,8 @@ struct Metrics {
 }
 
 /// Keys, and beginnings of keys, whose change is in force at once.
-const LIVE: [&str; 8] = [
+const LIVE: [&str; 9] = [
+    "file",
     "filter",
     "limits.args",
     "limits.shutdown_timeout",

@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
     event::Namespaces,
+    file::{FileConfig, FileOutput, Reopen},
     filter::{Filter, Gate},
     health::Health,
+    lines::{self, Format},
     metrics::Loss,
     node::Node,
     otlp::{self, ExportMetrics, Settings, Signal},
     sink::{self, Depth, QueueSender},
-    stdout::{self, Format},
+    stdout,
 };
 
 use super::AgentError;
@@ -31,6 +33,13 @@ pub enum Way {
         signal: Signal,
         /// Where and how.
         settings: Box<Settings>,
+    },
+    /// Lines to a file.
+    File {
+        /// Which, and how.
+        config: Box<FileConfig>,
+        /// What is written.
+        filter: Filter,
     },
     /// Lines to standard output.
     Stdout {
@@ -64,6 +73,7 @@ pub struct WaysOut {
     /// They get no more, and send what they have.
     closing: Vec<(Arc<str>, JoinHandle<()>)>,
     open: Open,
+    reopen: Vec<(Arc<str>, Reopen)>,
 }
 
 struct Running {
@@ -102,13 +112,22 @@ impl Way {
             Some(Self::Otlp { signal, settings })
         });
         let queue_events = settings.config.limits.stdout_queue_events;
-        let stdout = format.map(|format| Self::Stdout { format, queue_events, filter: settings.stdout_filter.clone() });
-        otlp.chain(stdout).collect()
+        let stdout = format.map(|format| Self::Stdout {
+            format,
+            queue_events,
+            filter: settings.stdout_filter.clone(),
+        });
+        let file = |(config, filter): &(FileConfig, Filter)| Self::File {
+            config: Box::new(config.clone()),
+            filter: filter.clone(),
+        };
+        otlp.chain(settings.files.iter().map(file)).chain(stdout).collect()
     }
 
     fn name(&self) -> Arc<str> {
         match self {
             Self::Otlp { signal, .. } => signal.exporter().into(),
+            Self::File { config, .. } => config.exporter().into(),
             Self::Stdout { .. } => "stdout".into(),
         }
     }
@@ -117,6 +136,7 @@ impl Way {
         match self {
             Self::Otlp { signal: Signal::Logs, .. } => "otlp logs",
             Self::Otlp { signal: Signal::Spans, .. } => "otlp spans",
+            Self::File { .. } => "file",
             Self::Stdout { .. } => "stdout",
         }
     }
@@ -124,6 +144,7 @@ impl Way {
     fn target(&self) -> String {
         match self {
             Self::Otlp { settings, .. } => settings.endpoint.to_string(),
+            Self::File { config, .. } => config.path.display().to_string(),
             Self::Stdout { .. } => String::new(),
         }
     }
@@ -134,7 +155,7 @@ impl Way {
 impl WaysOut {
     /// None yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, running: Vec::new(), closing: Vec::new(), open: Open::default() }
+        Self { parts, running: Vec::new(), closing: Vec::new(), open: Open::default(), reopen: Vec::new() }
     }
 
     /// Those that are open, at any time.
@@ -151,7 +172,10 @@ impl WaysOut {
         let health = Health::default();
         let (queue, task) = match &way {
             Way::Otlp { signal, settings } => self.otlp(*signal, settings)?,
-            Way::Stdout { format, queue_events, filter } => self.stdout(*format, *queue_events, filter)?,
+            Way::File { config, filter } => self.file(&name, config, filter, health.clone())?,
+            Way::Stdout { format, queue_events, filter } => {
+                self.stdout(*format, *queue_events, filter, health.clone())?
+            }
         };
         self.open.add(Export {
             name: Arc::clone(&name),
@@ -172,6 +196,7 @@ impl WaysOut {
         self.running = kept;
         for Running { name, task, .. } in gone {
             self.open.remove(&name);
+            self.reopen.retain(|(file, _)| *file != name);
             let closed = Arc::clone(&name);
             // An agent that stops closes them all.
             let _ = pipeline.call(move |pipeline| pipeline.router.close(&closed)).await;
@@ -190,6 +215,11 @@ impl WaysOut {
             }
         }
         self.closing.retain(|(_, task)| !task.is_finished());
+    }
+
+    /// Has files opened anew that something has moved away.
+    pub fn reopen(&self) {
+        self.reopen.iter().for_each(|(_, reopen)| reopen.reopen());
     }
 
     /// Waits until all have sent what they have. Their queues must have ended.
@@ -211,28 +241,62 @@ impl WaysOut {
         Ok((sender, task))
     }
 
-    fn stdout(&self, format: Format, capacity: usize, filter: &Filter) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
-        let Parts { node, host_namespaces, loss, .. } = &self.parts;
+    fn stdout(
+        &self,
+        format: Format,
+        capacity: usize,
+        filter: &Filter,
+        health: Health,
+    ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+        let Parts { loss, .. } = &self.parts;
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
         let gate = Gate::new(filter, "stdout", loss);
         let (sender, receiver) =
-            sink::gated(capacity, loss.counter("queue", "stdout_full"), stdout::has_line, gate);
-        let lost = stdout::Lost::new(loss);
-        let context = stdout::Context { node: node.name.clone(), host_namespaces: *host_namespaces };
-        let (done, ended) = tokio::sync::oneshot::channel();
-        thread::Builder::new()
-            .name("trigon-stdout".to_owned())
-            .spawn(move || {
-                stdout::run(receiver, format, context, out, lost);
-                let _ = done.send(());
-            })
-            .map_err(|source| AgentError::System { what: "start a thread", source })?;
-        let task = tokio::spawn(async move {
-            let _ = ended.await;
-        });
+            sink::gated(capacity, loss.counter("queue", "stdout_full"), lines::has_line, gate);
+        let (context, lost) = (self.context(), lines::Lost::stdout(loss));
+        let task = thread("stdout", move || stdout::run(receiver, format, context, out, lost, health))?;
         Ok((sender, task))
     }
+
+    fn file(
+        &mut self,
+        name: &str,
+        config: &FileConfig,
+        filter: &Filter,
+        health: Health,
+    ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+        let output = FileOutput::open(config)?;
+        self.reopen.push((name.into(), output.reopen()));
+        info!(exporter = name, path = %config.path.display(), "exporting to a file");
+        let Parts { loss, .. } = &self.parts;
+        let gate = Gate::new(filter, name, loss);
+        let full = loss.counter("queue", &format!("{name}_full"));
+        let (sender, receiver) = sink::gated(config.queue_events, full, lines::has_line, gate);
+        let (context, lost) = (self.context(), lines::Lost::file(loss, name));
+        let task = thread(name, move || output.run(receiver, context, lost, health))?;
+        Ok((sender, task))
+    }
+
+    fn context(&self) -> lines::Context {
+        let Parts { node, host_namespaces, .. } = &self.parts;
+        lines::Context { node: node.name.clone(), host_namespaces: *host_namespaces }
+    }
+}
+
+/// Runs a way out that waits for what it writes to, and thus has a thread of its own.
+fn thread(name: &str, write: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AgentError> {
+    let (done, ended) = tokio::sync::oneshot::channel();
+    thread::Builder::new()
+        .name(format!("trigon-{name}"))
+        .spawn(move || {
+            write();
+            let _ = done.send(());
+        })
+        .map_err(|source| AgentError::System { what: "start a thread", source })?;
+    Ok(tokio::spawn(async move {
+        let _ = ended.await;
+    }))
 }
 
 // === impl Open ===

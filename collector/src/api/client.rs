@@ -3,6 +3,7 @@
 use std::{io, path::PathBuf, process::ExitCode};
 
 use axum::body::{self, Body};
+use futures_util::TryStreamExt as _;
 use http::{
     Method, Request, StatusCode,
     header::{HOST, SERVER},
@@ -11,12 +12,13 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::de::DeserializeOwned;
-use tokio::net::UnixStream;
+use tokio::{io::AsyncRead, net::UnixStream, task::JoinHandle};
+use tokio_util::io::StreamReader;
 use tracing::warn;
 
 use super::{
-    Added, PolicyList, PolicyStatus, Problem, VERSION, processes::ProcessList, status::Status,
-    traces::TraceStatus,
+    Added, PolicyList, PolicyStatus, Problem, VERSION, events::EventsQuery, processes::ProcessList,
+    status::Status, traces::TraceStatus,
 };
 
 /// Asks the agent that listens on a socket. Each question is a connection.
@@ -109,6 +111,19 @@ impl Client {
         self.ask(Method::GET, &path, Vec::new()).await
     }
 
+    /// Events as they come, a line of JSON each. The agent's end ends them.
+    ///
+    /// # Errors
+    /// There is no answer, or the filter means nothing.
+    pub async fn events(&self, query: &EventsQuery) -> Result<impl AsyncRead + Send + use<>, ClientError> {
+        let EventsQuery { since_start, filter } = query;
+        let filter = utf8_percent_encode(filter, NON_ALPHANUMERIC);
+        let path = format!("/v1/events?since_start={since_start}&filter={filter}");
+        let (body, _) = self.request(Method::GET, &path, Vec::new()).await?;
+        let pieces = body.into_data_stream().map_err(io::Error::other);
+        Ok(StreamReader::new(Box::pin(pieces)))
+    }
+
     /// Loads the policies in a text.
     ///
     /// # Errors
@@ -145,6 +160,19 @@ impl Client {
     }
 
     async fn send(&self, method: Method, path: &str, body: Vec<u8>) -> Result<body::Bytes, ClientError> {
+        let (answer, connection) = self.request(method, path, body).await?;
+        let bytes = body::to_bytes(answer, ANSWER_BYTES).await.map_err(|error| self.no_answer(&error))?;
+        connection.abort();
+        Ok(bytes)
+    }
+
+    /// The body of an answer that is no problem, and the task that carries it.
+    async fn request(
+        &self,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<(Body, JoinHandle<hyper::Result<()>>), ClientError> {
         let stream = UnixStream::connect(&self.socket).await.map_err(|source| self.not_connected(source))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| self.no_answer(&error))?;
@@ -159,12 +187,11 @@ impl Client {
             warn!("the agent is of version {other}, this is {VERSION}");
         }
         let status = answer.status();
-        let bytes = body::to_bytes(Body::new(answer.into_body()), ANSWER_BYTES).await;
-        let bytes = bytes.map_err(|error| self.no_answer(&error))?;
-        connection.abort();
+        let body = Body::new(answer.into_body());
         if status.is_success() {
-            return Ok(bytes);
+            return Ok((body, connection));
         }
+        let bytes = body::to_bytes(body, ANSWER_BYTES).await.map_err(|error| self.no_answer(&error))?;
         let problem: Problem = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| Problem::new(format_args!("it answered {status}")));
         if status == StatusCode::FORBIDDEN {

@@ -14,9 +14,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use trigon_exporters::{
     filter::{self, About, Filter, FilterConfig, Gate},
     json::JsonWriter,
+    lines,
     serve::Endless,
     sink::{self, Chunk, QueueReceiver},
-    stdout,
 };
 
 use super::server::{Agent, problem};
@@ -72,7 +72,7 @@ pub(super) async fn follow(State(agent): State<Agent>, query: Query<EventsQuery>
     };
     let gate = Gate::new(&filter, "api", &agent.loss);
     let lost = agent.loss.counter("queue", "api_full");
-    let (sender, events) = sink::gated(WAITING, lost, stdout::has_line, gate);
+    let (sender, events) = sink::gated(WAITING, lost, lines::has_line, gate);
     let since_start = query.since_start;
     let past = agent.pipeline.call(move |pipeline| {
         let past = if since_start { pipeline.router.recent().chunks() } else { Vec::new() };
@@ -110,7 +110,8 @@ fn filter(text: &str) -> Result<Filter, String> {
 impl Lines {
     async fn run(mut self, past: Vec<Chunk>, mut events: QueueReceiver) {
         for chunk in past {
-            let chunk = chunk.iter().filter(|event| self.filter.passes(&About::event(event))).cloned().collect();
+            let chunk =
+                chunk.iter().filter(|event| self.filter.passes(&About::event(event))).cloned().collect();
             if self.send(&chunk, 0).await.is_none() {
                 return;
             }

@@ -7,7 +7,7 @@ use clap::{
     builder::{OsStringValueParser, TypedValueParser as _},
 };
 use tracing::{error, warn};
-use trigon_exporters::stdout::Format;
+use trigon_exporters::lines::Format;
 
 use crate::{
     agent::{self, AgentError},

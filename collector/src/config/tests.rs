@@ -35,6 +35,9 @@ fn the_reference_equals_the_defaults() {
 
     let (mut written, mut known) = (Vec::new(), Vec::new());
     let text = std::fs::read_to_string(&path).unwrap();
+    // A file without a path is none: its table shows the defaults all the same.
+    let file = text.parse::<toml::Table>().unwrap()["file"][0].clone();
+    assert_eq!(file, toml::Value::try_from(FileConfig::default()).unwrap());
     keys(&text.parse::<toml::Table>().unwrap().into(), "", &mut written);
     keys(&toml::Value::try_from(Config::default()).unwrap(), "", &mut known);
     written.sort();

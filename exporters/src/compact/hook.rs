@@ -4,19 +4,15 @@ use std::fmt::{self, Display};
 
 use syscalls::Sysno;
 
-use super::{CYAN, Line, RED, quote::Quoted};
+use super::{
+    CYAN, Line, RED,
+    quote::Quoted,
+    told::{Call, Head, Object},
+};
 use crate::{
     event::{Hook, HookKind, Operation, PathRef, Value},
     text::Shown,
 };
-
-/// What a line begins with: a sign and a word of at least seven columns.
-pub(super) struct Head {
-    sign: &'static str,
-    word: &'static str,
-    /// Access that a mapping asks for, as `rwx`.
-    access: Option<i64>,
-}
 
 /// What a line ends with.
 enum Tail {
@@ -31,13 +27,15 @@ enum Tail {
     Arguments(usize),
     /// The kind of namespace that a bit of clone(2) stands for.
     Namespace,
+    /// Both ends of a socket.
+    Socket,
+    /// The same, and how many bytes are sent.
+    Send,
+    /// What is told of an argument that only JSON has.
+    Object(fn(Object<'_>, &mut Line)),
     /// The name of the function.
     Function,
 }
-
-const PROT_READ: i64 = 1;
-const PROT_WRITE: i64 = 2;
-const PROT_EXEC: i64 = 4;
 
 /// Kinds of namespaces by their bits (`CLONE_NEW*` of clone(2)); 0 leaves it to the descriptor.
 const NAMESPACES: [(i64, &str); 9] = [
@@ -53,7 +51,7 @@ const NAMESPACES: [(i64, &str); 9] = [
 ];
 
 /// How a call is shown. The words are those of `tetra getevents -o compact`.
-fn shown(hook: &Hook) -> (Head, Tail) {
+fn shown(hook: &Hook) -> (Head<'static>, Tail) {
     let (sign, word, tail) = match hook.function() {
         "sys_write" => ("📝", "write", Tail::Transfer),
         "sys_read" => ("📚", "read", Tail::Transfer),
@@ -73,72 +71,86 @@ fn shown(hook: &Hook) -> (Head, Tail) {
             _ => ("❓", "security_file_permission", Tail::Path),
         },
         "security_mmap_file" => match hook.arg(1).and_then(Value::number) {
-            Some(access) => return (Head { sign: "📝", word: "mmap-", access: Some(access) }, Tail::Path),
+            Some(access) => {
+                return (Head { access: Some(access), ..Head::new("📝", "mmap-") }, Tail::Path);
+            }
             None => ("❓", "security_mmap_file", Tail::Path),
         },
         "security_path_truncate" | "security_file_truncate" => ("📝", "truncate", Tail::Path),
+        "tcp_connect" => ("🔌", "connect", Tail::Socket),
+        "tcp_close" => ("🧹", "close", Tail::Socket),
+        "tcp_sendmsg" => ("📤", "sendmsg", Tail::Send),
+        "bpf_check" => ("🐝", "bpf_load", Tail::Object(|object, line| object.program(line))),
+        "security_perf_event_alloc" => {
+            ("🐝", "perf_event_alloc", Tail::Object(|object, line| object.perf_event(line)))
+        }
+        "security_bpf_map_alloc" | "security_bpf_map_create" => {
+            ("🗺", "bpf_map_create", Tail::Object(|object, line| object.map(line)))
+        }
         _ => ("❓", "syscall", Tail::Function),
     };
-    (Head { sign, word, access: None }, tail)
+    (Head::new(sign, word), tail)
 }
 
 /// The sign and the word of a policy's event.
-pub(super) fn head(hook: &Hook) -> Head {
-    let plain = |sign, word| Head { sign, word, access: None };
-    match hook.source.kind() {
-        HookKind::Kprobe { .. } => shown(hook).0,
-        HookKind::Tracepoint { .. } if is_raw_syscall(hook.source.kind()) => plain("☎ ", "syscall"),
-        HookKind::Tracepoint { .. } => plain("⁉️", "tracepoint"),
+pub(super) fn head(call: Call<'_>) -> Head<'static> {
+    match call.hook.source.kind() {
+        HookKind::Kprobe { .. } => shown(call.hook).0,
+        kind if is_raw_syscall(kind) => Head::RAW_SYSCALL,
+        HookKind::Tracepoint { .. } => Head::TRACEPOINT,
     }
 }
 
-/// Appends what the event is about.
-pub(super) fn tail(hook: &Hook, line: &mut Line) {
-    match hook.source.kind() {
-        HookKind::Kprobe { function } => match shown(hook).1 {
-            Tail::Nothing => {}
-            Tail::Path => path(hook, 0, line),
-            Tail::Transfer => transfer(hook, line),
-            Tail::Text => match hook.args.iter().flatten().find(|arg| matches!(arg, Value::Text { .. })) {
-                Some(text) => value(text, line),
-                None => path(hook, 1, line),
-            },
-            Tail::Arguments(count) => {
-                hook.args.iter().take(count).for_each(|arg| argument(arg.as_ref(), line))
-            }
-            Tail::Namespace => {
-                let bit = hook.arg(1).and_then(Value::number);
-                match NAMESPACES.iter().find(|(known, _)| Some(*known) == bit) {
-                    Some((_, name)) => line.word(CYAN, name),
-                    None => argument(hook.arg(1), line),
-                }
-            }
-            Tail::Function => line.word(None, Quoted(function)),
+/// Appends what the call is about.
+pub(super) fn tail(call: Call<'_>, line: &mut Line) {
+    let hook = call.hook;
+    let HookKind::Kprobe { function } = hook.source.kind() else {
+        return line.word(CYAN, RawSyscall(call));
+    };
+    match shown(hook).1 {
+        Tail::Nothing => {}
+        Tail::Path => path(call, 0, line),
+        Tail::Transfer => transfer(call, line),
+        Tail::Text => match hook.args.iter().flatten().find(|arg| matches!(arg, Value::Text { .. })) {
+            Some(text) => value(text, line),
+            None => path(call, 1, line),
         },
-        kind if is_raw_syscall(kind) => line.word(CYAN, RawSyscall(hook)),
-        HookKind::Tracepoint { subsystem, event } => {
-            line.word(CYAN, Quoted(subsystem));
-            line.word(CYAN, Quoted(event));
+        Tail::Arguments(count) => (0..count).for_each(|index| argument(call, index, line)),
+        Tail::Namespace => {
+            let bit = hook.arg(1).and_then(Value::number);
+            match NAMESPACES.iter().find(|(known, _)| Some(*known) == bit) {
+                Some((_, name)) => line.word(CYAN, name),
+                None => argument(call, 1, line),
+            }
         }
+        Tail::Socket => object(call, |object, line| object.socket(line), line),
+        Tail::Send => {
+            object(call, |object, line| object.socket(line), line);
+            if let Some(bytes) = hook.arg(1).and_then(Value::number) {
+                line.word(CYAN, format_args!("bytes {bytes}"));
+            }
+        }
+        Tail::Object(show) => object(call, show, line),
+        Tail::Function => line.word(None, Quoted(function)),
     }
 }
 
-fn is_raw_syscall(kind: &HookKind) -> bool {
+pub(super) fn is_raw_syscall(kind: &HookKind) -> bool {
     matches!(kind, HookKind::Tracepoint { subsystem, event }
         if &**subsystem == "raw_syscalls" && &**event == "sys_enter")
 }
 
 /// The path that the call is about; where there is none, the argument that should have had it.
-fn path(hook: &Hook, index: usize, line: &mut Line) {
-    match hook.paths().next() {
+fn path(call: Call<'_>, index: usize, line: &mut Line) {
+    match call.hook.paths().next() {
         Some(PathRef { path, truncated, .. }) => line.word(CYAN, Cut(path, truncated)),
-        None if hook.args.len() > index => argument(hook.arg(index), line),
-        None => {}
+        None => argument(call, index, line),
     }
 }
 
-fn transfer(hook: &Hook, line: &mut Line) {
-    path(hook, 0, line);
+fn transfer(call: Call<'_>, line: &mut Line) {
+    let hook = call.hook;
+    path(call, 0, line);
     // An error of the call, as a negative number of errno(3).
     match hook.returned.as_ref().and_then(Value::number).filter(|returned| *returned < 0) {
         Some(error) => line.word(RED, error),
@@ -150,11 +162,22 @@ fn transfer(hook: &Hook, line: &mut Line) {
     }
 }
 
-fn argument(argument: Option<&Value>, line: &mut Line) {
-    match argument {
-        Some(argument) => value(argument, line),
+/// An argument, where there is one with that number.
+fn argument(call: Call<'_>, index: usize, line: &mut Line) {
+    match (call.hook.args.get(index), call.object(index)) {
+        (Some(Some(argument)), _) => value(argument, line),
+        (Some(None), Some(object)) => line.word(CYAN, Quoted(&object.shown())),
         // It could not be read.
-        None => line.word(CYAN, '?'),
+        (Some(None), None) => line.word(CYAN, '?'),
+        (None, _) => {}
+    }
+}
+
+/// The first argument that only JSON has; where there is none, the argument that should have been one.
+fn object(call: Call<'_>, show: fn(Object<'_>, &mut Line), line: &mut Line) {
+    match call.objects.iter().flatten().next() {
+        Some(object) => show(*object, line),
+        None => argument(call, 0, line),
     }
 }
 
@@ -171,7 +194,7 @@ fn value(value: &Value, line: &mut Line) {
 struct Cut<'a>(&'a str, bool);
 
 /// `openat(18446744073709551516, 94143184, 0)`: what `raw_syscalls/sys_enter` tells, the number of the call first.
-struct RawSyscall<'a>(&'a Hook);
+struct RawSyscall<'a>(Call<'a>);
 
 // === impl Cut ===
 
@@ -182,50 +205,31 @@ impl Display for Cut<'_> {
     }
 }
 
-// === impl Head ===
-
-impl Display for Head {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sign, word, access } = self;
-        let Some(access) = access else { return write!(f, "{sign} {word:7}") };
-        write!(f, "{sign} {word}")?;
-        let letters = [(PROT_READ, "r"), (PROT_WRITE, "w"), (PROT_EXEC, "x")];
-        let mut width = word.len();
-        for (_, letter) in letters.iter().filter(|(bit, _)| access & bit != 0) {
-            f.write_str(letter)?;
-            width += 1;
-        }
-        let pad = 7_usize.saturating_sub(width);
-        write!(f, "{:pad$}", "")
-    }
-}
-
 // === impl RawSyscall ===
 
 impl Display for RawSyscall<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.0.arg(0).and_then(Value::number).and_then(|number| usize::try_from(number).ok());
+        let hook = self.0.hook;
+        let number = hook.arg(0).and_then(Value::number).and_then(|number| usize::try_from(number).ok());
         match number.and_then(Sysno::new) {
             Some(call) => f.write_str(call.name())?,
             None => f.write_str("unknown")?,
         }
-        let rest = self.0.args.get(1..).unwrap_or_default();
+        let rest = hook.args.get(1..).unwrap_or_default();
         if rest.is_empty() {
             return Ok(());
         }
         f.write_str("(")?;
         for (index, argument) in rest.iter().enumerate() {
             f.write_str(if index > 0 { ", " } else { "" })?;
-            let name = self.0.spec(index + 1).map_or("", |spec| spec.name());
-            if !name.is_empty() {
-                write!(f, "{}=", Quoted(name))?;
+            if let Some(label) = hook.spec(index + 1).and_then(|spec| spec.label.as_deref()) {
+                write!(f, "{}=", Quoted(label))?;
             }
-            match argument {
-                Some(value) => {
-                    // Quoted, since an argument may be text of any kind.
-                    write!(f, "{}", Quoted(&Shown(value).to_string()))?;
-                }
-                None => f.write_str("?")?,
+            // Quoted, since an argument may be text of any kind.
+            match (argument, self.0.object(index + 1)) {
+                (Some(value), _) => Quoted(&Shown(value).to_string()).fmt(f)?,
+                (None, Some(object)) => Quoted(&object.shown()).fmt(f)?,
+                (None, None) => f.write_str("?")?,
             }
         }
         f.write_str(")")

@@ -6,6 +6,18 @@ use serde_json::ser::Formatter;
 
 use crate::text::is_printable;
 
+/// Appends a text of JSON that somebody else wrote, so that a terminal shows nothing but what is printable. A parser
+/// reads the same: what is not printable can only stand within texts, but for the white space between tokens.
+pub fn push_printable(json: &str, out: &mut Vec<u8>) {
+    for (index, part) in json.split(['\t', '\n', '\r']).enumerate() {
+        if index > 0 {
+            out.push(b' ');
+        }
+        // Writing to a Vec can't fail.
+        let _ = Printable.write_string_fragment(out, part);
+    }
+}
+
 /// serde_json's compact form, where `\uXXXX` also stands for the characters that a terminal would obey or hide:
 /// DEL, the C1 controls (U+009B begins an escape sequence), bidirectional and other format characters.
 /// A parser reads the same text.

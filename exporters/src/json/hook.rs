@@ -140,7 +140,7 @@ struct ArgumentFacts {
 struct OpenFlags(u32);
 
 /// Tetragon's word for a path whose beginning is missing.
-const UNRESOLVED: &str = "unresolvedPathComponents";
+pub(crate) const UNRESOLVED: &str = "unresolvedPathComponents";
 
 // === impl Context ===
 

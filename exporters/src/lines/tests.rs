@@ -1,4 +1,7 @@
+//! Lines on a stream that fails in every way it can: standard output, since that is the simplest.
+
 use std::{
+    fs::File,
     io::{BufRead as _, BufReader, Read as _},
     net::{TcpListener, TcpStream},
     sync::{Arc, Mutex},
@@ -11,6 +14,7 @@ use super::*;
 use crate::{
     samples::{self, HOST, NODE},
     sink::{QueueSender, queue},
+    stdout::run,
 };
 
 /// A stream that does what its script says, one step a write, and then takes everything.
@@ -55,6 +59,7 @@ impl Scripted {
 
 struct Bench {
     loss: Loss,
+    health: Health,
     sender: QueueSender,
     writer: JoinHandle<()>,
 }
@@ -64,13 +69,16 @@ const PLAIN: Format = Format::Compact { color: false, timestamps: false };
 fn start(format: Format, out: impl Write + Send + 'static) -> Bench {
     let loss = Loss::register(&Registry::new()).unwrap();
     let (sender, receiver) = queue(10_000, loss.counter("queue", "full"), |_| true);
-    let lost = Lost::new(&loss);
+    let lost = Lost::stdout(&loss);
+    let health = Health::default();
     let context = Context { node: NODE.into(), host_namespaces: HOST };
-    let writer = thread::spawn(move || run(receiver, format, context, out, lost));
-    Bench { loss, sender, writer }
+    let written = health.clone();
+    let writer = thread::spawn(move || run(receiver, format, context, out, lost, written));
+    Bench { loss, health, sender, writer }
 }
 
-fn chunk(len: usize) -> Chunk {
+/// Starts of as many processes, numbered by their argument.
+pub(crate) fn chunk(len: usize) -> Chunk {
     (0..len)
         .map(|n| {
             let n = n.to_string();
@@ -185,7 +193,10 @@ fn a_full_device_loses_and_counts_every_event() {
     let full = File::options().write(true).open("/dev/full").unwrap();
     let bench = start(Format::Json, full);
     (0..5).for_each(|_| bench.sender.send(&chunk(20)));
+    let health = bench.health.clone();
     let loss = bench.finish();
+    assert!(health.state().failing);
+    assert!(health.state().last_failure.unwrap().why.contains("No space left"));
     assert_eq!((lost(&loss, "closed"), lost(&loss, "write")), (0, 100));
 }
 

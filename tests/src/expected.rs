@@ -9,7 +9,7 @@ use trigon_exporters::identity::ExecId;
 
 pub use self::sighting::{Sighting, What, exec_id};
 use crate::{
-    otlp::{Attributes as _, Span},
+    otlp::{Attributes as _, Span, hex},
     workload::{Done, End, Fact},
 };
 
@@ -242,8 +242,4 @@ fn find(done: &Done, sightings: &[Sighting]) -> Vec<Execution> {
         }
     }
     all
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }

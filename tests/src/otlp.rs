@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{net::TcpSocket, runtime::Runtime};
 
-pub use self::received::{Attributes, Log, Origin, Protocol, Received, Request, Signal, Span};
+pub use self::received::{Attributes, Log, Origin, Protocol, Received, Request, Signal, Span, hex};
 use crate::wait;
 
 /// What the receiver answers.

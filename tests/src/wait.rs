@@ -1,6 +1,7 @@
 //! Waiting for what must come. The limit only guards against hangs; nothing is timed.
 
 use std::{
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -12,10 +13,17 @@ pub const LIMIT: Duration = Duration::from_secs(240);
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Lets the wait that goes on, or the next, end in vain at once. Those after it wait again: they clean up.
+pub fn interrupt() {
+    INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
 /// Asks `probe` until it has an answer.
 ///
 /// # Panics
-/// When there is none within [`LIMIT`]; the message says `what` was waited for and, by `seen`, what was there.
+/// When there is none within [`LIMIT`], or at [`interrupt`]; the message says `what` was waited for and, by `seen`, what was there.
 pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>, seen: impl FnOnce() -> String) -> T {
     let start = Instant::now();
     let mut pause = FIRST_PAUSE;
@@ -23,6 +31,7 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>, seen: impl FnO
         if let Some(found) = probe() {
             return found;
         }
+        assert!(!INTERRUPTED.swap(false, Ordering::Relaxed), "interrupted while waiting for {what}");
         assert!(
             start.elapsed() < LIMIT,
             "waited {} s in vain for {what}; there was: {}",

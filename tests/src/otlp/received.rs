@@ -7,7 +7,7 @@ use opentelemetry_proto::tonic::{
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     logs::v1::LogRecord,
     resource::v1::Resource,
-    trace::v1::Span as SpanRecord,
+    trace::v1::{Span as SpanRecord, span::Event},
 };
 
 /// How a request came.
@@ -144,6 +144,12 @@ impl Attributes for Span {
     }
 }
 
+impl Attributes for Event {
+    fn attributes(&self) -> &[KeyValue] {
+        &self.attributes
+    }
+}
+
 impl Attributes for Origin {
     fn attributes(&self) -> &[KeyValue] {
         self.resource.as_ref().map_or(&[], |resource| &resource.attributes)
@@ -205,4 +211,9 @@ impl Received {
 
 fn of(record: &impl Attributes, tag: &str) -> bool {
     record.text("process.executable.path").is_some_and(|path| path.contains(tag))
+}
+
+/// An id as people read it.
+pub fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -1,0 +1,178 @@
+//! Trigon's story in a minute: an OTLP receiver, a Prometheus server, the agent and a small incident, all of them real.
+//! What is printed is what came out there. `trigon-demo [--without-redaction]`; needs root.
+//!
+//! Exits with 0 only if every part of the story was there, and with 1 and a line about what wasn't.
+
+mod incident;
+mod secret;
+mod trace;
+
+use std::{
+    fmt::Display,
+    io::IsTerminal as _,
+    panic::{self, AssertUnwindSafe},
+    path::{Path, PathBuf},
+    process::ExitCode,
+    thread,
+};
+
+use incident::{Incident, PASSWORD};
+use nix::sys::signal::{SigSet, Signal};
+use secret::Places;
+use serde_json::Value;
+use trace::Trace;
+use trigon_tests::{
+    agent::Agent,
+    http,
+    otlp::{Attributes as _, Receiver},
+    prometheus::{self, Prometheus},
+    wait,
+};
+
+const POLICIES: [&str; 2] = ["container-shell", "sensitive-files"];
+
+/// What Prometheus is asked, and what its answer must hold.
+const QUERIES: [(&str, &[(&str, &str)]); 3] = [
+    (
+        "sum by (policy, binary) (trigon_policy_events_total)",
+        &[("policy", "sensitive-files"), ("binary", "/usr/bin/cat")],
+    ),
+    ("trigon_redacted_values_total", &[]),
+    ("sum(trigon_lost_events_total) or vector(0)", &[]),
+];
+
+fn main() -> ExitCode {
+    let redact = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
+        [] => true,
+        [word] if word == "--without-redaction" => false,
+        _ => {
+            eprintln!("usage: trigon-demo [--without-redaction]");
+            return ExitCode::from(2);
+        }
+    };
+    unwind_when_interrupted();
+    panic::set_hook(Box::new(|what| {
+        eprintln!("demo: {}", what.payload_as_str().unwrap_or("failed"));
+    }));
+    // Unwinding drops what was started and made, wherever the story broke off.
+    match panic::catch_unwind(AssertUnwindSafe(|| run(redact))) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}
+
+/// Ctrl-C, SIGTERM and SIGHUP end the story as a failure does. Programs that are started don't inherit that.
+fn unwind_when_interrupted() {
+    let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
+    signals.thread_block().expect("block signals");
+    thread::spawn(move || {
+        if signals.wait().is_ok() {
+            wait::interrupt();
+        }
+    });
+}
+
+fn run(redact: bool) {
+    assert!(nix::unistd::geteuid().is_root(), "needs root, for eBPF programs, namespaces and a cgroup");
+    assert!(prometheus::find().is_some(), "needs the program `prometheus` (scripts/setup demo)");
+
+    let incident = Incident::prepare();
+    let receiver = Receiver::open();
+    let agent = agent(&incident, &receiver, redact).start();
+    let prometheus = Prometheus::start(agent.metrics_address());
+    let metrics = format!("http://{}/metrics", agent.metrics_address());
+    let version = prometheus.query("trigon_build_info");
+    let version = version.first().and_then(|(labels, _)| labels["version"].as_str()).unwrap_or_default();
+
+    println!("Trigon {version} on Linux {}, with an OTLP receiver and a Prometheus server.", kernel());
+    title(1, "The incident");
+    println!("A shell on the host enters container {}, and gets these commands:\n", incident.short_id());
+    incident.typed().for_each(|line| println!("    {line}"));
+    let entered = incident.play();
+
+    // The span of what entered is the last of the trace.
+    let root = receiver.until("the span of what entered the container", |received| {
+        let mut spans = received.spans.iter();
+        spans
+            .find(|span| incident.is_within(&span.origin) && span.int("process.pid") == Some(entered))
+            .cloned()
+    });
+    let answers = QUERIES.map(|(query, wanted)| (query, answer(&prometheus, query, wanted)));
+    let metrics = http::get(&metrics, &[]).unwrap_or_else(|error| panic!("no metrics: {error}"));
+    let json = incident.json_lines();
+    let ended = agent.stop();
+    let received = receiver.received();
+
+    title(2, "What the agent wrote: compact lines of that container");
+    ended.lines.iter().for_each(|line| println!("{line}"));
+    incident.check_lines(&ended.lines);
+
+    title(3, "The trace, as the OTLP receiver got it");
+    let trace = Trace::new(&received, &root);
+    print!("{trace}");
+    incident.check_trace(&trace);
+
+    title(4, "The password");
+    let log = secret::record(&received, &root.record.trace_id);
+    secret::print(log);
+    let places = Places::new(&received, &ended, &metrics, &json);
+    places.check(PASSWORD);
+    secret::check(log);
+
+    title(5, "What Prometheus answers");
+    for (query, answer) in answers {
+        println!("{query}");
+        answer.iter().for_each(|series| println!("    {series}"));
+    }
+}
+
+/// The agent: its standard output shows the container alone, every other output the whole machine.
+fn agent(incident: &Incident, receiver: &Receiver, redact: bool) -> Agent {
+    let config = format!(
+        "process_table.state_file = \"\"\n\
+         stdout.filter.allow = [{{ container_id = [\"{}\"] }}]\n\
+         file = {{ path = \"{}\" }}\n\
+         redaction.enabled = {redact}\n",
+        incident.id(),
+        incident.json_path().display()
+    );
+    let agent = Agent::new().output("compact").config(&config);
+    let agent = agent.argument("--otlp-endpoint").argument(receiver.endpoint());
+    POLICIES
+        .iter()
+        .fold(agent, |agent, name| agent.argument("--policy").argument(policy(name).display().to_string()))
+}
+
+fn policy(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/policies/{name}.yaml"))
+}
+
+/// The series of an answer in which one has these labels, each a line.
+fn answer(prometheus: &Prometheus, query: &str, wanted: &[(&str, &str)]) -> Vec<String> {
+    let complete = || {
+        let series = prometheus.query(query);
+        let is_wanted = |labels: &Value| wanted.iter().all(|(name, value)| labels[name] == *value);
+        series.iter().any(|(labels, _)| is_wanted(labels)).then_some(series)
+    };
+    let seen = || format!("{:?}", prometheus.query(query));
+    let series = wait::until(&format!("Prometheus' answer to {query} with {wanted:?}"), complete, seen);
+    series.iter().map(|(labels, value)| format!("{} {value}", show(labels))).collect()
+}
+
+/// The labels that tell series apart, in PromQL's notation.
+fn show(labels: &Value) -> String {
+    let labels = labels.as_object().into_iter().flatten();
+    let told = labels.filter(|(name, _)| !["__name__", "instance", "job"].contains(&name.as_str()));
+    let told: Vec<_> = told.map(|(name, value)| format!("{name}={value}")).collect();
+    format!("{{{}}}", told.join(", "))
+}
+
+fn title(number: u8, text: impl Display) {
+    let (on, off) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+    println!("\n{on}== {number}. {text}{off}\n");
+}
+
+fn kernel() -> String {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("read the kernel's release");
+    release.trim().to_owned()
+}

@@ -2,6 +2,8 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod doctor;
+mod output;
 pub mod policy;
 pub mod run;
 
@@ -21,4 +23,6 @@ pub enum Command {
     Run(run::Arguments),
     /// Look after tracing policies.
     Policy(policy::Arguments),
+    /// Try what this kernel offers, and say what Trigon will use, what is missing, and what mends it.
+    Doctor(doctor::Arguments),
 }

@@ -1,15 +1,11 @@
 //! `trigon policy`
 
-use std::{
-    io::{self, Write as _},
-    path::PathBuf,
-    process::ExitCode,
-};
+use std::{path::PathBuf, process::ExitCode};
 
-use clap::{Args, Subcommand, ValueEnum};
-use serde::Serialize;
+use clap::{Args, Subcommand};
 use tracing::error;
 
+use super::output::{Output, write};
 use crate::api::{
     self,
     client::{Client, ClientError},
@@ -52,15 +48,6 @@ struct Agent {
     socket: PathBuf,
 }
 
-/// How a result is written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// Lines for people.
-    Text,
-    /// One JSON object.
-    Json,
-}
-
 /// Does what the command line says.
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
@@ -93,28 +80,4 @@ impl Agent {
 fn failed(error: &ClientError) -> ExitCode {
     error!("{error}");
     error.exit_code()
-}
-
-/// Writes to standard output: `text`, or `report` as JSON. `code` if that could be done.
-fn write(
-    output: Output,
-    report: &impl Serialize,
-    text: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
-    code: ExitCode,
-) -> ExitCode {
-    let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = match output {
-        Output::Text => text(&mut out),
-        Output::Json => {
-            serde_json::to_writer(&mut out, report).map_err(io::Error::from).and_then(|()| writeln!(out))
-        }
-    };
-    match written.and_then(|()| out.flush()) {
-        // Whoever reads no further has what it wanted.
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            error!("cannot write to standard output: {error}");
-            ExitCode::FAILURE
-        }
-        _ => code,
-    }
 }

@@ -1,6 +1,6 @@
 //! `trigon run`
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{
     Args, ValueEnum,
@@ -9,6 +9,7 @@ use clap::{
 use tracing::{error, warn};
 use trigon_exporters::stdout::Format;
 
+use super::output::takes_color;
 use crate::{
     agent::{self, AgentError},
     config::{Config, Overrides},
@@ -65,8 +66,7 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
     };
     let environment = |name: &str| std::env::var(name).ok();
     let effective = config.apply(&environment, &overrides)?;
-    let terminal = std::io::stdout().is_terminal();
-    let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    let color = takes_color();
     let format = match arguments.output {
         Output::Compact => Some(Format::Compact { color, timestamps: false }),
         Output::Json => Some(Format::Json),

@@ -2,7 +2,9 @@
 
 use clap::{Parser, Subcommand};
 
+pub mod config;
 pub mod doctor;
+mod flags;
 mod output;
 pub mod policy;
 pub mod run;
@@ -23,6 +25,8 @@ pub enum Command {
     Run(run::Arguments),
     /// Look after tracing policies.
     Policy(policy::Arguments),
+    /// Check the configuration, or show what is in effect and where each value comes from.
+    Config(config::Arguments),
     /// Try what this kernel offers, and say what Trigon will use, what is missing, and what mends it.
     Doctor(doctor::Arguments),
 }

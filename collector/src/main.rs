@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
-use trigon::cli::{Cli, Command, doctor, policy, run};
+use trigon::cli::{Cli, Command, config, doctor, policy, run};
 
 fn main() -> ExitCode {
     // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Run(arguments) => run::run(arguments),
         Command::Policy(arguments) => return policy::run(arguments),
+        Command::Config(arguments) => return config::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
     };
     match result {

@@ -1,18 +1,15 @@
 //! `trigon run`
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
-use clap::{
-    Args, ValueEnum,
-    builder::{OsStringValueParser, TypedValueParser as _},
-};
+use clap::{Args, ValueEnum};
 use tracing::{error, warn};
 use trigon_exporters::stdout::Format;
 
-use super::output::takes_color;
+use super::{flags::Flags, output::takes_color};
 use crate::{
     agent::{self, AgentError},
-    config::{Config, Overrides},
+    config::Config,
     policy::{self, fault::Class, model::Policy},
 };
 
@@ -25,18 +22,11 @@ pub struct Arguments {
     /// How events are written to standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Compact, env = "TRIGON_OUTPUT")]
     output: Output,
-    /// Where to send log records and spans, such as http://127.0.0.1:4318.
-    #[arg(long, value_name = "URL")]
-    otlp_endpoint: Option<String>,
     /// A tracing policy, or a directory of them, to load; may be given more than once.
     #[arg(long, value_name = "FILE|DIR")]
     policy: Vec<PathBuf>,
-    /// Where to serve /metrics, such as 127.0.0.1:2112.
-    #[arg(long, value_name = "ADDRESS", env = "TRIGON_METRICS_ADDR")]
-    metrics_addr: Option<SocketAddr>,
-    /// The Unix socket for `trigon policy`; empty for none.
-    #[arg(long, value_name = "PATH", env = "TRIGON_SOCKET", value_parser = OsStringValueParser::new().map(PathBuf::from))]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// How events are written to standard output.
@@ -59,13 +49,8 @@ pub fn run(arguments: Arguments) -> Result<(), AgentError> {
         Some(path) => Config::read(path)?,
         None => Config::default(),
     };
-    let overrides = Overrides {
-        otlp_endpoint: arguments.otlp_endpoint,
-        metrics_addr: arguments.metrics_addr,
-        socket: arguments.socket,
-    };
     let environment = |name: &str| std::env::var(name).ok();
-    let effective = config.apply(&environment, &overrides)?;
+    let effective = config.apply(&environment, &arguments.flags.overrides())?;
     let color = takes_color();
     let format = match arguments.output {
         Output::Compact => Some(Format::Compact { color, timestamps: false }),

@@ -57,6 +57,7 @@ use crate::{
 
 mod error;
 mod kernel_loss;
+pub mod notify;
 mod reader;
 
 pub use error::AgentError;
@@ -190,6 +191,7 @@ impl Agent {
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
         let reader = reader::Reader::new(ring, lifecycle, tracker, router, metrics, &loss, state_file);
+        runtime.spawn(notify::watchdog(reader.heartbeat()));
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(policies.clone().keep_house());
         let no_requests = CancellationToken::new();
@@ -203,6 +205,7 @@ impl Agent {
             file
         });
         readiness.set_ready();
+        notify::ready();
         Ok(Self {
             reader,
             stop,
@@ -225,6 +228,7 @@ impl Agent {
             _ = &mut reader_ended => warn!("the reader ended by itself"),
         }
         self.readiness.set_waiting("stopping");
+        notify::stopping();
         self.no_requests.cancel();
         // First the hooks: under a flood of them the reader would come to no end.
         if timeout(patience, self.policies.stop()).await.is_err() {

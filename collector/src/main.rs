@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
-use trigon::cli::{Cli, Command, config, doctor, policy, run};
+use trigon::cli::{Cli, Command, config, doctor, policy, run, shell};
 
 fn main() -> ExitCode {
     // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
@@ -23,6 +23,8 @@ fn main() -> ExitCode {
         Command::Policy(arguments) => return policy::run(arguments),
         Command::Config(arguments) => return config::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Completions(arguments) => return shell::completions(&arguments),
+        Command::Man(arguments) => return shell::man(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

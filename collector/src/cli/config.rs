@@ -19,6 +19,11 @@ mod show;
 
 /// Arguments of `trigon config`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trigon config check /etc/trigon/config.toml
+  trigon config show --otlp-endpoint http://127.0.0.1:4318
+  trigon config show -o json /etc/trigon/config.toml | jq '.settings[] | select(.source != \"default\")'")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

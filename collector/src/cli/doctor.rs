@@ -14,6 +14,17 @@ mod text;
 
 /// Arguments of `trigon doctor`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Each type of program is loaded and attached for a moment, doing nothing; no agent has to run.
+
+Exit codes:
+  0  all that Trigon needs is here
+  1  something that it needs is missing
+  4  not all could be tried: run it as root
+
+Examples:
+  sudo trigon doctor
+  sudo trigon doctor -o json | jq '.uses'")]
 pub struct Arguments {
     /// How the result is written.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]

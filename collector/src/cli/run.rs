@@ -15,6 +15,14 @@ use crate::{
 
 /// Arguments of `trigon run`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo trigon run
+  sudo trigon run -o json --policy /etc/trigon/policies | jq .process_exec
+  sudo trigon run --config /etc/trigon/config.toml -o none
+
+A setting is taken from the first that has it: command line, environment, file, default; `trigon config show` tells.
+SIGTERM and SIGINT let it send what it has read.")]
 pub struct Arguments {
     /// The configuration file. Without one, defaults apply.
     #[arg(long, value_name = "FILE", env = "TRIGON_CONFIG")]

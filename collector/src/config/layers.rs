@@ -76,6 +76,11 @@ fn headers(list: &str) -> Value {
     Value::Table(decoded.map(|name| (name, MASK.into())).collect())
 }
 
+/// A value as a comment can have it.
+fn one_line(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), |text| format!("{text:?}"))
+}
+
 // === impl Layers ===
 
 impl Layers {
@@ -112,13 +117,13 @@ impl Layers {
             if let Some(value) = set(&name)
                 && !layers.put(key, form(&value), Source::Environment(name.clone()))
             {
-                layers.beside.push((name, form(&value).to_string(), key.to_owned()));
+                layers.beside.push((name, one_line(&form(&value)), key.to_owned()));
             }
             for signal in SIGNALS {
                 let name = format!("OTEL_EXPORTER_OTLP_{signal}_{setting}");
                 if let Some(value) = set(&name) {
                     let beaten = format!("{key} for {}", signal.to_lowercase());
-                    layers.beside.push((name, form(&value).to_string(), beaten));
+                    layers.beside.push((name, one_line(&form(&value)), beaten));
                 }
             }
         }

@@ -143,14 +143,14 @@ mod tests {
     #[test]
     fn what_is_shown_is_a_configuration() {
         let text =
-            "[node]\nname = \"n\"\n[otlp]\nendpoint = \"http://h:1\"\n[otlp.headers]\n\"x y\" = \"s\"\n";
+            "[node]\nname = \"n\"\n[otlp]\nendpoint = \"http://h:1\"\n[otlp.headers]\n\"x.y\" = \"s\"\n";
         let (text, config) = shown(text, &[]);
         let read = Config::parse(Path::new("shown"), &text).unwrap_or_else(|error| panic!("{error}"));
         // But for the secret.
         let mut expected = config;
         expected.otlp.headers = read.otlp.headers.clone();
         assert_eq!(read, expected);
-        assert_eq!(read.otlp.headers.0["x y"], "<masked>");
+        assert_eq!(read.otlp.headers.0["x.y"], "<masked>");
     }
 
     #[test]

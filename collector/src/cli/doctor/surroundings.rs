@@ -71,13 +71,16 @@ fn rights() -> Vec<Check> {
             Useful,
             "of processes that run already and belong to others, the directory and environment stay unknown",
         ),
-        capability(
+    ];
+    // Root owns what others need this for.
+    if status.euid != 0 {
+        checks.push(capability(
             "CAP_DAC_READ_SEARCH",
             DAC_READ_SEARCH,
             Useful,
             "tracefs, which belongs to root, can't be read by another user: no policy's tracepoints",
-        ),
-    ];
+        ));
+    }
     for check in &mut checks {
         if check.mend == super::report::AS_ROOT && check.need == Useful {
             check.mend = "run it as root, or add it to the unit's AmbientCapabilities=";

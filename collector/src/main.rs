@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     // Standard output carries events and nothing else.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let result = match cli.command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Policy(arguments) => return policy::run(arguments),
         Command::Config(arguments) => return config::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),

@@ -52,7 +52,7 @@ enum Output {
 ///
 /// # Errors
 /// Says what stopped it, and what to do.
-pub fn run(arguments: Arguments) -> Result<(), AgentError> {
+pub fn run(arguments: &Arguments) -> Result<(), AgentError> {
     let config = match &arguments.config {
         Some(path) => Config::read(path)?,
         None => Config::default(),

@@ -53,8 +53,11 @@ pub struct Override {
     pub source: Source,
 }
 
-/// OpenTelemetry's variables without `OTEL_EXPORTER_OTLP_`: what each means, and in which form the file has it.
-const OTLP: [(&str, &str, fn(&str) -> Value); 5] = [
+/// A variable: its name, the key that it beats, and its value in the form that the file has.
+type Variable = (&'static str, &'static str, fn(&str) -> Value);
+
+/// OpenTelemetry's variables without `OTEL_EXPORTER_OTLP_`.
+const OTLP: [Variable; 5] = [
     ("ENDPOINT", "otlp.endpoint", text),
     ("PROTOCOL", "otlp.protocol", text),
     ("HEADERS", "otlp.headers", headers),

@@ -14,6 +14,7 @@ use trigon_exporters::{
     file::{self, FileConfig, FileConfigError},
     filter::{self, Filter, FilterConfig, FilterError},
     metrics::MetricsConfig,
+    nearest::nearest,
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
 
@@ -22,11 +23,10 @@ use crate::{
     tracker::{self, trace::Rules},
 };
 
-mod flat;
+pub mod layers;
+
 #[cfg(test)]
 mod tests;
-
-pub use flat::flat;
 
 /// Everything that can be set. The file `config.toml` at the root of the project explains each key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -152,9 +152,9 @@ pub struct Overrides {
     pub socket: Option<PathBuf>,
 }
 
-/// Where a configuration comes from.
+/// What the command line gives of a configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct Given {
     /// The file; none for defaults.
     pub file: Option<PathBuf>,
     /// What the command line says.
@@ -192,12 +192,19 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file isn't what is expected: the message names line, column, key and what is allowed.
-    #[error("the configuration {} can't be used: {source}", path.display())]
+    #[error(
+        "the configuration {} can't be used: {}{}",
+        path.display(),
+        source.to_string().trim_end(),
+        meant.as_ref().map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+    )]
     Parse {
         /// Which.
         path: PathBuf,
         /// What and where.
         source: Box<toml::de::Error>,
+        /// The word that was meant, likely.
+        meant: Option<String>,
     },
     /// A value is of the right type and yet of no use.
     #[error("{key} = {value} can't be used: {allowed}")]
@@ -223,9 +230,9 @@ pub enum ConfigError {
 /// Looks an environment variable up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-// === impl Source ===
+// === impl Given ===
 
-impl Source {
+impl Given {
     /// Reads it, now.
     ///
     /// # Errors
@@ -246,8 +253,19 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        Self::parse(path, &text)
+    }
+
+    /// Understands the text of a file.
+    ///
+    /// # Errors
+    /// Names the file, the line, the key and what is allowed.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            meant: meant(source.message()),
+            source: Box::new(source),
+        })
     }
 
     /// Applies the environment and the command line, and checks every value.
@@ -325,6 +343,15 @@ impl Config {
         file::check(&self.file)?;
         Ok(())
     }
+}
+
+/// What was meant by an unknown key or word: serde's messages name it first, and then those that it expected.
+fn meant(message: &str) -> Option<String> {
+    let message =
+        message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    nearest(unknown, quoted).map(str::to_owned)
 }
 
 fn host_name() -> String {

@@ -121,3 +121,15 @@ fn the_node_has_a_name() {
         ("worker-1".to_owned(), true)
     );
 }
+
+#[test]
+fn a_likely_word_is_suggested() {
+    let unknown = error_of("[metrics]\nadress = \"x\"\nadd = 1\n");
+    assert!(unknown.contains("line 2") && unknown.contains("unknown field `adress`"), "{unknown}");
+    let table = error_of("[procss_table]\n");
+    assert!(table.ends_with("did you mean `process_table`?"), "{table}");
+    let word = error_of("[otlp]\ncompression = \"gzipp\"\n");
+    assert!(word.ends_with("did you mean `gzip`?"), "{word}");
+    let far = error_of("[metrics]\nnothing_like_it = 1\n");
+    assert!(!far.contains("did you mean"), "{far}");
+}

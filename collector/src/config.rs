@@ -17,6 +17,7 @@ use trigon_exporters::{
 
 use crate::{
     api,
+    redact::{Redaction, RedactionConfig, RedactionError},
     tracker::{self, trace::Rules},
 };
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub process_table: ProcessTableConfig,
     /// `[trace]`
     pub trace: TraceConfig,
+    /// `[redaction]`
+    pub redaction: RedactionConfig,
     /// `[otlp]`
     pub otlp: OtlpConfig,
     /// `[metrics]`
@@ -128,6 +131,8 @@ pub struct Effective {
     pub node: String,
     /// The name is that of a Kubernetes node.
     pub kubernetes: bool,
+    /// What is masked in events.
+    pub redaction: Redaction,
     /// How log records are sent, if they are.
     pub logs: Option<Settings>,
     /// How spans are sent, if they are.
@@ -168,6 +173,9 @@ pub enum ConfigError {
     /// An OTLP setting can't be used.
     #[error(transparent)]
     Otlp(#[from] SettingsError),
+    /// A redaction filter can't be used.
+    #[error(transparent)]
+    Redaction(#[from] RedactionError),
 }
 
 /// Looks an environment variable up.
@@ -213,6 +221,7 @@ impl Config {
         Ok(Effective {
             node,
             kubernetes,
+            redaction: Redaction::new(&self.redaction)?,
             logs: Settings::new(Signal::Logs, &self.otlp, environment, flag)?,
             spans: Settings::new(Signal::Spans, &self.otlp, environment, flag)?,
             config: self,
@@ -262,6 +271,7 @@ impl Effective {
             max_args: limits.args,
             capacity: process_table.capacity,
             linger: process_table.linger,
+            redaction: self.redaction.clone(),
         }
     }
 }

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod enrich;
 pub mod policy;
+pub mod redact;
 pub mod router;
 mod text;
 pub mod tracker;

@@ -13,6 +13,7 @@ use trigon_probes::record::{
 use crate::{
     enrich::Cgroups,
     policy::matches::{Sources, hook_of},
+    redact::{Redaction, Redactor},
     text::{first_args, push_escaped, trim_cut},
 };
 use clock::Clock;
@@ -52,6 +53,7 @@ pub struct Tracker {
     predecessor: Predecessor,
     sources: Sources,
     descriptors: Descriptors,
+    redactor: Redactor,
 }
 
 /// What the tracker is told to do.
@@ -67,6 +69,8 @@ pub struct Settings {
     pub capacity: usize,
     /// How long an execution that ended stays.
     pub linger: Duration,
+    /// What is masked in events.
+    pub redaction: Redaction,
 }
 
 /// What the tracker counts.
@@ -82,6 +86,8 @@ pub struct Counts {
     pub orphan_hooks: u64,
     /// Followed files that were forgotten while they were open: there were too many.
     pub forgotten_files: u64,
+    /// Values that looked like secrets and were masked.
+    pub redacted_values: u64,
 }
 
 /// Buffers that are used again for every record.
@@ -113,6 +119,7 @@ impl Tracker {
     /// A tracker with an empty table.
     pub fn new(settings: Settings, clock: Clock) -> Self {
         let linger = u64::try_from(settings.linger.as_nanos()).unwrap_or(u64::MAX);
+        let redactor = Redactor::new(settings.redaction.clone());
         Self {
             table: Table::new(settings.capacity, linger),
             cgroups: Cgroups::default(),
@@ -124,6 +131,7 @@ impl Tracker {
             predecessor: Predecessor::default(),
             sources: Sources::default(),
             descriptors: Descriptors::default(),
+            redactor,
         }
     }
 
@@ -139,7 +147,11 @@ impl Tracker {
 
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
-        Counts { forgotten_files: self.descriptors.forgotten(), ..self.counts }
+        Counts {
+            forgotten_files: self.descriptors.forgotten(),
+            redacted_values: self.redactor.masked(),
+            ..self.counts
+        }
     }
 
     /// How many files are open that policies follow.
@@ -271,6 +283,7 @@ impl Tracker {
         let mut hook = hook_of(record, source);
         let node = &self.settings.node;
         hook.descriptor = self.descriptors.observe(record, &hook, &process, node, &self.clock);
+        self.redactor.hook(&mut hook);
         let kind = Kind::Hook(hook);
         Some(Event { time, observed, parent: self.parent(&process), process, kind })
     }
@@ -391,6 +404,7 @@ impl Tracker {
         let cut = exec.fixed.header.flags & flags::TRUNC_ARGS != 0;
         let (args, left_out) = first_args(trim_cut(exec.args, cut), self.settings.max_args);
         escaped |= fill(&mut scratch.args, args);
+        self.redactor.arguments(&scratch.binary, &mut scratch.args, cut);
         if escaped {
             self.counts.escaped_texts += 1;
         }

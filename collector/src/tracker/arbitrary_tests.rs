@@ -154,6 +154,7 @@ proptest! {
             max_args: MAX_ARGS,
             capacity: CAPACITY,
             linger: Duration::from_nanos(500),
+            redaction: Redaction::default(),
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
         learn(&tracker);
@@ -199,6 +200,7 @@ proptest! {
             max_args: MAX_ARGS,
             capacity: CAPACITY,
             linger: Duration::MAX,
+            redaction: Redaction::default(),
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
         let (header, task) = fork;

@@ -186,6 +186,8 @@ impl Tracker {
             fill(&mut scratch.args, args),
         ];
         flags.set(ProcessFlags::ESCAPED_TEXT, escaped.contains(&true));
+        let cut = flags.contains(ProcessFlags::TRUNC_ARGS);
+        self.redactor.arguments(&scratch.binary, &mut scratch.args, cut);
         Arc::new(Image::new(&scratch.binary, "", &scratch.cwd, &scratch.args, texts.file))
     }
 }

@@ -50,6 +50,7 @@ impl Kernel {
             max_args: 4,
             capacity: 100,
             linger: Duration::from_secs(1),
+            redaction: Redaction::default(),
         };
         change(&mut settings);
         Self { tracker: Tracker::new(settings, Clock::fixed(Timestamp(1_000_000))), now: 1_000 }

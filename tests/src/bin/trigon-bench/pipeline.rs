@@ -10,6 +10,7 @@ use prometheus::{Registry, TextEncoder};
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 use trigon::{
+    redact::Redaction,
     router::{CHUNK, Router},
     tracker::{Settings as TrackerSettings, Tracker, clock::Clock, trace::Rules},
 };
@@ -109,6 +110,7 @@ fn rounds(receiver: &Receiver, protocol: Protocol, execs: bool) -> Vec<Round> {
         max_args: 256,
         capacity: 65_536,
         linger: Duration::from_secs(10),
+        redaction: Redaction::default(),
     };
     let mut tracker = Tracker::new(settings, Clock::new());
     // The first fills the table and everybody's buffers.

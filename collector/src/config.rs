@@ -15,6 +15,8 @@ use trigon_exporters::{
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
 
+use trigon_probes::lifecycle::{MAX_NAME_BYTES, MAX_VARIABLES};
+
 use crate::{
     api,
     redact::{Redaction, RedactionConfig, RedactionError},
@@ -34,6 +36,8 @@ pub struct Config {
     pub process_table: ProcessTableConfig,
     /// `[trace]`
     pub trace: TraceConfig,
+    /// `[env]`
+    pub env: EnvConfig,
     /// `[redaction]`
     pub redaction: RedactionConfig,
     /// `[otlp]`
@@ -78,6 +82,14 @@ pub struct TraceConfig {
     /// A process that is started from an older trace begins its own.
     #[serde(with = "duration")]
     pub max_age: Duration,
+}
+
+/// `[env]`: variables of processes' environments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnvConfig {
+    /// Names of those that are collected.
+    pub collect: Vec<String>,
 }
 
 /// `[policy]`: tracing policies.
@@ -229,7 +241,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let Self { process_table, limits, .. } = self;
+        let Self { process_table, limits, env, .. } = self;
         let fail =
             |key, value: usize, allowed| Err(ConfigError::Value { key, value: value.to_string(), allowed });
         let ring = limits.ring_buffer_bytes;
@@ -246,6 +258,16 @@ impl Config {
         }
         if limits.args > 16_384 {
             return fail("limits.args", limits.args, "a number up to 16384 is allowed");
+        }
+        if env.collect.len() > MAX_VARIABLES {
+            return fail("env.collect", env.collect.len(), "32 names at most are allowed");
+        }
+        let usable = |name: &&String| {
+            !name.is_empty() && name.len() + 2 <= MAX_NAME_BYTES && !name.contains(['=', '\0', '*'])
+        };
+        if let Some(name) = env.collect.iter().find(|name| !usable(name)) {
+            let allowed = "whole names of 1 to 62 bytes without `=` are allowed";
+            return Err(ConfigError::Value { key: "env.collect", value: format!("{name:?}"), allowed });
         }
         if limits.stdout_queue_events == 0 {
             return fail("limits.stdout_queue_events", 0, "a number above 0 is allowed");
@@ -264,11 +286,12 @@ impl Effective {
     /// What the tracker is told to do.
     pub fn tracker(&self) -> tracker::Settings {
         let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let Config { process_table, trace, limits, .. } = &self.config;
+        let Config { process_table, trace, limits, env, .. } = &self.config;
         tracker::Settings {
             node: self.node.clone(),
             rules: Rules { join_env: trace.join_env, max_age_ns: nanoseconds(trace.max_age) },
             max_args: limits.args,
+            variables: env.collect.clone(),
             capacity: process_table.capacity,
             linger: process_table.linger,
             redaction: self.redaction.clone(),

@@ -65,6 +65,8 @@ pub struct Settings {
     pub rules: Rules,
     /// As many arguments are kept.
     pub max_args: usize,
+    /// Variables of the environment that are collected.
+    pub variables: Vec<String>,
     /// As many executions are known at a time.
     pub capacity: usize,
     /// How long an execution that ended stays.
@@ -98,6 +100,7 @@ struct Scratch {
     cwd: String,
     script: String,
     args: String,
+    environment: String,
     cgroup: String,
 }
 
@@ -405,6 +408,9 @@ impl Tracker {
         let (args, left_out) = first_args(trim_cut(exec.args, cut), self.settings.max_args);
         escaped |= fill(&mut scratch.args, args);
         self.redactor.arguments(&scratch.binary, &mut scratch.args, cut);
+        let cut_environment = exec.fixed.header.flags & flags::TRUNC_ENVS != 0;
+        escaped |= fill(&mut scratch.environment, exec.environment);
+        self.redactor.environment(&scratch.binary, &mut scratch.environment, cut_environment);
         if escaped {
             self.counts.escaped_texts += 1;
         }
@@ -413,7 +419,8 @@ impl Tracker {
         found.set(ProcessFlags::TRUNC_ARGS, cut || left_out);
         found.set(ProcessFlags::ESCAPED_TEXT, escaped);
         let file = Some(file_of(&exec.fixed));
-        (Arc::new(Image::new(&scratch.binary, &scratch.script, &scratch.cwd, &scratch.args, file)), found)
+        let image = Image::new(&scratch.binary, &scratch.script, &scratch.cwd, &scratch.args, file);
+        (Arc::new(image.with_environment(&scratch.environment)), found)
     }
 }
 

@@ -77,6 +77,7 @@ fn settings() -> Settings {
         max_args: 256,
         capacity: 65_536,
         linger: Duration::from_secs(10),
+        variables: Vec::new(),
         redaction: Redaction::default(),
     }
 }

@@ -110,6 +110,7 @@ fn rounds(receiver: &Receiver, protocol: Protocol, execs: bool) -> Vec<Round> {
         max_args: 256,
         capacity: 65_536,
         linger: Duration::from_secs(10),
+        variables: Vec::new(),
         redaction: Redaction::default(),
     };
     let mut tracker = Tracker::new(settings, Clock::new());

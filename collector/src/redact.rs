@@ -87,7 +87,7 @@ impl Redactor {
             return;
         }
         self.spans.clear();
-        rules::find(Text::arguments(args.as_bytes(), cut), Some(binary), &mut self.spans);
+        rules::find(&Text::arguments(args.as_bytes(), cut), Some(binary), &mut self.spans);
         self.filter_arguments(binary, args);
         self.mask(args);
     }
@@ -98,7 +98,7 @@ impl Redactor {
             return;
         }
         self.spans.clear();
-        rules::find(Text::variables(variables.as_bytes(), cut), None, &mut self.spans);
+        rules::find(&Text::variables(variables.as_bytes(), cut), None, &mut self.spans);
         for filter in self.redaction.filters.iter().filter(|filter| filter.is_for(binary)) {
             let mut at = 0;
             for variable in variables.split_terminator('\0') {
@@ -141,7 +141,7 @@ impl Redactor {
 
     fn find_prose(&mut self, text: &[u8], cut: bool) {
         self.spans.clear();
-        rules::find(Text::prose(text, cut), None, &mut self.spans);
+        rules::find(&Text::prose(text, cut), None, &mut self.spans);
     }
 
     /// As Tetragon does: all arguments but the first, with spaces between them.

@@ -38,7 +38,7 @@ enum Parted {
 }
 
 /// Adds the values of what is named like a secret.
-pub(super) fn find(text: Text<'_>, spans: &mut Spans) {
+pub(super) fn find(text: &Text<'_>, spans: &mut Spans) {
     let Some(expression) = &*EXPRESSION else { return };
     let mut last = 0;
     for found in expression.find_iter(text.bytes) {
@@ -102,7 +102,7 @@ pub(super) fn is_expansion(value: &[u8]) -> bool {
 }
 
 /// The value whose key was found, without what is around it.
-fn value(text: Text<'_>, found: Range<usize>) -> Option<Range<usize>> {
+fn value(text: &Text<'_>, found: Range<usize>) -> Option<Range<usize>> {
     let argument = text.argument(found.start);
     let name = named(text.bytes, &argument, found.clone())?;
     let parted = parted(&text.bytes[found.clone()]);
@@ -145,10 +145,10 @@ fn named(text: &[u8], argument: &Range<usize>, found: Range<usize>) -> Option<Ra
     let (before, word) = (&text[name.start..found.start], &text[found]);
     let is = |prefix: &[u8]| word.get(..prefix.len()).is_some_and(|begin| begin.eq_ignore_ascii_case(prefix));
     let parted = before.last().is_none_or(|byte| !byte.is_ascii_alphanumeric());
-    let apart = |words: &[&[u8]]| {
-        let lower = before.to_ascii_lowercase();
-        parted || words.iter().any(|word| lower.ends_with(word))
+    let ends = |word: &[u8]| {
+        before.len().checked_sub(word.len()).is_some_and(|at| before[at..].eq_ignore_ascii_case(word))
     };
+    let apart = |words: &[&[u8]]| parted || words.iter().any(|word| ends(word));
     let secret = if is(b"pwd") {
         // `PWD` and `OLDPWD` are directories.
         !before.is_empty() && !before.eq_ignore_ascii_case(b"old")
@@ -184,7 +184,7 @@ fn is_of_file(name: &[u8]) -> bool {
 
 fn is_path(value: &[u8]) -> bool {
     let begins = [&b"/"[..], b"./", b"../", b"~/"].iter().any(|begin| value.starts_with(begin));
-    begins && !value.ends_with(b"=") && value.iter().filter(|byte| **byte == b'/').count() > 1
+    begins && !value.ends_with(b"=") && value.iter().take(256).filter(|byte| **byte == b'/').count() > 1
 }
 
 #[cfg(test)]

@@ -110,7 +110,7 @@ pub(super) fn compile(expression: &str) -> Option<Regex> {
 
 /// Adds where secrets are in a text; in arguments of an execution of `binary`, its path, also those that only the
 /// program's own options tell.
-pub(super) fn find(text: Text<'_>, binary: Option<&str>, spans: &mut Spans) {
+pub(super) fn find(text: &Text<'_>, binary: Option<&str>, spans: &mut Spans) {
     // Compiled once; a test compiles them all.
     let Some(set) = &*MAY_HAVE else { return };
     let may_have = set.matches(text.bytes);
@@ -131,7 +131,7 @@ pub(super) fn find(text: Text<'_>, binary: Option<&str>, spans: &mut Spans) {
 // === impl Rule ===
 
 impl Rule {
-    fn find(&self, expression: &Regex, text: Text<'_>, spans: &mut Spans) {
+    fn find(&self, expression: &Regex, text: &Text<'_>, spans: &mut Spans) {
         let mut at = 0;
         while let Some(found) = expression.find_at(text.bytes, at) {
             let span = self.span(expression, text, found.range());
@@ -141,7 +141,7 @@ impl Rule {
     }
 
     /// The secret that begins with, or after, what was found.
-    fn span(&self, expression: &Regex, text: Text<'_>, found: Range<usize>) -> Option<Range<usize>> {
+    fn span(&self, expression: &Regex, text: &Text<'_>, found: Range<usize>) -> Option<Range<usize>> {
         let at = found.end;
         match self.end {
             Token(least, alphabet) => Some(at..text.token(at, least, alphabet)?),

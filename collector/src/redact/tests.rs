@@ -179,6 +179,23 @@ fn what_was_cut_is_masked_where_it_began() {
     assert_eq!(key, "app\0-----BEGIN PRIVATE KEY-----*****");
 }
 
+/// Quotes in quotes, with backslashes or without.
+#[test]
+fn what_is_quoted_ends_with_its_quote() {
+    let mut redactor = Redactor::new(Redaction::default());
+    for (given, expected) in [
+        (r#"x -d '{"password":"a\"b c","d":1}'"#, r#"x -d '{"password":"*****","d":1}'"#),
+        (r#"x -d "{\"password\":\"a b\",\"d\":1}""#, r#"x -d "{\"password\":\"*****\",\"d\":1}""#),
+        (r#"x --password 'a b' -v"#, "x --password '*****' -v"),
+        (r#"env "DB_PASSWORD=a b" x"#, r#"env "DB_PASSWORD=*****" x"#),
+        (r"x --password=a\ b -v", "x --password=***** -v"),
+        ("TOKEN=a; TOKEN=b && x", "TOKEN=*****; TOKEN=***** && x"),
+    ] {
+        let masked = arguments(&mut redactor, &format!("sh\0-c\0{given}\0"));
+        assert_eq!(masked, format!("sh\0-c\0{expected}\0"));
+    }
+}
+
 /// What an adversary can make of the rules' own words.
 fn hostile() -> impl Strategy<Value = String> {
     const PARTS: &[&str] = &[

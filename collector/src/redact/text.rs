@@ -1,14 +1,17 @@
 //! A text in which secrets are looked for, and where one ends that begins at some place.
 
-use std::ops::Range;
+use std::{cell::Cell, ops::Range};
 
 /// A text: arguments, variables, or what somebody wrote.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub(super) struct Text<'a> {
     pub(super) bytes: &'a [u8],
     kind: Kind,
     /// Its end may be missing.
     cut: bool,
+    /// The argument and the word that were last asked for. Hostile text asks for the same ones over and over.
+    argument: Cell<(usize, usize)>,
+    word: Cell<(usize, usize)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +23,9 @@ enum Kind {
     /// Anything.
     Prose,
 }
+
+/// Bytes of the flags that end in `-c`.
+const FLAGS_BYTES: usize = 16;
 
 /// Which bytes a token is made of.
 #[derive(Clone, Copy, Debug)]
@@ -39,16 +45,20 @@ pub(super) enum Alphabet {
 // === impl Text ===
 
 impl<'a> Text<'a> {
+    fn new(bytes: &'a [u8], kind: Kind, cut: bool) -> Self {
+        Self { bytes, kind, cut, argument: Cell::default(), word: Cell::default() }
+    }
+
     pub(super) fn arguments(bytes: &'a [u8], cut: bool) -> Self {
-        Self { bytes, kind: Kind::Arguments, cut }
+        Self::new(bytes, Kind::Arguments, cut)
     }
 
     pub(super) fn variables(bytes: &'a [u8], cut: bool) -> Self {
-        Self { bytes, kind: Kind::Variables, cut }
+        Self::new(bytes, Kind::Variables, cut)
     }
 
     pub(super) fn prose(bytes: &'a [u8], cut: bool) -> Self {
-        Self { bytes, kind: Kind::Prose, cut }
+        Self::new(bytes, Kind::Prose, cut)
     }
 
     /// The byte before `at`.
@@ -61,8 +71,14 @@ impl<'a> Text<'a> {
         if self.kind == Kind::Prose {
             return 0..self.bytes.len();
         }
+        let (start, end) = self.argument.get();
+        if (start..end).contains(&at) {
+            return start..end;
+        }
         let start = self.bytes[..at].iter().rposition(|byte| *byte == 0).map_or(0, |nul| nul + 1);
-        start..self.end_of(at, |byte| byte == 0)
+        let end = self.end_of(at, |byte| byte == 0);
+        self.argument.set((start, end));
+        start..end
     }
 
     /// Whether an argument is a program's text, of commands with arguments of their own, and not one value.
@@ -72,7 +88,9 @@ impl<'a> Text<'a> {
             Kind::Variables => false,
             Kind::Arguments => {
                 let Some(end) = argument.start.checked_sub(1) else { return false };
-                let before = &self.bytes[self.argument(end).start..end];
+                let before = &self.bytes[end.saturating_sub(FLAGS_BYTES)..end];
+                let start = before.iter().rposition(|byte| *byte == 0).map_or(0, |nul| nul + 1);
+                let before = &before[start..];
                 let flags = before.strip_prefix(b"-").and_then(|flags| flags.strip_suffix(b"c"));
                 flags.is_some_and(|flags| flags.iter().all(u8::is_ascii_alphabetic)) || before == b"eval"
             }
@@ -113,10 +131,16 @@ impl<'a> Text<'a> {
         let escape = usize::from(rest.first() == Some(&b'\\') && matches!(rest.get(1), Some(b'"' | b'\'')));
         if let Some(quote @ (b'"' | b'\'')) = rest.get(escape) {
             let start = at + escape + 1;
-            return start..self.quoted(start, *quote);
+            return start..self.quoted(start, *quote, escape == 1);
         }
         if let Some(quote @ (b'"' | b'\'')) = opened {
-            return at..self.quoted(at, quote);
+            return at..self.quoted(at, quote, false);
+        }
+        // A parameter of a URL ends with the parameters.
+        let parameter = matches!(opened, Some(b'?' | b'&'));
+        let (start, end) = self.word.get();
+        if (start..end).contains(&at) && !parameter {
+            return at..end;
         }
         let mut end = at;
         while let Some(byte) = self.bytes.get(end) {
@@ -126,27 +150,30 @@ impl<'a> Text<'a> {
                 }
                 0 | b'"' | b'\'' | b'`' | b';' | b'&' | b'|' | b'<' | b'>' | b')' | b'}' => break,
                 b',' if self.is_list(end + 1) => break,
-                // A parameter of a URL ends with the parameters.
-                b'#' if matches!(opened, Some(b'?' | b'&')) => break,
+                b'#' if parameter => break,
                 byte if byte.is_ascii_whitespace() => break,
                 _ => {}
             }
             end += 1;
         }
-        at..end.min(self.bytes.len())
+        let end = end.min(self.bytes.len());
+        if !parameter {
+            self.word.set((at, end));
+        }
+        at..end
     }
 
-    /// Where what is quoted ends, at a quote that may have a backslash before it.
-    fn quoted(&self, at: usize, quote: u8) -> usize {
-        let end = self.end_of(at, |byte| byte == quote || byte == 0);
-        let escaped = end > at && self.before(end) == Some(b'\\') && self.bytes.get(end) == Some(&quote);
-        // What is escaped with two quotes around it ends here; a quote that is part of it does not.
-        match escaped
-            && self.before(at) == Some(quote)
-            && at.checked_sub(2).map(|b| self.bytes[b]) != Some(b'\\')
-        {
-            true => self.quoted(end + 1, quote),
-            false => end - usize::from(escaped),
+    /// Where what is quoted ends: at a quote like the one it began with, with a backslash before it or without.
+    fn quoted(&self, at: usize, quote: u8, escaped: bool) -> usize {
+        let mut end = at;
+        loop {
+            end = self.end_of(end, |byte| byte == quote || byte == 0);
+            let backslash = end > at && self.before(end) == Some(b'\\');
+            if self.bytes.get(end) == Some(&quote) && quote == b'"' && backslash != escaped {
+                end += 1;
+                continue;
+            }
+            return end - usize::from(backslash && escaped);
         }
     }
 

@@ -3,6 +3,7 @@
 use std::{ops::Range, sync::LazyLock};
 
 use regex::bytes::Regex;
+use rustc_hash::FxHashSet;
 
 use super::{Spans, keys, rules, text::Text};
 
@@ -132,15 +133,18 @@ const TOOLS: &[Tool] = &[
     tool("keyctl", "add", Operand(3), All),
 ];
 
-/// Words of a program that are looked at.
+/// Words of a program that are looked at, and programs in a text.
 const WORDS: usize = 256;
+const PROGRAMS: usize = 64;
+
+static NAMES: LazyLock<FxHashSet<&str>> =
+    LazyLock::new(|| TOOLS.iter().flat_map(|tool| tool.names.split('|')).collect());
 
 /// A program's name as a word, and what stands before and after it.
 pub(super) fn pattern() -> &'static str {
     static PATTERN: LazyLock<String> = LazyLock::new(|| {
-        let mut names: Vec<_> = TOOLS.iter().flat_map(|tool| tool.names.split('|')).collect();
+        let mut names: Vec<_> = NAMES.iter().copied().collect();
         names.sort_unstable();
-        names.dedup();
         format!(r#"(?:^|[\x00\s/"'`;|&(=])(?:{})[\x00\s]"#, names.join("|"))
     });
     &PATTERN
@@ -151,14 +155,15 @@ static EXPRESSION: LazyLock<Option<Regex>> = LazyLock::new(|| rules::compile(pat
 /// The program's name, where a binary is one of the table.
 pub(super) fn of_binary(binary: &str) -> Option<&str> {
     let name = binary.rsplit('/').next()?;
-    TOOLS.iter().any(|tool| tool.is_of(name.as_bytes())).then_some(name)
+    NAMES.contains(name).then_some(name)
 }
 
 /// Adds what programs of the table, wherever their names stand in a text, are given in secret.
-pub(super) fn find(text: Text<'_>, spans: &mut Spans) {
+pub(super) fn find(text: &Text<'_>, spans: &mut Spans) {
     let Some(expression) = &*EXPRESSION else { return };
     let mut at = 0;
-    while let Some(found) = expression.find_at(text.bytes, at) {
+    for _ in 0..PROGRAMS {
+        let Some(found) = expression.find_at(text.bytes, at) else { break };
         // What ends this name may begin the next.
         at = found.end() - 1;
         let argument = text.argument(at.saturating_sub(1));
@@ -177,7 +182,7 @@ pub(super) fn find(text: Text<'_>, spans: &mut Spans) {
 }
 
 /// Adds what an execution of this program is given in secret.
-pub(super) fn find_of(name: &str, text: Text<'_>, spans: &mut Spans) {
+pub(super) fn find_of(name: &str, text: &Text<'_>, spans: &mut Spans) {
     let first = text.argument(0);
     look(name.as_bytes(), text, &arguments(text, first.end + 1), false, spans);
 }
@@ -187,7 +192,7 @@ fn is_around(byte: u8) -> bool {
         || matches!(byte, 0 | b'/' | b'"' | b'\'' | b'`' | b';' | b'|' | b'&' | b'(' | b'=')
 }
 
-fn arguments(text: Text<'_>, from: usize) -> Vec<Range<usize>> {
+fn arguments(text: &Text<'_>, from: usize) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut at = from;
     while at < text.bytes.len() && words.len() < WORDS {
@@ -199,7 +204,7 @@ fn arguments(text: Text<'_>, from: usize) -> Vec<Range<usize>> {
 }
 
 /// The words of a command in a program's text, without their quotes.
-fn script(text: Text<'_>, from: usize, end: usize) -> Vec<Range<usize>> {
+fn script(text: &Text<'_>, from: usize, end: usize) -> Vec<Range<usize>> {
     let mut words = Vec::new();
     let mut at = from;
     while at < end && words.len() < WORDS {
@@ -221,7 +226,7 @@ fn script(text: Text<'_>, from: usize, end: usize) -> Vec<Range<usize>> {
 }
 
 /// A word whose end is in quotes is one: `-u"user:SECRET"`, `--user='user:SECRET'`.
-fn joined(text: Text<'_>, word: Range<usize>, at: &mut usize, end: usize) -> Range<usize> {
+fn joined(text: &Text<'_>, word: Range<usize>, at: &mut usize, end: usize) -> Range<usize> {
     match text.bytes.get(word.end) {
         Some(b'"' | b'\'') if *at == word.end && *at + 1 < end => {
             let rest = text.word(*at, None);
@@ -233,7 +238,7 @@ fn joined(text: Text<'_>, word: Range<usize>, at: &mut usize, end: usize) -> Ran
 }
 
 /// Adds the secrets among the words of a program.
-fn look(name: &[u8], text: Text<'_>, words: &[Range<usize>], script: bool, spans: &mut Spans) {
+fn look(name: &[u8], text: &Text<'_>, words: &[Range<usize>], script: bool, spans: &mut Spans) {
     for tool in TOOLS.iter().filter(|tool| tool.is_of(name)) {
         let is =
             |word: &&Range<usize>| text.bytes[(**word).clone()].eq_ignore_ascii_case(tool.after.as_bytes());
@@ -258,7 +263,7 @@ fn look(name: &[u8], text: Text<'_>, words: &[Range<usize>], script: bool, spans
 }
 
 /// Whether htpasswd takes the password from its command line: `-b`, alone or with others.
-fn is_asked(text: Text<'_>, words: &[Range<usize>]) -> bool {
+fn is_asked(text: &Text<'_>, words: &[Range<usize>]) -> bool {
     words
         .iter()
         .map(|word| &text.bytes[word.clone()])
@@ -272,7 +277,7 @@ impl Tool {
         self.names.split('|').any(|known| known.as_bytes() == name)
     }
 
-    fn secrets(&self, text: Text<'_>, words: &[Range<usize>]) -> Vec<Range<usize>> {
+    fn secrets(&self, text: &Text<'_>, words: &[Range<usize>]) -> Vec<Range<usize>> {
         let of = |word: &Range<usize>| &text.bytes[word.clone()];
         let is_operand = |word: &&Range<usize>| of(word).first() != Some(&b'-');
         let mut operands = words.iter().filter(is_operand);
@@ -299,7 +304,7 @@ impl Tool {
 }
 
 /// The values of an option.
-fn options(option: &str, text: Text<'_>, words: &[Range<usize>]) -> Vec<Range<usize>> {
+fn options(option: &str, text: &Text<'_>, words: &[Range<usize>]) -> Vec<Range<usize>> {
     let long = option.len() > 2;
     let letter = option.as_bytes().last().copied();
     let mut values = Vec::new();
@@ -327,7 +332,7 @@ fn options(option: &str, text: Text<'_>, words: &[Range<usize>]) -> Vec<Range<us
 // === impl Part ===
 
 impl Part {
-    fn of(self, text: Text<'_>, word: Range<usize>) -> Option<Range<usize>> {
+    fn of(self, text: &Text<'_>, word: Range<usize>) -> Option<Range<usize>> {
         let bytes = &text.bytes[word.clone()];
         match self {
             All => Some(word),

@@ -2,7 +2,6 @@
 //!
 //! The input is what the golden tests replay: records that real kernels wrote.
 
-#![expect(missing_docs, reason = "criterion's macros make a function")]
 #![expect(clippy::expect_used, reason = "how a benchmark fails")]
 
 use std::{hint::black_box, sync::Arc, time::Duration};

@@ -170,11 +170,10 @@ pub(super) fn find(text: &Text<'_>, spans: &mut Spans) {
         let begins =
             text.bytes[..at].iter().rposition(|byte| is_around(*byte)).map_or(0, |before| before + 1);
         let name = &text.bytes[begins..at];
-        let words = match argument.end == at && !text.is_script(&argument) {
-            true => arguments(text, at + 1),
-            false => script(text, at, argument.end),
-        };
-        look(name, text, &words, !(argument.end == at), spans);
+        // A name that is an argument by itself is followed by its own; else both are in a program's text.
+        let apart = argument.end == at && !text.is_script(&argument);
+        let words = if apart { arguments(text, at + 1) } else { script(text, at, argument.end) };
+        look(name, text, &words, !apart, spans);
         if at <= found.start() {
             at = found.end();
         }

@@ -159,6 +159,7 @@ impl Agent {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
             join_env: settings.config.trace.join_env,
+            variables: settings.config.env.collect.clone(),
             mechanism: lifecycle::Mechanism::Best,
         };
         // Attached first, read then: what happens meanwhile waits in the ring buffer.

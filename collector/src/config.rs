@@ -18,8 +18,11 @@ use trigon_exporters::{
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
 
+use trigon_probes::lifecycle::{MAX_NAME_BYTES, MAX_VARIABLES};
+
 use crate::{
     api,
+    redact::{Redaction, RedactionConfig, RedactionError},
     tracker::{self, trace::Rules},
 };
 
@@ -42,6 +45,10 @@ pub struct Config {
     pub recent: RecentConfig,
     /// `[filter]`
     pub filter: FilterConfig,
+    /// `[env]`
+    pub env: EnvConfig,
+    /// `[redaction]`
+    pub redaction: RedactionConfig,
     /// `[otlp]`
     pub otlp: OtlpConfig,
     /// `[stdout]`
@@ -108,6 +115,14 @@ pub struct StdoutConfig {
     pub filter: Option<FilterConfig>,
 }
 
+/// `[env]`: variables of processes' environments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnvConfig {
+    /// Names of those that are collected.
+    pub collect: Vec<String>,
+}
+
 /// `[policy]`: tracing policies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -168,6 +183,8 @@ pub struct Effective {
     pub node: String,
     /// The name is that of a Kubernetes node.
     pub kubernetes: bool,
+    /// What is masked in events.
+    pub redaction: Redaction,
     /// How log records are sent, if they are.
     pub logs: Option<Settings>,
     /// How spans are sent, if they are.
@@ -225,6 +242,9 @@ pub enum ConfigError {
     /// A filter can't be used.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A redaction filter can't be used.
+    #[error(transparent)]
+    Redaction(#[from] RedactionError),
 }
 
 /// Looks an environment variable up.
@@ -310,6 +330,7 @@ impl Config {
         Ok(Effective {
             node,
             kubernetes,
+            redaction: Redaction::new(&self.redaction)?,
             logs: otlp(Signal::Logs)?,
             spans: otlp(Signal::Spans)?,
             stdout_filter: filter("stdout.filter", &self.stdout.filter)?,
@@ -319,7 +340,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let Self { process_table, limits, .. } = self;
+        let Self { process_table, limits, env, .. } = self;
         let fail =
             |key, value: usize, allowed| Err(ConfigError::Value { key, value: value.to_string(), allowed });
         let ring = limits.ring_buffer_bytes;
@@ -336,6 +357,16 @@ impl Config {
         }
         if limits.args > 16_384 {
             return fail("limits.args", limits.args, "a number up to 16384 is allowed");
+        }
+        if env.collect.len() > MAX_VARIABLES {
+            return fail("env.collect", env.collect.len(), "32 names at most are allowed");
+        }
+        let usable = |name: &&String| {
+            !name.is_empty() && name.len() + 2 <= MAX_NAME_BYTES && !name.contains(['=', '\0', '*'])
+        };
+        if let Some(name) = env.collect.iter().find(|name| !usable(name)) {
+            let allowed = "whole names of 1 to 62 bytes without `=` are allowed";
+            return Err(ConfigError::Value { key: "env.collect", value: format!("{name:?}"), allowed });
         }
         if limits.stdout_queue_events == 0 {
             return fail("limits.stdout_queue_events", 0, "a number above 0 is allowed");
@@ -364,13 +395,15 @@ impl Effective {
     /// What the tracker is told to do.
     pub fn tracker(&self) -> tracker::Settings {
         let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let Config { process_table, trace, limits, .. } = &self.config;
+        let Config { process_table, trace, limits, env, .. } = &self.config;
         tracker::Settings {
             node: self.node.clone(),
             rules: Rules { join_env: trace.join_env, max_age_ns: nanoseconds(trace.max_age) },
             max_args: limits.args,
+            variables: env.collect.clone(),
             capacity: process_table.capacity,
             linger: process_table.linger,
+            redaction: self.redaction.clone(),
         }
     }
 }

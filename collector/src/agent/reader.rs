@@ -194,6 +194,7 @@ impl Stages {
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
+        metrics.redacted_values.inc_by(counts.redacted_values - counted.redacted_values);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);
         metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);

@@ -47,7 +47,7 @@ struct Metrics {
 }
 
 /// Keys, and beginnings of keys, whose change is in force at once.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 10] = [
     "file",
     "filter",
     "limits.args",
@@ -55,6 +55,7 @@ const LIVE: [&str; 9] = [
     "limits.stdout_queue_events",
     "otlp",
     "recent",
+    "redaction",
     "stdout",
     "trace.max_age",
 ];

@@ -58,6 +58,10 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         assert!(value.contains(part), "{part:?} is missing in: {value}");
     }
     assert!(error_of("[limits]\nshutdown_timeout = \"soon\"\n").contains("line 2"));
+    assert!(error_of("[env]\ncollect = [\"A=B\"]\n").contains("env.collect = \"A=B\""));
+    assert!(
+        error_of("[redaction]\nfilters = [{ redact = ['(a'] }]\n").contains("redaction.filters[0].redact[0]")
+    );
     assert!(error_of("[limits]\nargs = -1\n").contains("line 2"));
     assert!(error_of("[otlp.batch]\nmax_records = 0\n").contains("otlp.batch.max_records"));
     assert!(error_of("[otlp]\nendpoint = \"nowhere\"\n").contains("otlp.endpoint"));

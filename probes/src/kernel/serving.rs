@@ -61,6 +61,7 @@ fn targets() -> [(&'static str, Target); 6] {
 
 pub(super) fn examine(bench: &Bench) -> Serving {
     let options = Options {
+        variables: Vec::new(),
         ring_bytes: RING_BYTES,
         args_bytes: 1024,
         join_env: false,

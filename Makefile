@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help run test test-kernels bench record-golden check
+.PHONY: help run install test test-kernels bench record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -8,6 +8,11 @@ help: ## Say what there is
 run: ## Build and run the agent: events here, /metrics on 127.0.0.1:2112 (ARGS='-o json' …)
 	@scripts/setup run
 	@scripts/run $(ARGS)
+
+install: ## Build and install the agent: PREFIX=/usr/local, DESTDIR=
+	@scripts/setup run
+	cargo build --release --package trigon
+	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install
 
 test: ## Run every test, natively and in Debian's 6.1 and 6.12 kernels
 	@scripts/setup test

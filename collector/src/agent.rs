@@ -44,7 +44,7 @@ use crate::{
         socket::{Socket, SocketFile},
         status::LossWatch,
     },
-    config::{Effective, Source},
+    config::{Effective, Given},
     jobs,
     pipeline::{self, Pipeline},
     policy::{
@@ -61,6 +61,7 @@ use crate::{
 
 mod error;
 mod kernel_loss;
+pub mod notify;
 mod reader;
 mod reload;
 mod ways_out;
@@ -76,7 +77,7 @@ pub use {reload::ConfigState, ways_out::Open};
 /// # Errors
 /// Says what stopped it, and what to do.
 pub fn run(
-    source: Source,
+    given: Given,
     settings: Effective,
     format: Option<Format>,
     policies: Vec<(PathBuf, Policy)>,
@@ -92,7 +93,7 @@ pub fn run(
     // First what a person gets wrong most easily, then what takes time.
     let listener = runtime.block_on(http::bind(settings.config.metrics.addr))?;
     let patience = settings.config.limits.shutdown_timeout;
-    let agent = Agent::start(&runtime, source, settings, format, listener, policies)?;
+    let agent = Agent::start(&runtime, given, settings, format, listener, policies)?;
     runtime.block_on(agent.until_stopped(patience, signals))
 }
 
@@ -138,7 +139,7 @@ struct Agent {
 impl Agent {
     fn start(
         runtime: &Runtime,
-        source: Source,
+        given: Given,
         settings: Effective,
         format: Option<Format>,
         listener: TcpListener,
@@ -158,6 +159,7 @@ impl Agent {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
             join_env: settings.config.trace.join_env,
+            variables: settings.config.env.collect.clone(),
             mechanism: lifecycle::Mechanism::Best,
         };
         // Attached first, read then: what happens meanwhile waits in the ring buffer.
@@ -219,6 +221,7 @@ impl Agent {
         let (pipeline, jobs) = jobs::channel();
         let stages = Pipeline { tracker, router };
         let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, &loss, state_file);
+        runtime.spawn(notify::watchdog(reader.heartbeat()));
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(manager::keep_house(policies.clone()));
         let no_requests = CancellationToken::new();
@@ -229,7 +232,7 @@ impl Agent {
         }
         let host_namespaces = found.host;
         let open = ways_out.open();
-        let reloader = Reloader::new(source, format, settings, &registry)?;
+        let reloader = Reloader::new(given, format, settings, &registry)?;
         let socket = socket.map(|Socket { listener, file }| {
             let losses = LossWatch::new(loss.clone());
             runtime.spawn(losses.clone().run());
@@ -250,6 +253,7 @@ impl Agent {
             file
         });
         readiness.set_ready();
+        notify::ready();
         Ok(Self {
             reader,
             stop,
@@ -279,9 +283,12 @@ impl Agent {
                 }
                 () = self.reloader.changed() => info!("the configuration's file changed"),
             }
+            notify::reloading();
             self.reloader.reload(&mut self.ways_out, &self.pipeline).await;
+            notify::ready();
         }
         self.readiness.set_waiting("stopping");
+        notify::stopping();
         self.no_requests.cancel();
         // First the hooks: under a flood of them the reader would come to no end.
         if timeout(patience, self.policies.call(Manager::stop)).await.is_err() {

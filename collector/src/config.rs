@@ -14,19 +14,22 @@ use trigon_exporters::{
     file::{self, FileConfig, FileConfigError},
     filter::{self, Filter, FilterConfig, FilterError},
     metrics::MetricsConfig,
+    nearest::nearest,
     otlp::{OtlpConfig, Settings, SettingsError, Signal},
 };
 
+use trigon_probes::lifecycle::{MAX_NAME_BYTES, MAX_VARIABLES};
+
 use crate::{
     api,
+    redact::{Redaction, RedactionConfig, RedactionError},
     tracker::{self, trace::Rules},
 };
 
-mod flat;
+pub mod layers;
+
 #[cfg(test)]
 mod tests;
-
-pub use flat::flat;
 
 /// Everything that can be set. The file `config.toml` at the root of the project explains each key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +45,10 @@ pub struct Config {
     pub recent: RecentConfig,
     /// `[filter]`
     pub filter: FilterConfig,
+    /// `[env]`
+    pub env: EnvConfig,
+    /// `[redaction]`
+    pub redaction: RedactionConfig,
     /// `[otlp]`
     pub otlp: OtlpConfig,
     /// `[stdout]`
@@ -108,6 +115,14 @@ pub struct StdoutConfig {
     pub filter: Option<FilterConfig>,
 }
 
+/// `[env]`: variables of processes' environments.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EnvConfig {
+    /// Names of those that are collected.
+    pub collect: Vec<String>,
+}
+
 /// `[policy]`: tracing policies.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -152,9 +167,9 @@ pub struct Overrides {
     pub socket: Option<PathBuf>,
 }
 
-/// Where a configuration comes from.
+/// What the command line gives of a configuration.
 #[derive(Clone, Debug, Default)]
-pub struct Source {
+pub struct Given {
     /// The file; none for defaults.
     pub file: Option<PathBuf>,
     /// What the command line says.
@@ -168,6 +183,8 @@ pub struct Effective {
     pub node: String,
     /// The name is that of a Kubernetes node.
     pub kubernetes: bool,
+    /// What is masked in events.
+    pub redaction: Redaction,
     /// How log records are sent, if they are.
     pub logs: Option<Settings>,
     /// How spans are sent, if they are.
@@ -192,12 +209,19 @@ pub enum ConfigError {
         source: std::io::Error,
     },
     /// The file isn't what is expected: the message names line, column, key and what is allowed.
-    #[error("the configuration {} can't be used: {source}", path.display())]
+    #[error(
+        "the configuration {} can't be used: {}{}",
+        path.display(),
+        source.to_string().trim_end(),
+        meant.as_ref().map(|word| format!("; did you mean `{word}`?")).unwrap_or_default()
+    )]
     Parse {
         /// Which.
         path: PathBuf,
         /// What and where.
         source: Box<toml::de::Error>,
+        /// The word that was meant, likely.
+        meant: Option<String>,
     },
     /// A value is of the right type and yet of no use.
     #[error("{key} = {value} can't be used: {allowed}")]
@@ -218,14 +242,17 @@ pub enum ConfigError {
     /// A filter can't be used.
     #[error(transparent)]
     Filter(#[from] FilterError),
+    /// A redaction filter can't be used.
+    #[error(transparent)]
+    Redaction(#[from] RedactionError),
 }
 
 /// Looks an environment variable up.
 pub type Environment<'a> = &'a dyn Fn(&str) -> Option<String>;
 
-// === impl Source ===
+// === impl Given ===
 
-impl Source {
+impl Given {
     /// Reads it, now.
     ///
     /// # Errors
@@ -246,8 +273,19 @@ impl Config {
     pub fn read(path: &Path) -> Result<Self, ConfigError> {
         let text = std::fs::read_to_string(path)
             .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        toml::from_str(&text)
-            .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })
+        Self::parse(path, &text)
+    }
+
+    /// Understands the text of a file.
+    ///
+    /// # Errors
+    /// Names the file, the line, the key and what is allowed.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|source| ConfigError::Parse {
+            path: path.to_owned(),
+            meant: meant(source.message()),
+            source: Box::new(source),
+        })
     }
 
     /// Applies the environment and the command line, and checks every value.
@@ -292,6 +330,7 @@ impl Config {
         Ok(Effective {
             node,
             kubernetes,
+            redaction: Redaction::new(&self.redaction)?,
             logs: otlp(Signal::Logs)?,
             spans: otlp(Signal::Spans)?,
             stdout_filter: filter("stdout.filter", &self.stdout.filter)?,
@@ -301,7 +340,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let Self { process_table, limits, .. } = self;
+        let Self { process_table, limits, env, .. } = self;
         let fail =
             |key, value: usize, allowed| Err(ConfigError::Value { key, value: value.to_string(), allowed });
         let ring = limits.ring_buffer_bytes;
@@ -319,12 +358,31 @@ impl Config {
         if limits.args > 16_384 {
             return fail("limits.args", limits.args, "a number up to 16384 is allowed");
         }
+        if env.collect.len() > MAX_VARIABLES {
+            return fail("env.collect", env.collect.len(), "32 names at most are allowed");
+        }
+        let usable = |name: &&String| {
+            !name.is_empty() && name.len() + 2 <= MAX_NAME_BYTES && !name.contains(['=', '\0', '*'])
+        };
+        if let Some(name) = env.collect.iter().find(|name| !usable(name)) {
+            let allowed = "whole names of 1 to 62 bytes without `=` are allowed";
+            return Err(ConfigError::Value { key: "env.collect", value: format!("{name:?}"), allowed });
+        }
         if limits.stdout_queue_events == 0 {
             return fail("limits.stdout_queue_events", 0, "a number above 0 is allowed");
         }
         file::check(&self.file)?;
         Ok(())
     }
+}
+
+/// What was meant by an unknown key or word: serde's messages name it first, and then those that it expected.
+fn meant(message: &str) -> Option<String> {
+    let message =
+        message.strip_prefix("unknown field ").or_else(|| message.strip_prefix("unknown variant "))?;
+    let mut quoted = message.split('`').skip(1).step_by(2);
+    let unknown = quoted.next()?;
+    nearest(unknown, quoted).map(str::to_owned)
 }
 
 fn host_name() -> String {
@@ -337,13 +395,15 @@ impl Effective {
     /// What the tracker is told to do.
     pub fn tracker(&self) -> tracker::Settings {
         let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let Config { process_table, trace, limits, .. } = &self.config;
+        let Config { process_table, trace, limits, env, .. } = &self.config;
         tracker::Settings {
             node: self.node.clone(),
             rules: Rules { join_env: trace.join_env, max_age_ns: nanoseconds(trace.max_age) },
             max_args: limits.args,
+            variables: env.collect.clone(),
             capacity: process_table.capacity,
             linger: process_table.linger,
+            redaction: self.redaction.clone(),
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod jobs;
 pub mod pipeline;
 pub mod policy;
 pub mod recent;
+pub mod redact;
 pub mod router;
 mod text;
 pub mod tracker;

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
-use trigon::cli::{Cli, Command, events, policy, run, status, trace, tree};
+use trigon::cli::{Cli, Command, config, doctor, events, policy, run, shell, status, trace, tree};
 
 fn main() -> ExitCode {
     // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
@@ -19,12 +19,16 @@ fn main() -> ExitCode {
     // Standard output carries events and nothing else.
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let result = match cli.command {
-        Command::Run(arguments) => run::run(arguments),
+        Command::Run(arguments) => run::run(&arguments),
         Command::Status(arguments) => return status::run(arguments),
         Command::Tree(arguments) => return tree::run(arguments),
         Command::Trace(arguments) => return trace::run(arguments),
         Command::Events(arguments) => return events::run(arguments),
         Command::Policy(arguments) => return policy::run(arguments),
+        Command::Config(arguments) => return config::run(&arguments),
+        Command::Doctor(arguments) => return doctor::run(&arguments),
+        Command::Completions(arguments) => return shell::completions(&arguments),
+        Command::Man(arguments) => return shell::man(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -20,7 +20,7 @@ pub mod matches;
 pub mod model;
 mod read;
 pub mod resolve;
-mod words;
+pub(crate) mod words;
 mod yaml;
 
 use fault::{Class, Fault, Faults};

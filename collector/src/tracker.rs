@@ -13,6 +13,7 @@ use trigon_probes::record::{
 use crate::{
     enrich::Cgroups,
     policy::matches::{Sources, hook_of},
+    redact::{Redaction, Redactor},
     text::{first_args, push_escaped, trim_cut},
 };
 use clock::Clock;
@@ -52,6 +53,7 @@ pub struct Tracker {
     predecessor: Predecessor,
     sources: Sources,
     descriptors: Descriptors,
+    redactor: Redactor,
 }
 
 /// What the tracker is told to do.
@@ -63,10 +65,14 @@ pub struct Settings {
     pub rules: Rules,
     /// As many arguments are kept.
     pub max_args: usize,
+    /// Variables of the environment that are collected.
+    pub variables: Vec<String>,
     /// As many executions are known at a time.
     pub capacity: usize,
     /// How long an execution that ended stays.
     pub linger: Duration,
+    /// What is masked in events.
+    pub redaction: Redaction,
 }
 
 /// What the tracker counts.
@@ -82,6 +88,8 @@ pub struct Counts {
     pub orphan_hooks: u64,
     /// Followed files that were forgotten while they were open: there were too many.
     pub forgotten_files: u64,
+    /// Values that looked like secrets and were masked.
+    pub redacted_values: u64,
 }
 
 /// Buffers that are used again for every record.
@@ -92,6 +100,7 @@ struct Scratch {
     cwd: String,
     script: String,
     args: String,
+    environment: String,
     cgroup: String,
 }
 
@@ -113,6 +122,7 @@ impl Tracker {
     /// A tracker with an empty table.
     pub fn new(settings: Settings, clock: Clock) -> Self {
         let linger = u64::try_from(settings.linger.as_nanos()).unwrap_or(u64::MAX);
+        let redactor = Redactor::new(settings.redaction.clone());
         Self {
             table: Table::new(settings.capacity, linger),
             cgroups: Cgroups::default(),
@@ -124,13 +134,16 @@ impl Tracker {
             predecessor: Predecessor::default(),
             sources: Sources::default(),
             descriptors: Descriptors::default(),
+            redactor,
         }
     }
 
-    /// Changes what can change while it runs: how traces are cut, and how many arguments are kept.
+    /// Changes what can change while it runs: how traces are cut, how many arguments are kept, what is redacted.
     pub fn change(&mut self, settings: Settings) {
         self.settings.rules.max_age_ns = settings.rules.max_age_ns;
         self.settings.max_args = settings.max_args;
+        self.redactor.follow(settings.redaction.clone());
+        self.settings.redaction = settings.redaction;
     }
 
     /// The table, for those who ask how it is.
@@ -150,7 +163,11 @@ impl Tracker {
 
     /// What was counted so far.
     pub fn counts(&self) -> Counts {
-        Counts { forgotten_files: self.descriptors.forgotten(), ..self.counts }
+        Counts {
+            forgotten_files: self.descriptors.forgotten(),
+            redacted_values: self.redactor.masked(),
+            ..self.counts
+        }
     }
 
     /// How many files are open that policies follow.
@@ -277,6 +294,7 @@ impl Tracker {
         let mut hook = hook_of(record, source);
         let node = &self.settings.node;
         hook.descriptor = self.descriptors.observe(record, &hook, &process, node, &self.clock);
+        self.redactor.hook(&mut hook);
         let kind = Kind::Hook(hook);
         Some(Event { time, observed, parent: self.parent(&process), process, kind })
     }
@@ -397,6 +415,10 @@ impl Tracker {
         let cut = exec.fixed.header.flags & flags::TRUNC_ARGS != 0;
         let (args, left_out) = first_args(trim_cut(exec.args, cut), self.settings.max_args);
         escaped |= fill(&mut scratch.args, args);
+        self.redactor.arguments(&scratch.binary, &mut scratch.args, cut);
+        let cut_environment = exec.fixed.header.flags & flags::TRUNC_ENVS != 0;
+        escaped |= fill(&mut scratch.environment, exec.environment);
+        self.redactor.environment(&scratch.binary, &mut scratch.environment, cut_environment);
         if escaped {
             self.counts.escaped_texts += 1;
         }
@@ -405,7 +427,8 @@ impl Tracker {
         found.set(ProcessFlags::TRUNC_ARGS, cut || left_out);
         found.set(ProcessFlags::ESCAPED_TEXT, escaped);
         let file = Some(file_of(&exec.fixed));
-        (Arc::new(Image::new(&scratch.binary, &scratch.script, &scratch.cwd, &scratch.args, file)), found)
+        let image = Image::new(&scratch.binary, &scratch.script, &scratch.cwd, &scratch.args, file);
+        (Arc::new(image.with_environment(&scratch.environment)), found)
     }
 }
 

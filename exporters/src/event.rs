@@ -177,6 +177,8 @@ bitflags! {
         const MISS = 1 << 11;
         /// Some text was not UTF-8 and is shown with `\xNN` for the bytes that were not.
         const ESCAPED_TEXT = 1 << 12;
+        /// A variable that is collected is missing, or its end is: there were more of them than fit.
+        const TRUNC_ENVS = 1 << 13;
     }
 }
 

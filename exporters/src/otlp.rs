@@ -13,6 +13,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tokio::{
     task::JoinHandle,
     time::{Instant, sleep_until},
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::{
     batch::{Batch, Batcher, Counts},
     client::Client,
+    config::BatchConfig,
     delivery::{Delivery, Losses},
     queue::BatchSender,
 };
@@ -75,6 +77,16 @@ struct Encoding {
     batcher: Batcher,
     batches: BatchSender,
     losses: Arc<Losses>,
+}
+
+/// The body of one request with what a signal makes of these events, whatever their number: an encoded
+/// `ExportLogsServiceRequest` or `ExportTraceServiceRequest`. Empty where it makes nothing of them.
+pub fn encode(signal: Signal, node: &Arc<Node>, events: &[Event]) -> Bytes {
+    let limits = BatchConfig { max_records: usize::MAX, max_bytes: usize::MAX, ..BatchConfig::default() };
+    let mut batcher = Batcher::new(signal, Arc::clone(node), limits);
+    // Without limits none is sealed before its time.
+    events.iter().for_each(|event| drop(batcher.push(event)));
+    batcher.seal().map(|batch| batch.body).unwrap_or_default()
 }
 
 /// Starts the exporter of a signal, on the current tokio runtime.

@@ -86,13 +86,18 @@ static __always_inline int on_exec(struct task_struct *task, int old_pid, struct
 	}
 	record->script_length = end - start;
 
+	search_environment(mm, &record->header.flags);
 	start = end;
-	end = append_traceparent(buffer, end, mm, &record->header.flags);
+	end = append_traceparent(buffer, end);
 	record->traceparent_length = end - start;
 
 	start = end;
 	end = append_args(buffer, end, mm, &record->header.flags);
 	record->args_length = end - start;
+
+	start = end;
+	end = append_environment(buffer, end, &record->header.flags);
+	record->environment_length = end - start;
 
 	if (end > BUFFER_BYTES)
 		return 0;

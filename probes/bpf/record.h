@@ -26,6 +26,7 @@ enum record_flags {
 	RECORD_TRUNC_CWD = 1 << 4,
 	RECORD_TRUNC_CGROUP = 1 << 5,
 	RECORD_DELETED = 1 << 6, /* the binary has no name in the file system any more, or never had one */
+	RECORD_TRUNC_ENVS = 1 << 7,
 };
 
 enum task_flags {
@@ -98,7 +99,8 @@ struct exec_record {
 	__u32 cwd_length;
 	__u32 cgroup_length;
 	__u32 script_length;      /* as given to exec; 0 where no interpreter stepped in */
-	__u32 traceparent_length;
+	__u16 traceparent_length;
+	__u16 environment_length; /* after the arguments: the wanted variables, each ended by NUL */
 	__u32 args_length;        /* each argument ended by NUL */
 };
 

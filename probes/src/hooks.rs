@@ -28,6 +28,7 @@ mod programs;
 mod releases;
 mod sets;
 
+pub(crate) use attach::event_type;
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
@@ -188,7 +189,7 @@ impl Hooks {
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
-        for mechanism in ladder(target).iter().copied().filter(|one| choice.allows(*one)) {
+        for mechanism in Mechanism::ladder(target).iter().copied().filter(|one| choice.allows(*one)) {
             match self.try_attach(kernel, id, target, returns, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
@@ -300,17 +301,6 @@ impl Hooks {
     }
 }
 
-/// The mechanisms that can serve a target, best first.
-fn ladder(target: &Target) -> &'static [Mechanism] {
-    use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
-    match target {
-        Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
-        Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
-        Target::Tracepoint { .. } => &[Tracepoint],
-        Target::RawTracepoint { .. } => &[RawTracepoint],
-    }
-}
-
 /// The id of a function's type in the kernel's BTF; 0 where there is none.
 fn function_type(kernel: &Kernel, name: &str) -> u32 {
     kernel.btf.id_by_type_name_kind(name, BtfKind::Func).unwrap_or(0)
@@ -362,6 +352,17 @@ impl Choice {
 // === impl Mechanism ===
 
 impl Mechanism {
+    /// Those that can serve a target, best first.
+    pub(crate) fn ladder(target: &Target) -> &'static [Self] {
+        use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
+        match target {
+            Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
+            Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
+            Target::Tracepoint { .. } => &[Tracepoint],
+            Target::RawTracepoint { .. } => &[RawTracepoint],
+        }
+    }
+
     /// The name that people read.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -6,6 +6,7 @@ pub mod btf;
 mod error;
 pub mod heap;
 pub mod hooks;
+pub mod kernel;
 pub mod lifecycle;
 mod mirror;
 mod object;

@@ -31,9 +31,21 @@ pub struct Options {
     pub args_bytes: u32,
     /// Look for TRACEPARENT in the environment of each exec.
     pub join_env: bool,
+    /// Variables of the environment that an exec's record carries, [`MAX_VARIABLES`] at most, with names of up to
+    /// [`MAX_NAME_BYTES`] bytes with `=` and NUL; what is beyond is left out.
+    pub variables: Vec<String>,
     /// Which programs to use.
     pub mechanism: Mechanism,
 }
+
+/// Variables of the environment that a record carries at most: `WANTED_NAMES` of bpf/arguments.h.
+pub const MAX_VARIABLES: usize = 32;
+
+/// Bytes of such a variable's name, with `=` and NUL: `WANTED_NAME_BYTES` of bpf/arguments.h.
+pub const MAX_NAME_BYTES: usize = 64;
+
+/// Bytes of such variables in all, each with its NUL: `KEPT_BYTES` of bpf/arguments.h.
+pub const MAX_ENVIRONMENT_BYTES: usize = 4096;
 
 /// Ways to attach to a tracepoint.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,11 +120,15 @@ impl Lifecycle {
     /// # Errors
     /// Fails where the kernel has no BTF, or refuses a program of every mechanism that `options` allows.
     pub fn attach(options: &Options, kernel: &Kernel) -> Result<(Self, Ring), ProbeError> {
+        let wanted = Wanted::new(&options.variables);
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&kernel.btf))
             .map_max_entries("records", options.ring_bytes)
             .override_global("args_bytes", &options.args_bytes, true)
             .override_global("join_env", &u8::from(options.join_env), true)
+            .override_global("wanted_names", &wanted.count, true)
+            .override_global("wanted_name", &wanted.names, true)
+            .override_global("wanted_length", &wanted.lengths, true)
             .load(LIFECYCLE)
             .map_err(|source| object_error("lifecycle", source))?;
         let maps = share(&ebpf, ["records", "control", "lost"])?;
@@ -153,6 +169,31 @@ impl Lifecycle {
     /// The kernel's own counts of what it lost.
     pub fn lost(&self) -> Arc<Lost> {
         Arc::clone(&self.lost)
+    }
+}
+
+/// The wanted variables as the programs take them.
+#[derive(Debug)]
+struct Wanted {
+    count: u32,
+    names: [[u8; MAX_NAME_BYTES]; MAX_VARIABLES],
+    lengths: [u32; MAX_VARIABLES],
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    fn new(variables: &[String]) -> Self {
+        let mut wanted =
+            Self { count: 0, names: [[0; MAX_NAME_BYTES]; MAX_VARIABLES], lengths: [0; MAX_VARIABLES] };
+        let fit = variables.iter().filter(|name| name.len() + 2 <= MAX_NAME_BYTES);
+        for ((name, text), length) in fit.zip(&mut wanted.names).zip(&mut wanted.lengths) {
+            text[..name.len()].copy_from_slice(name.as_bytes());
+            text[name.len()] = b'=';
+            *length = name.len() as u32 + 1;
+            wanted.count += 1;
+        }
+        wanted
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd},
+    os::fd::{AsFd as _, AsRawFd as _, OwnedFd},
     sync::Arc,
 };
 
@@ -142,13 +142,9 @@ impl Object {
             target,
             instructions,
             functions: (&functions, function.func_info_rec_size),
-            btf: self.btf(),
+            btf: Some(self.btf.as_fd()),
         };
         sys::load_program(&spec).map_err(|(source, log)| ProbeError::Refused { program: name, source, log })
-    }
-
-    fn btf(&self) -> BorrowedFd<'_> {
-        self.btf.as_fd()
     }
 }
 

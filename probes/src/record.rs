@@ -19,6 +19,7 @@ pub mod flags {
     pub const TRUNC_CWD: u16 = 1 << 4;
     pub const TRUNC_CGROUP: u16 = 1 << 5;
     pub const DELETED: u16 = 1 << 6;
+    pub const TRUNC_ENVS: u16 = 1 << 7;
 }
 
 /// How an argument was read: `enum arg_flags`.
@@ -81,7 +82,7 @@ mirror! {
         header: Header, task: TaskFacts,
         inode: u64, links: u32, mode: u32, file_uid: u32, file_gid: u32,
         binary_length: u32, cwd_length: u32, cgroup_length: u32, script_length: u32,
-        traceparent_length: u32, args_length: u32,
+        traceparent_length: u16, environment_length: u16, args_length: u32,
     }
 
     /// A process ended.
@@ -166,6 +167,8 @@ pub struct Exec<'a> {
     pub traceparent: &'a [u8],
     /// Arguments, each ended by NUL; the last one may have been cut.
     pub args: &'a [u8],
+    /// The wanted variables of the environment, `NAME=value`, each ended by NUL.
+    pub environment: &'a [u8],
 }
 
 /// A path as the kernel's programs write it: each component ended by NUL, the last component first.
@@ -264,8 +267,9 @@ fn decode_exec(bytes: &[u8]) -> Result<Exec<'_>, DecodeError> {
         cwd: LeafFirst(texts.take(fixed.cwd_length)?),
         cgroup: LeafFirst(texts.take(fixed.cgroup_length)?),
         script: texts.take(fixed.script_length)?,
-        traceparent: texts.take(fixed.traceparent_length)?,
+        traceparent: texts.take(fixed.traceparent_length.into())?,
         args: texts.take(fixed.args_length)?,
+        environment: texts.take(fixed.environment_length.into())?,
         fixed,
     })
 }

@@ -5,7 +5,7 @@
 #![expect(unsafe_code, reason = "system calls that take pointers")]
 
 use std::{
-    ffi::{CStr, CString},
+    ffi::CStr,
     io,
     os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd},
 };
@@ -14,6 +14,7 @@ use aya_obj::generated::bpf_insn;
 
 /// Commands of bpf(2).
 mod command {
+    pub(super) const MAP_CREATE: u32 = 0;
     pub(super) const PROG_LOAD: u32 = 5;
     pub(super) const PROG_TEST_RUN: u32 = 10;
     pub(super) const OBJ_GET_INFO_BY_FD: u32 = 15;
@@ -29,6 +30,7 @@ pub mod program_type {
     pub const TRACEPOINT: u32 = 5;
     pub const RAW_TRACEPOINT: u32 = 17;
     pub const TRACING: u32 = 26;
+    pub const LSM: u32 = 29;
 }
 
 /// Types of attachment.
@@ -36,6 +38,8 @@ pub mod attach_type {
     pub const TRACE_RAW_TP: u32 = 23;
     pub const TRACE_FENTRY: u32 = 24;
     pub const TRACE_FEXIT: u32 = 25;
+    pub const MODIFY_RETURN: u32 = 26;
+    pub const LSM_MAC: u32 = 27;
     pub const TRACE_ITER: u32 = 28;
     pub const PERF_EVENT: u32 = 41;
     pub const TRACE_KPROBE_MULTI: u32 = 42;
@@ -67,8 +71,8 @@ pub struct ProgramSpec<'a> {
     pub instructions: &'a [bpf_insn],
     /// `func_info` of its functions and the size of a record; the verifier needs it for global functions.
     pub functions: (&'a [u8], usize),
-    /// The object's BTF in the kernel.
-    pub btf: BorrowedFd<'a>,
+    /// The object's BTF in the kernel; none for code that has no types.
+    pub btf: Option<BorrowedFd<'a>>,
 }
 
 // === impl Attr ===
@@ -120,6 +124,19 @@ pub fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
     unsafe { attr.call(command::BTF_LOAD) }
 }
 
+/// Makes a map.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn create_map(kind: u32, key: u32, value: u32, entries: u32, flags: u32) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    for (index, word) in [kind, key, value, entries, flags].into_iter().enumerate() {
+        attr.set(4 * index, word);
+    }
+    // SAFETY: there are no pointers.
+    unsafe { attr.call(command::MAP_CREATE) }
+}
+
 /// Loads a program.
 ///
 /// # Errors
@@ -135,7 +152,7 @@ pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
         attr.0[12 + index / 4] |= u32::from(byte) << (8 * (index % 4));
     }
     attr.set(68, spec.attach);
-    attr.set(72, spec.btf.as_raw_fd() as u32);
+    attr.set(72, spec.btf.map_or(0, |btf| btf.as_raw_fd() as u32));
     attr.set(76, spec.functions.1 as u32);
     attr.set_pointer(80, spec.functions.0.as_ptr());
     attr.set(88, (spec.functions.0.len() / spec.functions.1.max(1)) as u32);
@@ -269,11 +286,11 @@ pub fn link_kprobe_multi(
     unsafe { attr.call(command::LINK_CREATE) }
 }
 
-/// Opens a perf event for a kprobe or kretprobe, or for a tracepoint.
+/// Opens a perf event for a kprobe or kretprobe on a function, for a uprobe at the start of a file, or for a tracepoint.
 ///
 /// # Errors
 /// The kernel has no such event, or refuses it.
-pub fn open_perf_event(kind: u32, config: u64, function: Option<&CString>) -> io::Result<OwnedFd> {
+pub fn open_perf_event(kind: u32, config: u64, target: Option<&CStr>) -> io::Result<OwnedFd> {
     /// `PERF_FLAG_FD_CLOEXEC`
     const CLOSE_ON_EXEC: u64 = 8;
     /// `PERF_ATTR_SIZE_VER1`: up to config2.
@@ -285,7 +302,7 @@ pub fn open_perf_event(kind: u32, config: u64, function: Option<&CString>) -> io
     // sample_period; wakeup_events
     attr[4] = 1;
     attr[12] = 1;
-    let name = function.map_or(0, |function| function.as_ptr() as u64);
+    let name = target.map_or(0, |target| target.as_ptr() as u64);
     (attr[14], attr[15]) = (name as u32, (name >> 32) as u32);
     // SAFETY: the attribute is as large as is said, and the name outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, CLOSE_ON_EXEC) };

@@ -5,6 +5,7 @@
 
 mod broken;
 mod otlp;
+mod redaction;
 mod replay;
 mod text;
 

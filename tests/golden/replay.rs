@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use trigon::tracker::{Settings, Tracker, clock::Clock, trace::Rules};
+use trigon::{
+    redact::Redaction,
+    tracker::{Settings, Tracker, clock::Clock, trace::Rules},
+};
 use trigon_exporters::event::{Event, Timestamp};
 use trigon_probes::record::{DecodeError, Header, decode, decode_first};
 use zerocopy::FromBytes as _;
@@ -74,6 +77,8 @@ fn settings() -> Settings {
         max_args: 256,
         capacity: 65_536,
         linger: Duration::from_secs(10),
+        variables: Vec::new(),
+        redaction: Redaction::default(),
     }
 }
 

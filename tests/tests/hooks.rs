@@ -78,6 +78,7 @@ impl Rig {
             ring_bytes: 1 << 20,
             args_bytes: 1024,
             join_env: false,
+            variables: Vec::new(),
             mechanism: lifecycle::Mechanism::Best,
         };
         let (lifecycle, ring) = Lifecycle::attach(&options, &kernel).expect("attach to the lifecycle");

@@ -20,7 +20,7 @@ use trigon_probes::{
     ring::Ring,
 };
 
-use super::{AgentError, kernel_loss::KernelLoss};
+use super::{AgentError, kernel_loss::KernelLoss, notify::Heartbeat};
 use crate::{
     jobs::Jobs,
     pipeline::Pipeline,
@@ -54,6 +54,7 @@ struct Stages {
     orphan_hooks: IntCounter,
     forgotten_files: IntCounter,
     counted: (Counts, Evictions),
+    heartbeat: Heartbeat,
 }
 
 /// Records that could not be decoded, by reason.
@@ -89,6 +90,7 @@ impl Reader {
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
             forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
             counted: Default::default(),
+            heartbeat: Heartbeat::default(),
             pipeline,
             metrics,
         };
@@ -102,6 +104,11 @@ impl Reader {
             housekept: Instant::now(),
             state_file: state_file.to_owned(),
         }
+    }
+
+    /// Tells of each turn that is taken.
+    pub fn heartbeat(&self) -> Heartbeat {
+        self.stages.heartbeat.clone()
     }
 
     /// Starts the thread. The other end of the channel is told when it ends.
@@ -160,6 +167,7 @@ impl Reader {
 impl Stages {
     /// Takes at most a chunk of records through all stages; returns how many there were.
     fn take(&mut self, ring: &mut Ring) -> usize {
+        self.heartbeat.beat();
         let observed = self.pipeline.tracker.tick();
         let count = ring.drain(CHUNK, |bytes| match decode(bytes) {
             Ok(record) => {
@@ -186,6 +194,7 @@ impl Stages {
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
+        metrics.redacted_values.inc_by(counts.redacted_values - counted.redacted_values);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);
         metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);

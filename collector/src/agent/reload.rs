@@ -1,6 +1,7 @@
 //! A new configuration while the agent runs: what can change does, what can't is named.
 
 use std::{
+    collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,20 +10,21 @@ use std::{
 use jiff::Timestamp;
 use prometheus::{Gauge, IntGauge, Registry};
 use tokio::sync::mpsc;
+use toml::Table;
 use tracing::{info, warn};
 use trigon_exporters::lines::Format;
 
 use super::{AgentError, Way, WaysOut};
 use crate::{
     api::status::ConfigStatus,
-    config::{Effective, Source, flat},
+    config::{Effective, Given, layers::leaves},
     jobs::Stopping,
     pipeline, watch,
 };
 
 /// Changes the running agent's configuration.
 pub struct Reloader {
-    source: Source,
+    given: Given,
     format: Option<Format>,
     /// What is in force of that which can't change.
     started: Effective,
@@ -45,7 +47,7 @@ struct Metrics {
 }
 
 /// Keys, and beginnings of keys, whose change is in force at once.
-const LIVE: [&str; 9] = [
+const LIVE: [&str; 10] = [
     "file",
     "filter",
     "limits.args",
@@ -53,6 +55,7 @@ const LIVE: [&str; 9] = [
     "limits.stdout_queue_events",
     "otlp",
     "recent",
+    "redaction",
     "stdout",
     "trace.max_age",
 ];
@@ -60,12 +63,12 @@ const LIVE: [&str; 9] = [
 // === impl Reloader ===
 
 impl Reloader {
-    /// For an agent that was started with `started`, which `source` gave. Its file is watched from now on.
+    /// For an agent that was started with `started`, which `given` gave. Its file is watched from now on.
     ///
     /// # Errors
     /// The system has no room for another thread.
     pub fn new(
-        source: Source,
+        given: Given,
         format: Option<Format>,
         started: Effective,
         registry: &Registry,
@@ -73,8 +76,8 @@ impl Reloader {
         let metrics = Metrics::register(registry)?;
         metrics.succeeded();
         let (changed, changes) = mpsc::channel(1);
-        let text = source.file.as_deref().and_then(|file| fs::read(file).ok());
-        if let Some(file) = &source.file {
+        let text = given.file.as_deref().and_then(|file| fs::read(file).ok());
+        if let Some(file) = &given.file {
             let directory = file.parent().filter(|parent| !parent.as_os_str().is_empty());
             let told = move || match changed.try_send(()) {
                 Err(mpsc::error::TrySendError::Closed(())) => Err(Stopping),
@@ -85,13 +88,13 @@ impl Reloader {
                 .map_err(|source| AgentError::System { what: "start a thread", source })?;
         }
         let state = ConfigStatus {
-            file: source.file.clone(),
+            file: given.file.clone(),
             loaded: Timestamp::now(),
             error: None,
             needs_restart: Vec::new(),
         };
         let state = ConfigState(Arc::new(Mutex::new(state)));
-        Ok(Self { source, format, started, text, state, metrics, changes })
+        Ok(Self { given, format, started, text, state, metrics, changes })
     }
 
     /// The configuration in force, at any time.
@@ -105,7 +108,7 @@ impl Reloader {
             if self.changes.recv().await.is_none() {
                 std::future::pending::<()>().await;
             }
-            let text = self.source.file.as_deref().and_then(|file| fs::read(file).ok());
+            let text = self.given.file.as_deref().and_then(|file| fs::read(file).ok());
             // A file that is gone is about to come back, or was taken away on purpose: what is in force stays.
             if text.is_some() && text != self.text {
                 return;
@@ -115,8 +118,8 @@ impl Reloader {
 
     /// Reads the configuration again, and puts in force what can be.
     pub async fn reload(&mut self, ways_out: &mut WaysOut, pipeline: &pipeline::Handle) {
-        self.text = self.source.file.as_deref().and_then(|file| fs::read(file).ok());
-        let wanted = match self.source.load() {
+        self.text = self.given.file.as_deref().and_then(|file| fs::read(file).ok());
+        let wanted = match self.given.load() {
             Ok(wanted) => wanted,
             Err(error) => {
                 warn!("the configuration of before stays in force: {error}");
@@ -151,8 +154,10 @@ impl Reloader {
 
 /// Keys by which two configurations differ, and that can't change while the agent runs.
 fn differences(one: &Effective, other: &Effective) -> Vec<String> {
-    let (one, other) = (flat(&one.config), flat(&other.config));
-    let keys: std::collections::BTreeSet<_> = one.keys().chain(other.keys()).collect();
+    // What has been read can be written.
+    let [one, other] = [one, other].map(|settings| Table::try_from(&settings.config).unwrap_or_default());
+    let [one, other]: [BTreeMap<_, _>; 2] = [&one, &other].map(|table| leaves(table).into_iter().collect());
+    let keys: BTreeSet<_> = one.keys().chain(other.keys()).collect();
     let differs = |key: &&&String| one.get(**key) != other.get(**key);
     let is_live = |key: &str| {
         LIVE.iter().any(|live| {

@@ -2,7 +2,7 @@
 
 use std::{
     fs::File,
-    io::{self, BufRead, BufReader, BufWriter, IsTerminal as _, Write as _},
+    io::{self, BufRead, BufReader, BufWriter, Write as _},
     os::{fd::AsFd as _, unix::fs::FileTypeExt as _},
     path::PathBuf,
     process::ExitCode,
@@ -13,7 +13,10 @@ use tokio_util::io::SyncIoBridge;
 use tracing::{error, warn};
 use trigon_exporters::filter::{Filter, FilterConfig, FilterError, Rule, Source};
 
-use super::agent::{Agent, failed};
+use super::{
+    agent::{Agent, failed},
+    output::takes_color,
+};
 use crate::api::{client::Client, events::EventsQuery};
 
 mod lines;
@@ -176,12 +179,8 @@ pub fn show_lines(reader: impl BufRead, options: &Options) -> ExitCode {
 
 impl Arguments {
     fn options(&self) -> Result<Options, FilterError> {
-        let terminal = || {
-            let plain = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-            io::stdout().is_terminal() && !plain
-        };
         let color = match self.color {
-            Color::Auto => terminal(),
+            Color::Auto => takes_color(),
             Color::Always => true,
             Color::Never => false,
         };

@@ -28,14 +28,21 @@ pub(super) fn write(
     text: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
     code: ExitCode,
 ) -> ExitCode {
+    print(
+        |out| match output {
+            Output::Text => text(out),
+            Output::Json => {
+                serde_json::to_writer(&mut *out, report).map_err(io::Error::from).and_then(|()| writeln!(out))
+            }
+        },
+        code,
+    )
+}
+
+/// Writes to standard output. `code` if that could be done.
+pub(super) fn print(text: impl FnOnce(&mut dyn io::Write) -> io::Result<()>, code: ExitCode) -> ExitCode {
     let mut out = io::BufWriter::new(io::stdout().lock());
-    let written = match output {
-        Output::Text => text(&mut out),
-        Output::Json => {
-            serde_json::to_writer(&mut out, report).map_err(io::Error::from).and_then(|()| writeln!(out))
-        }
-    };
-    match written.and_then(|()| out.flush()) {
+    match text(&mut out).and_then(|()| out.flush()) {
         // Whoever reads no further has what it wanted.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             error!("cannot write to standard output: {error}");
@@ -43,6 +50,11 @@ pub(super) fn write(
         }
         _ => code,
     }
+}
+
+/// Whether standard output takes colours: it is a terminal, and <https://no-color.org> isn't asked for.
+pub(super) fn takes_color() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
 /// Columns of the terminal that is written to; none where it isn't one.

@@ -12,6 +12,12 @@ use change::Change;
 
 /// Arguments of `trigon policy`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trigon policy check deploy/policies
+  sudo trigon policy add my-policy.yaml
+  sudo trigon policy list -o json
+  sudo trigon policy disable my-policy")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

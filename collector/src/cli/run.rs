@@ -1,22 +1,28 @@
 //! `trigon run`
 
-use std::{io::IsTerminal as _, net::SocketAddr, path::PathBuf};
+use std::path::PathBuf;
 
-use clap::{
-    Args, ValueEnum,
-    builder::{OsStringValueParser, TypedValueParser as _},
-};
+use clap::{Args, ValueEnum};
 use tracing::{error, warn};
 use trigon_exporters::lines::Format;
 
+use super::{flags::Flags, output::takes_color};
 use crate::{
     agent::{self, AgentError},
-    config::{Overrides, Source},
+    config::Given,
     policy::{self, fault::Class, model::Policy},
 };
 
 /// Arguments of `trigon run`.
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  sudo trigon run
+  sudo trigon run -o json --policy /etc/trigon/policies | jq .process_exec
+  sudo trigon run --config /etc/trigon/config.toml -o none
+
+A setting is taken from the first that has it: command line, environment, file, default; `trigon config show` tells.
+SIGTERM and SIGINT let it send what it has read.")]
 pub struct Arguments {
     /// The configuration file. Without one, defaults apply.
     #[arg(long, value_name = "FILE", env = "TRIGON_CONFIG")]
@@ -24,18 +30,11 @@ pub struct Arguments {
     /// How events are written to standard output.
     #[arg(short, long, value_enum, default_value_t = Output::Compact, env = "TRIGON_OUTPUT")]
     output: Output,
-    /// Where to send log records and spans, such as http://127.0.0.1:4318.
-    #[arg(long, value_name = "URL")]
-    otlp_endpoint: Option<String>,
     /// A tracing policy, or a directory of them, to load; may be given more than once.
     #[arg(long, value_name = "FILE|DIR")]
     policy: Vec<PathBuf>,
-    /// Where to serve /metrics, such as 127.0.0.1:2112.
-    #[arg(long, value_name = "ADDRESS", env = "TRIGON_METRICS_ADDR")]
-    metrics_addr: Option<SocketAddr>,
-    /// The Unix socket for `trigon policy`; empty for none.
-    #[arg(long, value_name = "PATH", env = "TRIGON_SOCKET", value_parser = OsStringValueParser::new().map(PathBuf::from))]
-    socket: Option<PathBuf>,
+    #[command(flatten)]
+    flags: Flags,
 }
 
 /// How events are written to standard output.
@@ -53,23 +52,17 @@ enum Output {
 ///
 /// # Errors
 /// Says what stopped it, and what to do.
-pub fn run(arguments: Arguments) -> Result<(), AgentError> {
-    let overrides = Overrides {
-        otlp_endpoint: arguments.otlp_endpoint,
-        metrics_addr: arguments.metrics_addr,
-        socket: arguments.socket,
-    };
-    let source = Source { file: arguments.config, overrides };
-    let settings = source.load()?;
-    let terminal = std::io::stdout().is_terminal();
-    let color = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+pub fn run(arguments: &Arguments) -> Result<(), AgentError> {
+    let given = Given { file: arguments.config.clone(), overrides: arguments.flags.overrides() };
+    let settings = given.load()?;
+    let color = takes_color();
     let format = match arguments.output {
         Output::Compact => Some(Format::Compact { color, timestamps: false }),
         Output::Json => Some(Format::Json),
         Output::None => None,
     };
     let policies = read_policies(&arguments.policy)?;
-    agent::run(source, settings, format, policies)
+    agent::run(given, settings, format, policies)
 }
 
 /// Reads the policies that the command line names: one that is wrong stops the start.

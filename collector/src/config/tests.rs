@@ -58,6 +58,10 @@ fn an_error_names_file_line_key_and_what_is_allowed() {
         assert!(value.contains(part), "{part:?} is missing in: {value}");
     }
     assert!(error_of("[limits]\nshutdown_timeout = \"soon\"\n").contains("line 2"));
+    assert!(error_of("[env]\ncollect = [\"A=B\"]\n").contains("env.collect = \"A=B\""));
+    assert!(
+        error_of("[redaction]\nfilters = [{ redact = ['(a'] }]\n").contains("redaction.filters[0].redact[0]")
+    );
     assert!(error_of("[limits]\nargs = -1\n").contains("line 2"));
     assert!(error_of("[otlp.batch]\nmax_records = 0\n").contains("otlp.batch.max_records"));
     assert!(error_of("[otlp]\nendpoint = \"nowhere\"\n").contains("otlp.endpoint"));
@@ -120,4 +124,16 @@ fn the_node_has_a_name() {
         named("", &[("NODE_NAME", "worker-1"), ("KUBERNETES_SERVICE_HOST", "10.0.0.1")]),
         ("worker-1".to_owned(), true)
     );
+}
+
+#[test]
+fn a_likely_word_is_suggested() {
+    let unknown = error_of("[metrics]\nadress = \"x\"\nadd = 1\n");
+    assert!(unknown.contains("line 2") && unknown.contains("unknown field `adress`"), "{unknown}");
+    let table = error_of("[procss_table]\n");
+    assert!(table.ends_with("did you mean `process_table`?"), "{table}");
+    let word = error_of("[otlp]\ncompression = \"gzipp\"\n");
+    assert!(word.ends_with("did you mean `gzip`?"), "{word}");
+    let far = error_of("[metrics]\nnothing_like_it = 1\n");
+    assert!(!far.contains("did you mean"), "{far}");
 }

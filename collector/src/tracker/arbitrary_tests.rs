@@ -19,7 +19,7 @@ const MAX_ARGS: usize = 3;
 #[derive(Clone, Debug)]
 enum Given {
     Fork(Box<ForkRecord>, Vec<u8>),
-    Exec(Box<ExecRecord>, [Vec<u8>; 6]),
+    Exec(Box<ExecRecord>, [Vec<u8>; 7]),
     Exit(Box<ExitRecord>),
     Bytes(Vec<u8>),
     /// What is due with time, at some time of the boot clock.
@@ -79,7 +79,7 @@ fn given() -> impl Strategy<Value = Given> {
     let fork = (header(), task(), text()).prop_map(|(header, task, cgroup)| {
         Given::Fork(Box::new(ForkRecord { header, task, ..ForkRecord::default() }), cgroup)
     });
-    let texts = [text(), text(), text(), text(), text(), text()];
+    let texts = [text(), text(), text(), text(), text(), text(), text()];
     let exec = (header(), task(), any::<(u32, u32, u32)>(), texts).prop_map(|(header, task, file, texts)| {
         let (mode, file_uid, links) = file;
         let record = ExecRecord { header, task, mode, file_uid, links, ..ExecRecord::default() };
@@ -124,15 +124,18 @@ fn given() -> impl Strategy<Value = Given> {
 fn take(tracker: &mut Tracker, given: &Given) -> Option<Event> {
     let record = match given {
         Given::Fork(fixed, cgroup) => Record::Fork(Fork { fixed: **fixed, cgroup: LeafFirst(cgroup) }),
-        Given::Exec(fixed, [binary, cwd, cgroup, script, traceparent, args]) => Record::Exec(record::Exec {
-            fixed: **fixed,
-            binary: LeafFirst(binary),
-            cwd: LeafFirst(cwd),
-            cgroup: LeafFirst(cgroup),
-            script,
-            traceparent,
-            args,
-        }),
+        Given::Exec(fixed, [binary, cwd, cgroup, script, traceparent, args, environment]) => {
+            Record::Exec(record::Exec {
+                fixed: **fixed,
+                binary: LeafFirst(binary),
+                cwd: LeafFirst(cwd),
+                cgroup: LeafFirst(cgroup),
+                script,
+                traceparent,
+                args,
+                environment,
+            })
+        }
         Given::Exit(fixed) => Record::Exit(**fixed),
         Given::Bytes(bytes) => decode(bytes).ok()?,
         Given::Sweep(now) => {
@@ -154,6 +157,8 @@ proptest! {
             max_args: MAX_ARGS,
             capacity: CAPACITY,
             linger: Duration::from_nanos(500),
+            variables: Vec::new(),
+            redaction: Redaction::default(),
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
         learn(&tracker);
@@ -199,6 +204,8 @@ proptest! {
             max_args: MAX_ARGS,
             capacity: CAPACITY,
             linger: Duration::MAX,
+            variables: Vec::new(),
+            redaction: Redaction::default(),
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
         let (header, task) = fork;

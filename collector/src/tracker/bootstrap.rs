@@ -73,7 +73,9 @@ pub fn run(tracker: &mut Tracker, kernel: &Kernel, max_args_bytes: usize) -> Res
     let mut found: Vec<_> = found.into_values().collect();
     found.sort_by_key(|found| (found.task.key.ktime, found.task.key.pid));
     for found in found {
-        let texts = if is_kernel(&found.task) { None } else { Texts::read(&found.task, max_args_bytes) };
+        let wanted = &tracker.settings.variables;
+        let texts =
+            if is_kernel(&found.task) { None } else { Texts::read(&found.task, max_args_bytes, wanted) };
         match texts {
             None if !is_kernel(&found.task) => summary.gone += 1,
             texts => {
@@ -184,9 +186,15 @@ impl Tracker {
             fill(&mut scratch.binary, &texts.binary),
             fill(&mut scratch.cwd, &texts.cwd),
             fill(&mut scratch.args, args),
+            fill(&mut scratch.environment, &texts.environment),
         ];
         flags.set(ProcessFlags::ESCAPED_TEXT, escaped.contains(&true));
-        Arc::new(Image::new(&scratch.binary, "", &scratch.cwd, &scratch.args, texts.file))
+        let cut = flags.contains(ProcessFlags::TRUNC_ARGS);
+        self.redactor.arguments(&scratch.binary, &mut scratch.args, cut);
+        let cut = flags.contains(ProcessFlags::TRUNC_ENVS);
+        self.redactor.environment(&scratch.binary, &mut scratch.environment, cut);
+        let image = Image::new(&scratch.binary, "", &scratch.cwd, &scratch.args, texts.file);
+        Arc::new(image.with_environment(&scratch.environment))
     }
 }
 

@@ -37,6 +37,7 @@ pub(super) fn flags_of(record: u16) -> ProcessFlags {
         (flags::ERROR_ENVS, ProcessFlags::ERROR_ENVS),
         (flags::TRUNC_BINARY, ProcessFlags::TRUNC_FILENAME),
         (flags::TRUNC_CWD, ProcessFlags::TRUNC_CWD),
+        (flags::TRUNC_ENVS, ProcessFlags::TRUNC_ENVS),
     ];
     pairs.into_iter().filter(|(bit, _)| record & bit != 0).map(|(_, flag)| flag).collect()
 }

@@ -34,6 +34,7 @@ pub(super) struct Given<'a> {
     pub(super) traceparent: &'a str,
     pub(super) script: &'a [u8],
     pub(super) args: &'a [u8],
+    pub(super) environment: &'a [u8],
     pub(super) flags: u16,
     pub(super) real_parent: Option<Proc>,
 }
@@ -50,6 +51,8 @@ impl Kernel {
             max_args: 4,
             capacity: 100,
             linger: Duration::from_secs(1),
+            variables: Vec::new(),
+            redaction: Redaction::default(),
         };
         change(&mut settings);
         Self { tracker: Tracker::new(settings, Clock::fixed(Timestamp(1_000_000))), now: 1_000 }
@@ -83,6 +86,7 @@ impl Kernel {
             script: given.script,
             traceparent: given.traceparent.as_bytes(),
             args: given.args,
+            environment: given.environment,
         };
         self.tracker.take(Record::Exec(exec), Timestamp(0)).unwrap()
     }
@@ -289,6 +293,20 @@ fn arguments_are_cut_and_marked() {
     let (_, event) = kernel.spawn(ROOT, 102, Given { args: b"a\0\xff\xfe\0", ..Given::default() });
     assert_eq!(event.process.image.args().collect::<Vec<_>>(), ["a", "\\xff\\xfe"]);
     assert_eq!(kernel.tracker.counts().escaped_texts, 1);
+}
+
+#[test]
+fn secrets_are_masked_in_arguments_and_variables() {
+    let mut kernel = Kernel::new();
+    let environment = b"LANG=C\0DB_PASSWORD=hunter2\0";
+    let given = Given { args: b"tool\0--token=hunter2\0", environment, ..Given::default() };
+    let (process, event) = kernel.spawn(ROOT, 100, given);
+    assert_eq!(event.process.image.args().collect::<Vec<_>>(), ["tool", "--token=*****"]);
+    let variables: Vec<_> = event.process.image.environment().collect();
+    assert_eq!(variables, [("LANG", "C"), ("DB_PASSWORD", "*****")]);
+    assert_eq!(kernel.tracker.counts().redacted_values, 2);
+    let exit = kernel.exit(process, 0, 0).unwrap();
+    assert!(Arc::ptr_eq(&exit.process.image, &event.process.image));
 }
 
 #[test]

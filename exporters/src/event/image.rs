@@ -8,7 +8,7 @@ use bitflags::bitflags;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Image {
     text: Box<str>,
-    ends: [u32; 3],
+    ends: [u32; 4],
     /// Facts about the file, where the exec was seen.
     pub file: Option<FileFacts>,
 }
@@ -51,13 +51,23 @@ impl Image {
     /// `script` is the path of the script where `binary` is its interpreter, else empty.
     pub fn new(binary: &str, script: &str, cwd: &str, args: &str, file: Option<FileFacts>) -> Self {
         let mut text = String::with_capacity(binary.len() + script.len() + cwd.len() + args.len());
-        let mut ends = [0; 3];
-        for (end, part) in ends.iter_mut().zip([binary, script, cwd]) {
+        let mut ends = [0; 4];
+        for (end, part) in ends.iter_mut().zip([binary, script, cwd, args]) {
             text.push_str(part);
             *end = text.len() as u32;
         }
-        text.push_str(args);
         Self { text: text.into_boxed_str(), ends, file }
+    }
+
+    /// The image with variables of its environment, `NAME=value`, each followed by a NUL.
+    pub fn with_environment(mut self, variables: &str) -> Self {
+        if !variables.is_empty() {
+            let mut text = String::with_capacity(self.ends[3] as usize + variables.len());
+            text.push_str(&self.text[..self.ends[3] as usize]);
+            text.push_str(variables);
+            self.text = text.into_boxed_str();
+        }
+        self
     }
 
     fn part(&self, index: usize) -> &str {
@@ -90,5 +100,10 @@ impl Image {
     /// The arguments, `argv[0]` first.
     pub fn args(&self) -> impl Iterator<Item = &str> {
         self.part(3).split_terminator('\0')
+    }
+
+    /// The variables of its environment that were collected: name and value.
+    pub fn environment(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.part(4).split_terminator('\0').filter_map(|variable| variable.split_once('='))
     }
 }

@@ -9,10 +9,11 @@ use crate::{
 };
 
 /// Flags that Tetragon has no name for. `TTY` is a field of its own.
-const FLAGS: [(ProcessFlags, &str); 3] = [
+const FLAGS: [(ProcessFlags, &str); 4] = [
     (ProcessFlags::TRUNC_FILENAME, "truncFilename"),
     (ProcessFlags::KERNEL_THREAD, "kernelThread"),
     (ProcessFlags::ESCAPED_TEXT, "escapedText"),
+    (ProcessFlags::TRUNC_ENVS, "truncEnvs"),
 ];
 
 #[derive(Serialize)]

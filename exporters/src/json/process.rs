@@ -69,9 +69,21 @@ pub(super) struct Process<'a> {
     process_credentials: Credentials,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) binary_properties: Option<BinaryProperties<'a>>,
+    #[serde(skip_serializing_if = "Environment::is_empty")]
+    environment_variables: Environment<'a>,
 }
 
 struct Flags(ProcessFlags);
+
+struct Environment<'a>(&'a event::Image);
+
+/// `tetragon.EnvVar`, whose fields begin with capitals.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Variable<'a> {
+    key: &'a str,
+    value: &'a str,
+}
 
 #[derive(Serialize)]
 struct Capabilities {
@@ -192,6 +204,7 @@ impl<'a> Process<'a> {
             tid: process.tid,
             process_credentials: Credentials::new(&process.credentials),
             binary_properties: None,
+            environment_variables: Environment(&process.image),
         }
     }
 }
@@ -220,6 +233,20 @@ impl fmt::Display for Flags {
 impl Serialize for Flags {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+// === impl Environment ===
+
+impl Environment<'_> {
+    fn is_empty(&self) -> bool {
+        self.0.environment().next().is_none()
+    }
+}
+
+impl Serialize for Environment<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.environment().map(|(key, value)| Variable { key, value }))
     }
 }
 

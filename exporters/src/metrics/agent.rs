@@ -19,6 +19,8 @@ pub struct AgentMetrics {
     evicted: IntCounterVec,
     /// Texts that were not UTF-8, and are exported with escapes.
     pub escaped_texts: IntCounter,
+    /// Values that were masked.
+    pub redacted_values: IntCounter,
     /// Executions whose start was not seen.
     pub missed_starts: IntCounter,
     /// Exits that the kernel told twice.
@@ -83,6 +85,10 @@ impl AgentMetrics {
             escaped_texts: counter(
                 "trigon_escaped_texts_total",
                 "Executions whose paths or arguments were not UTF-8 and are exported with escapes.",
+            )?,
+            redacted_values: counter(
+                "trigon_redacted_values_total",
+                "Values that looked like secrets and were masked before anything was exported.",
             )?,
             missed_starts: counter(
                 "trigon_missed_starts_total",

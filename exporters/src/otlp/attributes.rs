@@ -149,6 +149,12 @@ impl<'a> Attributes<'a> {
         self.optional("process.executable.name", Some(image.name()));
         self.arguments(process);
         self.optional("process.working_directory", Some(image.cwd()));
+        for (name, value) in image.environment() {
+            scratch.text.clear();
+            scratch.text.push_str("process.environment_variable.");
+            scratch.text.push_str(name);
+            self.string(&scratch.text, value);
+        }
         self.time("process.creation.time", process.start, scratch);
         // An execution whose start was missed has credentials of zeros, which would read as root's.
         if !process.flags.contains(ProcessFlags::MISS) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::filter::FilterConfig;
 
@@ -60,10 +60,13 @@ pub enum Compression {
     Gzip,
 }
 
-/// Header names and values. Values are secrets as a rule: they are never shown.
-#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// Header names and values. Values are secrets as a rule: they are never shown, and never written.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct Headers(pub BTreeMap<String, String>);
+
+/// What stands for a secret.
+pub const MASK: &str = "<masked>";
 
 /// `[otlp.batch]`: a batch is sent when the first of these limits is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -173,5 +176,11 @@ impl Default for RetryConfig {
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_set().entries(self.0.keys()).finish()
+    }
+}
+
+impl Serialize for Headers {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.keys().map(|name| (name, MASK)))
     }
 }

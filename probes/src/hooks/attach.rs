@@ -163,7 +163,7 @@ impl Hooks {
                 let link = sys::link_kprobe_multi(program.as_fd(), &c_symbol, returning, cookie);
                 attachment.links.push(link.map_err(attaching)?);
             } else {
-                let kind = kprobe_event_type().map_err(attaching)?;
+                let kind = event_type("kprobe").map_err(attaching)?;
                 let event =
                     sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
@@ -361,8 +361,8 @@ fn seats_of(function: &str) -> Result<Vec<(Abi, usize, Seat, u32)>, ProbeError> 
     })
 }
 
-/// The type of perf events that are kprobes; kernels without them have none.
-fn kprobe_event_type() -> io::Result<u32> {
-    let text = fs::read_to_string("/sys/bus/event_source/devices/kprobe/type")?;
+/// The type of perf events that are kprobes, or uprobes; kernels without them have none.
+pub(crate) fn event_type(device: &str) -> io::Result<u32> {
+    let text = fs::read_to_string(format!("/sys/bus/event_source/devices/{device}/type"))?;
     text.trim().parse().map_err(|_| io::ErrorKind::InvalidData.into())
 }

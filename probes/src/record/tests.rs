@@ -2,17 +2,13 @@ use zerocopy::IntoBytes as _;
 
 use super::*;
 
-fn exec_bytes(texts: [&[u8]; 6]) -> Vec<u8> {
+fn exec_bytes(texts: [&[u8]; 7]) -> Vec<u8> {
     let mut record = ExecRecord::default();
     record.header.kind = 1;
-    [
-        record.binary_length,
-        record.cwd_length,
-        record.cgroup_length,
-        record.script_length,
-        record.traceparent_length,
-        record.args_length,
-    ] = texts.map(|text| text.len() as u32);
+    let [binary, cwd, cgroup, script, traceparent, args, environment] = texts.map(|text| text.len() as u32);
+    (record.binary_length, record.cwd_length, record.cgroup_length) = (binary, cwd, cgroup);
+    (record.script_length, record.args_length) = (script, args);
+    (record.traceparent_length, record.environment_length) = (traceparent as u16, environment as u16);
     let length = size_of::<ExecRecord>() + texts.iter().map(|text| text.len()).sum::<usize>();
     record.header.length = length as u32;
     let mut bytes = record.as_bytes().to_vec();
@@ -33,18 +29,27 @@ fn layout_equals_the_headers() {
 
 #[test]
 fn an_exec_decodes() {
-    let bytes = exec_bytes([b"ls\0bin\0usr\0", b"", b"x.scope\0k.slice\0", b"./run", b"00-ab", b"ls\0-l\0"]);
+    let bytes = exec_bytes([
+        b"ls\0bin\0usr\0",
+        b"",
+        b"x.scope\0k.slice\0",
+        b"./run",
+        b"00-ab",
+        b"ls\0-l\0",
+        b"LANG=C\0",
+    ]);
     let Ok(Record::Exec(exec)) = decode(&bytes) else { panic!("no exec") };
     assert_eq!(path(exec.binary.0, true), "/usr/bin/ls");
     assert_eq!(path(exec.cwd.0, true), "/");
     assert_eq!(path(exec.cgroup.0, false), "k.slice/x.scope");
     assert_eq!((exec.script, exec.traceparent, exec.args), (&b"./run"[..], &b"00-ab"[..], &b"ls\0-l\0"[..]));
+    assert_eq!(exec.environment, b"LANG=C\0");
 }
 
 /// Every prefix of a record, and every record with any one byte changed, ends in a record or an error.
 #[test]
 fn decoding_is_total() {
-    let bytes = exec_bytes([b"ls\0bin\0", b"tmp\0", b"c\0", b"s", b"t", b"ls\0"]);
+    let bytes = exec_bytes([b"ls\0bin\0", b"tmp\0", b"c\0", b"s", b"t", b"ls\0", b"A=\0"]);
     for end in 0..bytes.len() {
         assert!(decode(&bytes[..end]).is_err());
     }
@@ -71,7 +76,7 @@ fn a_release_decodes() {
 
 #[test]
 fn errors_say_what_is_wrong() {
-    let mut bytes = exec_bytes([b"", b"", b"", b"", b"", b""]);
+    let mut bytes = exec_bytes([b"", b"", b"", b"", b"", b"", b""]);
     bytes[0] = 99;
     assert_eq!(decode(&bytes).unwrap_err(), DecodeError::UnknownType(99));
     assert_eq!(decode(&bytes[..7]).unwrap_err(), DecodeError::Short { have: 7, need: 16 });
@@ -85,7 +90,7 @@ fn errors_say_what_is_wrong() {
 /// A broken record costs itself, not its neighbour.
 #[test]
 fn records_end_to_end() {
-    let one = exec_bytes([b"a\0", b"", b"", b"", b"", b"a\0"]);
+    let one = exec_bytes([b"a\0", b"", b"", b"", b"", b"a\0", b""]);
     let mut two = one.clone();
     two.extend_from_slice(&one);
     let (_, rest) = decode_first(&two).unwrap();

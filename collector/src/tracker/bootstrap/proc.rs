@@ -12,13 +12,19 @@ use trigon_exporters::{
     event::{FileFacts, ProcessFlags},
     identity::SpanRef,
 };
-use trigon_probes::record::{ExecKey, TaskFacts, task_flags};
+use trigon_probes::{
+    lifecycle::MAX_ENVIRONMENT_BYTES,
+    record::{ExecKey, TaskFacts, task_flags},
+};
 
 use super::{TICK_NS, folder};
 use crate::tracker::trace::parse_traceparent;
 
 /// As much of an environment is looked through.
 const MAX_ENVIRON: u64 = 1 << 20;
+
+/// Bytes of one variable that is collected, with its NUL: `ENV_BYTES` of the kernel's programs.
+const VARIABLE_BYTES: usize = 1024;
 
 /// `PF_KTHREAD` of the kernel's include/linux/sched.h, in the flags of /proc/PID/stat.
 const PF_KTHREAD: u32 = 0x0020_0000;
@@ -30,6 +36,8 @@ pub struct Texts {
     pub cwd: Vec<u8>,
     /// Each argument ended by NUL.
     pub args: Vec<u8>,
+    /// The wanted variables, each ended by NUL.
+    pub environment: Vec<u8>,
     pub joined: Option<SpanRef>,
     pub file: Option<FileFacts>,
     pub flags: ProcessFlags,
@@ -39,7 +47,7 @@ pub struct Texts {
 
 impl Texts {
     /// Reads the texts of a process; none where it has ended, or where its pid is another's by now.
-    pub fn read(task: &TaskFacts, max_args_bytes: usize) -> Option<Self> {
+    pub fn read(task: &TaskFacts, max_args_bytes: usize, wanted: &[String]) -> Option<Self> {
         let folder = folder(task.key.pid);
         let mut flags = ProcessFlags::empty();
         let root = link(&folder.join("root"));
@@ -57,7 +65,10 @@ impl Texts {
         let environ = head(&folder.join("environ"), MAX_ENVIRON);
         let joined =
             environ.split(|byte| *byte == 0).find_map(|variable| variable.strip_prefix(b"TRACEPARENT="));
+        let (environment, cut) = select(&environ, wanted);
+        flags.set(ProcessFlags::TRUNC_ENVS, cut);
         let texts = Self {
+            environment,
             binary: within(&root, binary),
             cwd: within(&root, link(&folder.join("cwd"))),
             args,
@@ -139,6 +150,27 @@ fn cgroup(process: &Process) -> String {
     ["", "memory", "pids"].into_iter().find_map(path_of).unwrap_or_default()
 }
 
+/// The variables of an environment that are wanted, as the kernel's programs keep them, and whether that left out
+/// something of them.
+fn select(environ: &[u8], wanted: &[String]) -> (Vec<u8>, bool) {
+    let (mut kept, mut cut) = (Vec::new(), false);
+    for variable in environ.split(|byte| *byte == 0) {
+        let name = variable.split(|byte| *byte == b'=').next().unwrap_or_default();
+        if name.len() == variable.len() || !wanted.iter().any(|wanted| wanted.as_bytes() == name) {
+            continue;
+        }
+        let whole = variable.len() < VARIABLE_BYTES;
+        let variable = &variable[..variable.len().min(VARIABLE_BYTES - 1)];
+        let fits = kept.len() + variable.len() < MAX_ENVIRONMENT_BYTES;
+        if fits {
+            kept.extend_from_slice(variable);
+            kept.push(0);
+        }
+        cut |= !fits || !whole;
+    }
+    (kept, cut)
+}
+
 fn start_ticks(pid: u32) -> Option<u64> {
     let pid = i32::try_from(pid).ok()?;
     Process::new(pid).and_then(|process| process.stat()).ok().map(|stat| stat.starttime)
@@ -190,7 +222,7 @@ mod tests {
     #[test]
     fn this_process_is_read() {
         let task = this();
-        let texts = Texts::read(&task, 1 << 14).unwrap();
+        let texts = Texts::read(&task, 1 << 14, &[]).unwrap();
         assert_eq!(texts.binary, std::env::current_exe().unwrap().into_os_string().into_vec());
         assert_eq!(texts.cwd, std::env::current_dir().unwrap().into_os_string().into_vec());
         assert_eq!(task.parent_pid, std::os::unix::process::parent_id());
@@ -199,12 +231,24 @@ mod tests {
     }
 
     #[test]
+    fn wanted_variables_are_selected() {
+        let wanted = ["LANG".to_owned(), "EMPTY".to_owned(), "LONG".to_owned()];
+        let select = |environ: &[u8]| select(environ, &wanted);
+        assert_eq!(select(b"LANGUAGE=x\0LANG=C=d\0LANG\0EMPTY=\0"), (b"LANG=C=d\0EMPTY=\0".to_vec(), false));
+        let (kept, cut) = select(format!("LONG={}\0LANG=C\0", "x".repeat(5000)).as_bytes());
+        assert!(cut && kept.ends_with(b"x\0LANG=C\0"));
+        assert_eq!(kept.len(), VARIABLE_BYTES + 7);
+        let (kept, cut) = select("LANG=0123456789\0".repeat(1000).as_bytes());
+        assert!(cut && kept.len() <= MAX_ENVIRONMENT_BYTES && kept.len() > MAX_ENVIRONMENT_BYTES - 17);
+    }
+
+    #[test]
     fn a_pid_that_is_another_process_now_is_none() {
         let mut task = this();
         task.key.ktime += 2 * TICK_NS;
-        assert!(Texts::read(&task, 1 << 14).is_none());
+        assert!(Texts::read(&task, 1 << 14, &[]).is_none());
         task.key.pid = u32::MAX;
-        assert!(Texts::read(&task, 1 << 14).is_none());
+        assert!(Texts::read(&task, 1 << 14, &[]).is_none());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use trigon::{
     config::RecentConfig,
     recent::Recent,
+    redact::Redaction,
     router::{CHUNK, Router},
     tracker::{Settings as TrackerSettings, Tracker, clock::Clock, trace::Rules},
 };
@@ -111,6 +112,8 @@ fn rounds(receiver: &Receiver, protocol: Protocol, execs: bool) -> Vec<Round> {
         max_args: 256,
         capacity: 65_536,
         linger: Duration::from_secs(10),
+        variables: Vec::new(),
+        redaction: Redaction::default(),
     };
     let mut tracker = Tracker::new(settings, Clock::new());
     // The first fills the table and everybody's buffers.

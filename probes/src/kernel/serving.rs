@@ -1,0 +1,149 @@
+//! What Trigon's own programs come to on this kernel: those of processes, and hooks by each mechanism.
+
+use super::{Bench, Outcome};
+use crate::{
+    ProbeError,
+    hooks::{Choice, Hooks, Mechanism, Target},
+    lifecycle::{self, Attached, Kernel, Lifecycle, Options},
+    tasks,
+};
+
+/// What the agent would do here.
+#[derive(Debug)]
+pub struct Serving {
+    /// Whether processes are seen to start, fork and end.
+    pub lifecycle: Outcome,
+    /// How, if they are.
+    pub attached: Vec<Attached>,
+    /// Whether the kernel tells which processes run already.
+    pub tasks: Outcome,
+    /// Whether there can be hooks.
+    pub hooks: Outcome,
+    /// How each kind of hook is served.
+    pub ladders: Vec<Ladder>,
+}
+
+/// The mechanisms that can serve a kind of hook, best first.
+#[derive(Debug)]
+pub struct Ladder {
+    /// What kind.
+    pub kind: &'static str,
+    /// The one that was tried.
+    pub target: String,
+    /// Each mechanism.
+    pub steps: Vec<Step>,
+}
+
+/// A mechanism, tried.
+#[derive(Debug)]
+pub struct Step {
+    /// Which.
+    pub mechanism: Mechanism,
+    /// How it went.
+    pub outcome: Outcome,
+}
+
+/// The least that every kernel takes.
+const RING_BYTES: u32 = 1 << 16;
+
+/// Calls that are rare: while they are tried, their callers pay for it.
+fn targets() -> [(&'static str, Target); 6] {
+    let (subsystem, event) = ("task".to_owned(), "task_rename".to_owned());
+    [
+        ("kernel function", Target::Function("vfs_rename".to_owned())),
+        ("kernel function with an equivalent", Target::Function("security_bprm_check".to_owned())),
+        ("system call", Target::Syscall("chdir".to_owned())),
+        ("system call, 32-bit", Target::CompatSyscall("chdir".to_owned())),
+        ("tracepoint", Target::Tracepoint { subsystem: subsystem.clone(), event: event.clone() }),
+        ("raw tracepoint", Target::RawTracepoint { subsystem, event }),
+    ]
+}
+
+pub(super) fn examine(bench: &Bench) -> Serving {
+    let options = Options {
+        variables: Vec::new(),
+        ring_bytes: RING_BYTES,
+        args_bytes: 1024,
+        join_env: false,
+        mechanism: lifecycle::Mechanism::Best,
+    };
+    let untried = |why: &str| Outcome::Untried(why.to_owned());
+    let kernel = match &bench.kernel {
+        Ok(kernel) => kernel,
+        Err(why) => return Serving::none(untried(why)),
+    };
+    // What the agent asks first.
+    if let Err(error) = Kernel::read() {
+        return Serving::none(bench.own(&error));
+    }
+    let (lifecycle, _ring) = match Lifecycle::attach(&options, kernel) {
+        Ok(attached) => attached,
+        Err(error) => return Serving::none(bench.own(&error)),
+    };
+    let tasks = bench.own_result(tasks::read(kernel).map(drop));
+    let (hooks, ladders) = match Hooks::new(lifecycle.shared(), kernel) {
+        Ok(mut hooks) => {
+            let ladders =
+                targets().map(|(kind, target)| Ladder::try_all(bench, &mut hooks, kernel, kind, &target));
+            (Outcome::Works, ladders.into())
+        }
+        Err(error) => (bench.own(&error), Vec::new()),
+    };
+    let attached = lifecycle.attached().iter();
+    let attached = attached.map(|Attached { hook, mechanism }| Attached { hook, mechanism }).collect();
+    Serving { lifecycle: Outcome::Works, attached, tasks, hooks, ladders }
+}
+
+// === impl Serving ===
+
+impl Serving {
+    /// Nothing is served.
+    fn none(why: Outcome) -> Self {
+        let untried = Outcome::Untried("processes are not seen".to_owned());
+        Self {
+            lifecycle: why,
+            attached: Vec::new(),
+            tasks: untried.clone(),
+            hooks: untried,
+            ladders: Vec::new(),
+        }
+    }
+}
+
+// === impl Ladder ===
+
+impl Ladder {
+    fn try_all(
+        bench: &Bench,
+        hooks: &mut Hooks,
+        kernel: &Kernel,
+        kind: &'static str,
+        target: &Target,
+    ) -> Self {
+        let steps = Mechanism::ladder(target).iter().map(|mechanism| {
+            let attached = hooks.attach(kernel, target, true, Choice::Only(*mechanism));
+            hooks.detach(target);
+            let mut outcome = bench.own_result(attached.map(drop));
+            if let Outcome::Missing(reason) = &mut outcome
+                && let Some(rest) = reason.strip_prefix(&format!("{}: ", mechanism.as_str()))
+            {
+                *reason = rest.to_owned();
+            }
+            Step { mechanism: *mechanism, outcome }
+        });
+        Self { kind, target: target.to_string(), steps: steps.collect() }
+    }
+
+    /// The mechanism that the agent would take, if there is one.
+    pub fn chosen(&self) -> Option<Mechanism> {
+        self.steps.iter().find(|step| step.outcome == Outcome::Works).map(|step| step.mechanism)
+    }
+}
+
+// === impl Bench ===
+
+impl Bench {
+    fn own_result(&self, result: Result<(), ProbeError>) -> Outcome {
+        result.map_or_else(|error| self.own(&error), |()| Outcome::Works)
+    }
+}

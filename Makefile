@@ -1,9 +1,13 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help run install test test-kernels bench record-golden check
+.PHONY: help demo run install test test-kernels bench record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## See it in a minute: an incident, and what the agent, an OTLP receiver and Prometheus say of it
+	@scripts/setup demo
+	@scripts/demo $(ARGS)
 
 run: ## Build and run the agent: events here, /metrics on 127.0.0.1:2112 (ARGS='-o json' …)
 	@scripts/setup run

@@ -15,6 +15,11 @@ pub fn workload() -> PathBuf {
     program("TRIGON_WORKLOAD", "trigon-workload")
 }
 
+/// The demo: `TRIGON_DEMO`, or the one that was built beside this test.
+pub fn demo() -> PathBuf {
+    program("TRIGON_DEMO", "trigon-demo")
+}
+
 /// The workspace's folder for downloads, `.cache`.
 pub fn cache() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache")

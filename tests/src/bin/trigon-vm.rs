@@ -18,7 +18,7 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 4] = ["outage", "control", "flood", "service"];
+const NATIVE: [&str; 5] = ["outage", "control", "flood", "service", "demo"];
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -40,7 +40,7 @@ gzip -c /etc/passwd > backup.gz
 /// Command lines of the executions that must be in the trace, and how each ended: by `exit` or a signal.
 const EXECUTIONS: [(&str, &str); 7] = [
     ("nsenter", "SIGKILL"),
-    ("bash", "SIGKILL"),
+    ("/bin/bash", "SIGKILL"),
     ("id", "exit 0"),
     ("cat /etc/shadow", "exit 0"),
     ("ls /var/lib/secrets", "exit 2"),
@@ -116,7 +116,7 @@ impl Incident {
         writer.write_all(TYPED.replace("PASSWORD", PASSWORD).as_bytes()).expect("type the commands");
         drop(writer);
         // As a container's runtime does it: into the cgroup first, then into the namespaces.
-        let enter = self.container.enter(Path::new("bash"), [""; 0]);
+        let enter = self.container.enter(Path::new("/bin/bash"), [""; 0]);
         let mut shell = Command::new("sh");
         shell.args(["-c", "echo 0 > \"$0/cgroup.procs\" && exec \"$@\""]).arg(self.cgroup.folder());
         shell.arg(enter.get_program()).args(enter.get_args());

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use opentelemetry_proto::tonic::trace::v1::status::StatusCode;
 use trigon_tests::otlp::{Attributes as _, Received, Span, hex};
 
 /// Columns: the tree, and behind it how long a span took.
@@ -57,19 +58,16 @@ impl<'a> Trace<'a> {
         let label = cut(format!("{first}{}", command(span)), TREE);
         let record = &span.record;
         let took = record.end_time_unix_nano.saturating_sub(record.start_time_unix_nano) as f64 / 1e6;
-        let status = record.status.as_ref().map_or("", |status| status.code().as_str_name());
-        let status = if status.ends_with("ERROR") { "Error" } else { "" };
-        writeln!(f, "{label:<TREE$}{took:>DURATION$.1} ms  {:<8} {status}", end(span))?;
+        let is_error = record.status.as_ref().is_some_and(|status| status.code() == StatusCode::Error);
+        let end = format!("{:<8}{}", end(span), if is_error { " Error" } else { "" });
+        writeln!(f, "{label:<TREE$}{took:>DURATION$.1} ms  {}", end.trim_end())?;
         let mut below = self.spans.iter().filter(|of| of.record.parent_span_id == record.span_id).peekable();
         for event in &record.events {
             let line = if below.peek().is_some() { "│" } else { " " };
-            let [policy, rule, path] =
-                ["trigon.policy.name", "security_rule.name", "file.path"].map(|key| event.text(key));
-            writeln!(
-                f,
-                "{others}{line}  ! {} {} {policy:?} {rule:?} {path:?} {:?}",
-                event.name, "", event.attributes
-            )?;
+            let policy = event.text("trigon.policy.name").unwrap_or_default();
+            let what =
+                event.text("file.path").or_else(|| event.text("trigon.hook.function")).unwrap_or_default();
+            writeln!(f, "{others}{line}  ! {policy}: {} {what}", event.name)?;
         }
         while let Some(next) = below.next() {
             let (branch, line) =
@@ -82,14 +80,14 @@ impl<'a> Trace<'a> {
 
 impl fmt::Display for Trace<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "trace     {}, {} spans", hex(&self.root.record.trace_id), self.spans.len())?;
+        writeln!(f, "trace        {}, {} spans", hex(&self.root.record.trace_id), self.spans.len())?;
         for key in ["service.name", "host.name", "container.id"] {
             if let Some(value) = self.root.origin.text(key) {
-                writeln!(f, "{key:<9} {value}")?;
+                writeln!(f, "{key:<12} {value}")?;
             }
         }
         if let Some(before) = self.before {
-            writeln!(f, "linked to {} ({} on the host)", hex(&before.record.span_id), before.record.name)?;
+            writeln!(f, "linked to    {} ({} on the host)", hex(&before.record.span_id), before.record.name)?;
         }
         writeln!(f)?;
         self.branch(f, self.root, "", "")

@@ -15,9 +15,14 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Lets the wait that goes on, or the next, end in vain at once. Those after it wait again: they clean up.
+/// Lets all waits from now on end in vain at once, but for those of threads that panic: they clean up.
 pub fn interrupt() {
     INTERRUPTED.store(true, Ordering::Relaxed);
+}
+
+/// There was an [`interrupt`].
+pub fn is_interrupted() -> bool {
+    INTERRUPTED.load(Ordering::Relaxed)
 }
 
 /// Asks `probe` until it has an answer.
@@ -31,7 +36,7 @@ pub fn until<T>(what: &str, mut probe: impl FnMut() -> Option<T>, seen: impl FnO
         if let Some(found) = probe() {
             return found;
         }
-        assert!(!INTERRUPTED.swap(false, Ordering::Relaxed), "interrupted while waiting for {what}");
+        assert!(thread::panicking() || !is_interrupted(), "interrupted while waiting for {what}");
         assert!(
             start.elapsed() < LIMIT,
             "waited {} s in vain for {what}; there was: {}",

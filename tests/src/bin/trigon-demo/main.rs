@@ -33,15 +33,14 @@ use trigon_tests::{
 
 const POLICIES: [&str; 2] = ["container-shell", "sensitive-files"];
 
-/// What Prometheus is asked, and what its answer must hold. What a policy holds back by a rate limit of its own isn't lost.
-const QUERIES: [(&str, &[(&str, &str)]); 3] = [
-    (
-        "sum by (policy, binary) (trigon_policy_events_total)",
-        &[("policy", "sensitive-files"), ("binary", "/usr/bin/cat")],
-    ),
-    ("trigon_redacted_values_total", &[]),
-    ("sum(trigon_lost_events_total{reason!=\"rate_limit\"})", &[]),
-];
+/// What Prometheus is asked.
+struct Question {
+    query: &'static str,
+    /// Labels that one series of the answer has,
+    labels: &'static [(&'static str, &'static str)],
+    /// and its least value.
+    least: f64,
+}
 
 fn main() -> ExitCode {
     let redact = match std::env::args().skip(1).collect::<Vec<_>>().as_slice() {
@@ -54,7 +53,10 @@ fn main() -> ExitCode {
     };
     let _signals = unwind_when_interrupted();
     panic::set_hook(Box::new(|what| {
-        eprintln!("demo: {}", what.payload_as_str().unwrap_or("failed"));
+        // What was interrupted, too, may fail in other words.
+        let why =
+            if wait::is_interrupted() { "interrupted" } else { what.payload_as_str().unwrap_or("failed") };
+        eprintln!("demo: {why}");
     }));
     // Unwinding drops what was started and made, wherever the story broke off.
     match panic::catch_unwind(AssertUnwindSafe(|| run(redact))) {
@@ -91,7 +93,7 @@ fn run(redact: bool) {
 
     println!("Trigon {version} on Linux {}, with an OTLP receiver and a Prometheus server.", kernel());
     title(1, "The incident");
-    println!("A shell on the host enters container {}, and gets these commands:\n", incident.short_id());
+    println!("A shell on the host enters container {}, and gets these commands:", incident.short_id());
     incident.typed().for_each(|line| println!("    {line}"));
     let entered = incident.play();
 
@@ -102,10 +104,10 @@ fn run(redact: bool) {
             .find(|span| incident.is_within(&span.origin) && span.int("process.pid") == Some(entered))
             .cloned()
     });
-    let answers = QUERIES.map(|(query, wanted)| (query, answer(&prometheus, query, wanted)));
+    let answers = questions(redact).map(|question| (question.query, question.ask(&prometheus)));
     let metrics = http::get(&metrics, &[]).unwrap_or_else(|error| panic!("no metrics: {error}"));
-    let json = incident.json_lines();
     let ended = agent.stop();
+    let json = incident.json_lines();
     let received = receiver.received();
 
     title(2, "What the agent wrote: compact lines of that container");
@@ -148,20 +150,20 @@ fn agent(incident: &Incident, receiver: &Receiver, redact: bool) -> Agent {
         .fold(agent, |agent, name| agent.argument("--policy").argument(policy(name).display().to_string()))
 }
 
-fn policy(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/policies/{name}.yaml"))
+fn questions(redact: bool) -> [Question; 3] {
+    let policies = Question {
+        query: "sum by (policy, binary) (trigon_policy_events_total)",
+        labels: &[("policy", "sensitive-files"), ("binary", "/usr/bin/cat")],
+        least: 1.0,
+    };
+    let redacted = Question { query: "trigon_redacted_values_total", labels: &[], least: f64::from(redact) };
+    // What a policy holds back by a rate limit of its own isn't lost.
+    let lost = "sum(trigon_lost_events_total{reason!=\"rate_limit\"})";
+    [policies, redacted, Question { query: lost, labels: &[], least: 0.0 }]
 }
 
-/// The series of an answer in which one has these labels, each a line.
-fn answer(prometheus: &Prometheus, query: &str, wanted: &[(&str, &str)]) -> Vec<String> {
-    let complete = || {
-        let series = prometheus.query(query);
-        let is_wanted = |labels: &Value| wanted.iter().all(|(name, value)| labels[name] == *value);
-        series.iter().any(|(labels, _)| is_wanted(labels)).then_some(series)
-    };
-    let seen = || format!("{:?}", prometheus.query(query));
-    let series = wait::until(&format!("Prometheus' answer to {query} with {wanted:?}"), complete, seen);
-    series.iter().map(|(labels, value)| format!("{}{value}", show(labels))).collect()
+fn policy(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../deploy/policies/{name}.yaml"))
 }
 
 /// The labels that tell series apart, in PromQL's notation, and a space.
@@ -174,10 +176,27 @@ fn show(labels: &Value) -> String {
 
 fn title(number: u8, text: impl Display) {
     let (on, off) = if std::io::stdout().is_terminal() { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-    println!("\n{on}== {number}. {text}{off}\n");
+    println!("\n{on}== {number}. {text}{off}");
 }
 
 fn kernel() -> String {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("read the kernel's release");
     release.trim().to_owned()
+}
+
+// === impl Question ===
+
+impl Question {
+    /// Waits for the answer that it must have: its series, each a line.
+    fn ask(&self, prometheus: &Prometheus) -> Vec<String> {
+        let &Self { query, labels, least } = self;
+        let complete = || {
+            let series = prometheus.query(query);
+            let has_labels = |found: &Value| labels.iter().all(|(name, value)| found[name] == *value);
+            series.iter().any(|(found, value)| has_labels(found) && *value >= least).then_some(series)
+        };
+        let seen = || format!("{:?}", prometheus.query(query));
+        let series = wait::until(&format!("{least} or more of {query}, {labels:?}"), complete, seen);
+        series.iter().map(|(labels, value)| format!("{}{value}", show(labels))).collect()
+    }
 }

@@ -29,7 +29,7 @@ pub fn record<'a>(received: &'a Received, trace: &[u8]) -> &'a Log {
 
 /// Prints the record as far as the arguments are in it.
 pub fn print(log: &Log) {
-    println!("log record {}", log.record.event_name);
+    println!("The log record {} of the command, as the receiver got it:", log.record.event_name);
     for attribute in ["process.executable.path", "trigon.script.path"] {
         println!("    {attribute} = {:?}", log.text(attribute).unwrap_or_default());
     }
@@ -65,7 +65,6 @@ impl Places {
     /// Checks that none of it has the text.
     pub fn check(&self, secret: &str) {
         let holds = |bytes: &[u8]| bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
-        println!();
         let mut leaks = Vec::new();
         for (place, bytes) in &self.0 {
             assert!(!bytes.is_empty(), "nothing came to {place}");

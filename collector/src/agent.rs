@@ -28,9 +28,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
+    health::Health,
     metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
-    otlp::{self, ExportMetrics, Signal as OtlpSignal},
+    otlp::ExportMetrics,
     sink::{self, QueueSender},
     stdout::{self, Format},
 };
@@ -65,8 +66,8 @@ pub use error::AgentError;
 #[derive(Debug, Default)]
 struct WaysOut {
     queues: Vec<QueueSender>,
-    depths: Vec<(&'static str, sink::Depth)>,
-    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    depths: Vec<(String, sink::Depth)>,
+    tasks: Vec<(String, JoinHandle<()>)>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT; `format` is that of standard output, none for silence. The policies are
@@ -115,7 +116,7 @@ struct Agent {
     reader: reader::Thread,
     stop: Stop,
     reader_ended: tokio::sync::oneshot::Receiver<()>,
-    ways_out: Vec<(&'static str, JoinHandle<()>)>,
+    ways_out: Vec<(String, JoinHandle<()>)>,
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
     policies: Handle,
@@ -299,14 +300,13 @@ impl WaysOut {
     ) -> Result<(), AgentError> {
         let metrics = ExportMetrics::register(registry)?;
         let _inside = runtime.enter();
-        for (signal, settings) in [(OtlpSignal::Logs, &settings.logs), (OtlpSignal::Spans, &settings.spans)] {
-            let Some(settings) = settings else { continue };
-            let name = signal.exporter();
+        for destination in &settings.otlp {
+            let (name, settings) = (destination.exporter(), &destination.settings);
             info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");
-            let (sender, receiver) = signal.queue(settings, loss);
-            let task =
-                otlp::start(signal, settings, Arc::clone(node), receiver, loss, &metrics, give_up.clone())?;
-            self.depths.push((name, sender.depth()));
+            let (sender, receiver) = destination.queue(loss);
+            let (node, health) = (Arc::clone(node), Health::default());
+            let task = destination.start(node, receiver, loss, &metrics, health, give_up.clone())?;
+            self.depths.push((name.clone(), sender.depth()));
             self.queues.push(sender);
             self.tasks.push((name, task));
         }
@@ -334,12 +334,12 @@ impl WaysOut {
                 let _ = done.send(());
             })
             .map_err(|source| AgentError::System { what: "start a thread", source })?;
-        self.depths.push(("stdout", sender.depth()));
+        self.depths.push(("stdout".to_owned(), sender.depth()));
         self.queues.push(sender);
         let wait = runtime.spawn(async move {
             let _ = ended.await;
         });
-        self.tasks.push(("stdout", wait));
+        self.tasks.push(("stdout".to_owned(), wait));
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use serde::{Deserialize, Serialize};
 use trigon_exporters::{
     metrics::MetricsConfig,
-    otlp::{OtlpConfig, Settings, SettingsError, Signal},
+    otlp::{Destination, OtlpTables, SettingsError},
 };
 
 use crate::{
@@ -33,8 +33,8 @@ pub struct Config {
     pub process_table: ProcessTableConfig,
     /// `[trace]`
     pub trace: TraceConfig,
-    /// `[otlp]`
-    pub otlp: OtlpConfig,
+    /// `[otlp]`, or `[[otlp]]` as often as there are endpoints
+    pub otlp: OtlpTables,
     /// `[metrics]`
     pub metrics: MetricsConfig,
     /// `[policy]`
@@ -128,10 +128,8 @@ pub struct Effective {
     pub node: String,
     /// The name is that of a Kubernetes node.
     pub kubernetes: bool,
-    /// How log records are sent, if they are.
-    pub logs: Option<Settings>,
-    /// How spans are sent, if they are.
-    pub spans: Option<Settings>,
+    /// Where log records and spans are sent.
+    pub otlp: Vec<Destination>,
     /// The rest.
     pub config: Config,
 }
@@ -213,8 +211,7 @@ impl Config {
         Ok(Effective {
             node,
             kubernetes,
-            logs: Settings::new(Signal::Logs, &self.otlp, environment, flag)?,
-            spans: Settings::new(Signal::Spans, &self.otlp, environment, flag)?,
+            otlp: Destination::all(&self.otlp.0, environment, flag)?,
             config: self,
         })
     }

@@ -136,7 +136,7 @@ fn start_time(registry: &Registry) -> prometheus::Result<()> {
 ///
 /// # Errors
 /// Fails where the registry has a family of that name.
-pub fn register_queues(registry: &Registry, queues: Vec<(&'static str, Depth)>) -> prometheus::Result<()> {
+pub fn register_queues(registry: &Registry, queues: Vec<(String, Depth)>) -> prometheus::Result<()> {
     let read = move |rows: &mut Rows<'_>| {
         for (exporter, depth) in &queues {
             rows.push(QUEUES[0].name, &[exporter], depth.get() as f64);
@@ -161,7 +161,8 @@ mod tests {
         agent.table_size.set(5);
         agent.table_capacity.set(65_536);
         agent.ring_capacity.set(1 << 20);
-        register_queues(&registry, vec![("otlp", Depth::default()), ("stdout", Depth::default())]).unwrap();
+        register_queues(&registry, ["otlp", "stdout"].map(|name| (name.to_owned(), Depth::default())).into())
+            .unwrap();
         let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
         // What differs from run to run and from machine to machine.
         let stable = |line: &&str| {

@@ -131,9 +131,12 @@ impl Receiver {
                 tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
             }
             Protocol::Grpc => {
-                let logs = LogsServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
-                let traces =
-                    TraceServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
+                let logs = LogsServiceServer::new(self.clone())
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .accept_compressed(CompressionEncoding::Zstd);
+                let traces = TraceServiceServer::new(self.clone())
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .accept_compressed(CompressionEncoding::Zstd);
                 let server = tonic::transport::Server::builder().add_service(logs).add_service(traces);
                 let incoming = TcpIncoming::from(listener);
                 tokio::spawn(async move { server.serve_with_incoming(incoming).await.expect("a server") });
@@ -180,9 +183,12 @@ fn body<M: Message + Default>(headers: &HeaderMap, body: &Bytes) -> M {
     assert_eq!(headers["content-type"], "application/x-protobuf");
     let mut plain = Vec::new();
     match headers.get("content-encoding") {
-        Some(encoding) => {
-            assert_eq!(encoding, "gzip");
+        Some(encoding) if encoding == "gzip" => {
             flate2::read::GzDecoder::new(body.as_ref()).read_to_end(&mut plain).expect("gzip");
+        }
+        Some(encoding) => {
+            assert_eq!(encoding, "zstd");
+            plain = zstd::stream::decode_all(body.as_ref()).expect("zstd");
         }
         None => plain.extend_from_slice(body),
     }

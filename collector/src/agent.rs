@@ -117,6 +117,7 @@ struct Agent {
     stop: Stop,
     reader_ended: tokio::sync::oneshot::Receiver<()>,
     ways_out: Vec<(String, JoinHandle<()>)>,
+    self_metrics: Option<JoinHandle<()>>,
     give_up: CancellationToken,
     readiness: Arc<Readiness>,
     policies: Handle,
@@ -176,7 +177,17 @@ impl Agent {
         let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
         let directory = &settings.config.policy.dir;
         let policies = load(manager, policies, directory)?;
-        let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
+        let declared = settings.resource.clone();
+        let node = Node { declared, ..Node::detect(settings.node.clone(), settings.kubernetes) };
+        let node = Arc::new(node);
+        let self_metrics = match &settings.self_metrics {
+            Some(push) => {
+                let _inside = runtime.enter();
+                let (series, stop) = (settings.config.metrics.max_series, give_up.clone());
+                Some(push.start(registry.clone(), series, &node, Health::default(), stop)?)
+            }
+            None => None,
+        };
         let mut ways_out = WaysOut::default();
         ways_out.add_otlp(runtime, settings, &node, &registry, &loss, &give_up)?;
         if let Some(format) = format {
@@ -209,6 +220,7 @@ impl Agent {
             stop,
             reader_ended,
             ways_out: ways_out.tasks,
+            self_metrics,
             give_up,
             readiness,
             policies,
@@ -247,6 +259,11 @@ impl Agent {
             self.give_up.cancel();
             // They count what is left, and that takes no time.
             let _ = timeout(Duration::from_secs(2), drained).await;
+        }
+        self.give_up.cancel();
+        if let Some(pushing) = self.self_metrics {
+            // Once more, with what was counted at the end.
+            let _ = timeout(Duration::from_secs(2), pushing).await;
         }
         match self.reader.join() {
             Ok(ended) => Ok(ended?),

@@ -12,7 +12,11 @@ use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration
 use serde::{Deserialize, Serialize};
 use trigon_exporters::{
     metrics::MetricsConfig,
-    otlp::{Destination, OtlpTables, SettingsError},
+    otlp::{
+        Destination, OtlpTables, SettingsError,
+        declared::Declared,
+        push::{Push, SelfMetricsConfig},
+    },
 };
 
 use crate::{
@@ -37,6 +41,8 @@ pub struct Config {
     pub otlp: OtlpTables,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[self_metrics]`
+    pub self_metrics: SelfMetricsConfig,
     /// `[policy]`
     pub policy: PolicyConfig,
     /// `[api]`
@@ -130,6 +136,10 @@ pub struct Effective {
     pub kubernetes: bool,
     /// Where log records and spans are sent.
     pub otlp: Vec<Destination>,
+    /// What OpenTelemetry's variables say about what they are from.
+    pub resource: Declared,
+    /// Where the agent's own metrics are pushed, if they are.
+    pub self_metrics: Option<Push>,
     /// The rest.
     pub config: Config,
 }
@@ -212,6 +222,8 @@ impl Config {
             node,
             kubernetes,
             otlp: Destination::all(&self.otlp.0, environment, flag)?,
+            resource: Declared::read(environment)?,
+            self_metrics: Push::new(&self.self_metrics, &self.otlp.0, environment, flag)?,
             config: self,
         })
     }

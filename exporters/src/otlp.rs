@@ -25,6 +25,7 @@ mod attributes;
 mod batch;
 mod client;
 pub mod config;
+pub mod declared;
 mod delivery;
 mod destination;
 mod display;
@@ -39,6 +40,7 @@ mod http;
 mod logs;
 mod metrics;
 mod proxy;
+pub mod push;
 mod queue;
 mod resource;
 mod retry;
@@ -82,16 +84,8 @@ impl Signal {
         }
     }
 
-    /// The part of the configuration's table.
-    fn table(self) -> &'static str {
-        match self {
-            Self::Logs => "logs",
-            Self::Spans => "spans",
-        }
-    }
-
     /// The part of environment variables' names.
-    fn environment_name(self) -> &'static str {
+    fn environment(self) -> &'static str {
         match self {
             Self::Logs => "LOGS",
             Self::Spans => "TRACES",

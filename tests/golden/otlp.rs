@@ -67,5 +67,6 @@ fn node() -> Node {
         os_name: text("Test Linux"),
         os_version: text("1"),
         os_description: text("Test Linux 1 (Linux 6.0)"),
+        ..Node::default()
     }
 }

@@ -148,7 +148,7 @@ impl Client {
 
 /// Reads the files that the connection is made with: every time, since they are few and small, and the times and sizes
 /// of files don't tell all changes.
-fn read(settings: &Settings) -> Result<Contents, String> {
+pub(super) fn read(settings: &Settings) -> Result<Contents, String> {
     let encrypted = settings.endpoint.scheme() == "https";
     let tls = settings.tls.files().filter(|_| encrypted);
     let files: Vec<(&Path, Access)> = settings.headers.files().chain(tls).collect();

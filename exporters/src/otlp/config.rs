@@ -5,8 +5,6 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
-use super::Signal;
-
 /// Where and how log records and spans are sent.
 ///
 /// OpenTelemetry's environment variables (`OTEL_EXPORTER_OTLP_…`) override what they name.
@@ -163,14 +161,6 @@ impl Default for OtlpConfig {
 }
 
 impl OtlpConfig {
-    /// What a signal has of its own.
-    pub fn of(&self, signal: Signal) -> &SignalConfig {
-        match signal {
-            Signal::Logs => &self.logs,
-            Signal::Spans => &self.spans,
-        }
-    }
-
     /// The first key whose value is of the right type and yet of no use, that value, and what is allowed.
     pub(super) fn unusable(&self) -> Option<(&'static str, String, &'static str)> {
         let Self { timeout, batch, queue, retry, .. } = self;

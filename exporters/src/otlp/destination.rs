@@ -65,8 +65,9 @@ impl Destination {
             }
             for signal in Signal::ALL {
                 let applies = index == 0;
-                let environment = Environment { get: environment, signal, applies };
-                let settings = Settings::new(&table, &environment, flag.filter(|_| applies))?;
+                let names = table.names(signal);
+                let environment = Environment { get: environment, signal: names.environment, applies };
+                let settings = Settings::new(&table, &names, &environment, flag.filter(|_| applies))?;
                 let of = |settings| Self { table: index, name: name.clone(), signal, settings };
                 destinations.extend(settings.map(of));
             }

@@ -5,10 +5,9 @@ use std::{fmt, ops::Deref};
 use reqwest::Url;
 
 use super::{
-    Signal,
     config::Protocol,
     environment::{Environment, general},
-    settings::{SettingsError, Table},
+    settings::{Names, SettingsError, Table},
 };
 
 /// The URL of an endpoint; shown without its query, which may hold a key. It has no user name.
@@ -32,18 +31,22 @@ const ENDPOINT: &str =
 // === impl Target ===
 
 impl Target {
-    pub(super) fn find(table: &Table<'_>, environment: &Environment<'_>, flag: Option<&str>) -> Option<Self> {
+    pub(super) fn find(
+        table: &Table<'_>,
+        names: &Names<'_>,
+        environment: &Environment<'_>,
+        flag: Option<&str>,
+    ) -> Option<Self> {
         let target = |name: String, value: &str, exact| {
             (!value.is_empty()).then(|| Self { name, value: value.to_owned(), exact })
         };
-        let own = &table.config.of(environment.signal).endpoint;
         // An empty flag says that nothing is to be exported, whatever the environment says.
         match flag {
             Some(flag) => target(FLAG.to_owned(), flag, false),
             None => environment
                 .find("ENDPOINT")
                 .map(|(name, value)| Self { exact: name != general("ENDPOINT"), name, value })
-                .or_else(|| target(table.key(environment.signal.table(), "endpoint"), own, true))
+                .or_else(|| target(format!("{}.endpoint", names.table), &names.own.endpoint, true))
                 .or_else(|| target(table.key("", "endpoint"), &table.config.endpoint, false)),
         }
     }
@@ -52,7 +55,7 @@ impl Target {
     /// is encrypted.
     pub(super) fn url(
         self,
-        signal: Signal,
+        path: &str,
         protocol: Protocol,
         insecure: bool,
     ) -> Result<Endpoint, SettingsError> {
@@ -72,7 +75,7 @@ impl Target {
             return Err(SettingsError::new(&self.name, shown, ENDPOINT));
         };
         if protocol == Protocol::HttpProtobuf && !self.exact {
-            let path = format!("{}/{}", url.path().trim_end_matches('/'), signal.http_path());
+            let path = format!("{}/{}", url.path().trim_end_matches('/'), path);
             url.set_path(&path);
         }
         Ok(Endpoint(url))

@@ -1,12 +1,13 @@
 //! OpenTelemetry's environment variables of one signal.
 
-use super::{Signal, settings::SettingsError};
+use super::settings::SettingsError;
 
 /// Looks variables up; an empty one counts as unset.
 #[derive(Clone, Copy)]
 pub(super) struct Environment<'a> {
     pub(super) get: &'a dyn Fn(&str) -> Option<String>,
-    pub(super) signal: Signal,
+    /// The part of the variables' names: `LOGS`, `TRACES`, `METRICS`.
+    pub(super) signal: &'static str,
     /// The variables are for this table of the configuration: they are for one.
     pub(super) applies: bool,
 }
@@ -21,7 +22,7 @@ pub(super) fn general(setting: &str) -> String {
 impl Environment<'_> {
     /// The variable that holds a setting, and its value.
     pub(super) fn find(&self, setting: &str) -> Option<(String, String)> {
-        let own = format!("OTEL_EXPORTER_OTLP_{}_{setting}", self.signal.environment_name());
+        let own = format!("OTEL_EXPORTER_OTLP_{}_{setting}", self.signal);
         [own, general(setting)].into_iter().find_map(|name| self.set(name))
     }
 
@@ -39,9 +40,9 @@ impl Environment<'_> {
         }
     }
 
-    /// `OTEL_LOGS_EXPORTER` or `OTEL_TRACES_EXPORTER` says that the signal isn't exported.
+    /// `OTEL_LOGS_EXPORTER` and so on says that the signal isn't exported.
     pub(super) fn is_off(&self) -> bool {
-        let name = format!("OTEL_{}_EXPORTER", self.signal.environment_name());
+        let name = format!("OTEL_{}_EXPORTER", self.signal);
         self.set(name).is_some_and(|(_, value)| value.eq_ignore_ascii_case("none"))
     }
 

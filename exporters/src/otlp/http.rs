@@ -100,13 +100,13 @@ pub(super) fn compress(compression: Compression, body: &Bytes) -> io::Result<Byt
 }
 
 async fn exchange(request: reqwest::RequestBuilder) -> Reply {
-    let response = match request.send().await {
+    let mut response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_builder() => return Reply::permanent("request", &chain(&error.without_url())),
         Err(error) => return Reply::retry("connect", None, &chain(&error.without_url())),
     };
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = body(response).await;
+    let body = body(&mut response).await;
     if status.is_success() {
         let partial = rejected(&body);
         return Reply::accepted(code(&status), partial.rejected_log_records, &partial.error_message);
@@ -120,7 +120,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Reply {
 }
 
 /// The body, or as much of it as came before the limit or the connection's end. The status has decided already.
-async fn body(mut response: Response) -> BytesMut {
+pub(super) async fn body(response: &mut Response) -> BytesMut {
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         if body.len() + chunk.len() > MAX_REPLY {

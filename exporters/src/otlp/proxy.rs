@@ -34,7 +34,9 @@ impl Proxy {
 
     /// Connects by way of the proxy, whether the endpoint is encrypted or not: HTTP/2 can't be passed on otherwise.
     pub(super) fn connector(self) -> Tunnel<HttpConnector> {
-        let tunnel = Tunnel::new(self.uri, HttpConnector::new());
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        let tunnel = Tunnel::new(self.uri, connector);
         match self.auth {
             Some(auth) => tunnel.with_auth(auth),
             None => tunnel,

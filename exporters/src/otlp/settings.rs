@@ -7,7 +7,7 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     Signal,
     client::{Client, ClientError},
-    config::{BatchConfig, Compression, OtlpConfig, Protocol, QueueConfig, RetryConfig},
+    config::{BatchConfig, Compression, OtlpConfig, Protocol, QueueConfig, RetryConfig, SignalConfig},
     endpoint::{Endpoint, Target},
     environment::Environment,
     headers::{BadHeader, HeaderSources, set},
@@ -56,6 +56,18 @@ pub(super) struct Table<'a> {
     pub(super) path: &'a str,
 }
 
+/// What a signal is called where settings are looked up, and what it has of its own.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    /// As in `OTEL_EXPORTER_OTLP_…_ENDPOINT`.
+    pub(super) environment: &'static str,
+    /// Its own table.
+    pub(super) table: String,
+    /// Appended to the URL of an OTLP/HTTP endpoint.
+    pub(super) path: &'static str,
+    pub(super) own: &'a SignalConfig,
+}
+
 const PROTOCOL: &str = "grpc or http/protobuf";
 const COMPRESSION: &str = "none, gzip or zstd";
 const TIMEOUT: &str = "a number of milliseconds above 0";
@@ -76,6 +88,7 @@ impl Settings {
     /// looked at where there is an endpoint.
     pub(super) fn new(
         table: &Table<'_>,
+        names: &Names<'_>,
         environment: &Environment<'_>,
         flag: Option<&str>,
     ) -> Result<Option<Self>, SettingsError> {
@@ -83,10 +96,10 @@ impl Settings {
         if let Some((key, value, allowed)) = config.unusable() {
             return Err(SettingsError::new(&table.key("", key), value, allowed));
         }
-        if !config.of(environment.signal).enabled || environment.is_off() {
+        if !names.own.enabled || environment.is_off() {
             return Ok(None);
         }
-        let Some(target) = Target::find(table, environment, flag) else { return Ok(None) };
+        let Some(target) = Target::find(table, names, environment, flag) else { return Ok(None) };
         let protocol = environment.choose("PROTOCOL", config.protocol, PROTOCOL, |text| match text {
             "grpc" => Some(Protocol::Grpc),
             "http/protobuf" => Some(Protocol::HttpProtobuf),
@@ -97,7 +110,7 @@ impl Settings {
             text.to_ascii_lowercase().parse().ok()
         })?;
         Ok(Some(Self {
-            endpoint: target.url(environment.signal, protocol, insecure)?,
+            endpoint: target.url(names.path, protocol, insecure)?,
             protocol,
             headers: headers(table, environment)?,
             tls: tls(table, environment)?,
@@ -164,6 +177,16 @@ fn tls(table: &Table<'_>, environment: &Environment<'_>) -> Result<TlsFiles, Set
 // === impl Table ===
 
 impl Table<'_> {
+    /// What a signal is called.
+    pub(super) fn names(&self, signal: Signal) -> Names<'_> {
+        let (below, own) = match signal {
+            Signal::Logs => ("logs", &self.config.logs),
+            Signal::Spans => ("spans", &self.config.spans),
+        };
+        let (environment, path) = (signal.environment(), signal.http_path());
+        Names { environment, table: format!("{}.{below}", self.path), path, own }
+    }
+
     /// A key of the table, or of one below it, as messages name it.
     pub(super) fn key(&self, below: &str, key: &str) -> String {
         let dot = if below.is_empty() { "" } else { "." };

@@ -5,6 +5,7 @@ mod delivery;
 mod encoding;
 mod hooks;
 mod proxy;
+mod push;
 mod receiver;
 mod sample;
 mod tls;

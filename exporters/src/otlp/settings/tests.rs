@@ -16,8 +16,10 @@ fn settings(
         environment.iter().map(|(name, value)| (format!("OTEL_EXPORTER_OTLP_{name}"), *value)).collect();
     let get =
         |name: &str| prefixed.iter().find(|(known, _)| known == name).map(|(_, value)| (*value).to_owned());
-    let environment = Environment { get: &get, signal, applies: true };
-    Settings::new(&Table { config, path: "otlp" }, &environment, flag)
+    let table = Table { config, path: "otlp" };
+    let names = table.names(signal);
+    let environment = Environment { get: &get, signal: names.environment, applies: true };
+    Settings::new(&table, &names, &environment, flag)
 }
 
 fn headers(settings: &Settings) -> Vec<(String, String)> {

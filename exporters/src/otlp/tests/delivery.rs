@@ -25,7 +25,7 @@ pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProto
 const SIGNALS: [Signal; 2] = [Signal::Logs, Signal::Spans];
 
 /// Far longer than anything here takes.
-const HANG: Duration = Duration::from_secs(120);
+pub(super) const HANG: Duration = Duration::from_secs(120);
 
 /// Longer than a test lives: what waits this long never comes.
 const NEVER: Duration = Duration::from_secs(86_400);

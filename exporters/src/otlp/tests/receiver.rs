@@ -22,12 +22,17 @@ use opentelemetry_proto::tonic::{
             ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
             logs_service_server::{LogsService, LogsServiceServer},
         },
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
         trace::v1::{
             ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
             trace_service_server::{TraceService, TraceServiceServer},
         },
     },
     logs::v1::LogRecord,
+    metrics::v1::ResourceMetrics,
     trace::v1::Span,
 };
 use prost::Message;
@@ -84,6 +89,7 @@ pub(super) struct Received {
     /// Records and spans of the requests that were accepted.
     pub(super) logs: Vec<LogRecord>,
     pub(super) spans: Vec<Span>,
+    pub(super) metrics: Vec<ResourceMetrics>,
 }
 
 /// A socket that has an address and refuses connections until it listens.
@@ -126,6 +132,7 @@ impl Receiver {
                 let router = Router::new()
                     .route("/v1/logs", post(http_logs))
                     .route("/v1/traces", post(http_traces))
+                    .route("/v1/metrics", post(http_metrics))
                     .layer(DefaultBodyLimit::disable())
                     .with_state(self.clone());
                 tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
@@ -137,7 +144,11 @@ impl Receiver {
                 let traces = TraceServiceServer::new(self.clone())
                     .accept_compressed(CompressionEncoding::Gzip)
                     .accept_compressed(CompressionEncoding::Zstd);
-                let server = tonic::transport::Server::builder().add_service(logs).add_service(traces);
+                let metrics = MetricsServiceServer::new(self.clone());
+                let server = tonic::transport::Server::builder()
+                    .add_service(logs)
+                    .add_service(traces)
+                    .add_service(metrics);
                 let incoming = TcpIncoming::from(listener);
                 tokio::spawn(async move { server.serve_with_incoming(incoming).await.expect("a server") });
             }
@@ -213,6 +224,15 @@ async fn http_traces(State(receiver): State<Receiver>, headers: HeaderMap, bytes
     })
 }
 
+async fn http_metrics(State(receiver): State<Receiver>, headers: HeaderMap, bytes: Bytes) -> Response {
+    let request: ExportMetricsServiceRequest = body(&headers, &bytes);
+    let answer = receiver.next(headers).await;
+    http(&answer).unwrap_or_else(|| {
+        receiver.see(|received| received.metrics.extend(request.resource_metrics));
+        ExportMetricsServiceResponse::default().encode_to_vec().into_response()
+    })
+}
+
 /// The answer to a request that is not accepted.
 fn http(answer: &Answer) -> Option<Response> {
     Some(match answer {
@@ -266,6 +286,18 @@ impl TraceService for Receiver {
         grpc(&answer)?;
         self.take_spans(request.into_inner());
         Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_spans(&answer) }))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        grpc(&self.next(request.metadata().clone().into_headers()).await)?;
+        self.see(|received| received.metrics.extend(request.into_inner().resource_metrics));
+        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 

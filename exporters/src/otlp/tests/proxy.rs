@@ -1,7 +1,7 @@
 //! Proxies, by the usual environment variables.
 
 use std::{
-    path::PathBuf,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -85,12 +85,12 @@ fn with(test: &str, variables: &[(&str, &str)]) -> Vec<String> {
 const PROXY: &str = "http://me:secret@";
 
 /// In the second process: sends by both protocols, and everything arrives.
-fn delivers(tls: Option<PathBuf>) {
+fn delivers(tls: Option<&Path>) {
     child::block_on(async {
         for protocol in PROTOCOLS {
             let (receiver, closed) = (Receiver::default(), Closed::new());
             let mut config = config(protocol, &closed);
-            match &tls {
+            match tls {
                 Some(directory) => {
                     config.endpoint = format!("https://{}", closed.address);
                     config.tls.ca_file = directory.join("cert.pem");
@@ -121,7 +121,7 @@ fn plain_requests_go_through_a_proxy() {
 #[test]
 fn encrypted_requests_go_through_a_tunnel() {
     if let Some(directory) = child::directory() {
-        return delivers(Some(directory));
+        return delivers(Some(&directory));
     }
     let variables = [("HTTPS_PROXY", PROXY), ("http_proxy", "http://nowhere.invalid")];
     let lines = with("encrypted_requests_go_through_a_tunnel", &variables);

@@ -381,7 +381,7 @@ async fn files_of_no_use_are_named_at_the_start() {
     let tls = files.show(files.trust(&authority), &authority.issue(|_| ()));
     let token = files.write("token", "secret");
     let inside = Headers([("authorization".to_owned(), format!("${{file:{}}}", token.display()))].into());
-    let good = OtlpConfig { endpoint: "https://c".into(), tls: tls.clone(), ..OtlpConfig::default() };
+    let good = OtlpConfig { endpoint: "https://c".into(), tls, ..OtlpConfig::default() };
     let open = |name: &str| {
         let path = files.path(name);
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).expect("a mode");

@@ -194,7 +194,9 @@ impl Agent {
         let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
         let directory = &settings.config.policy.dir;
         let policies = load(manager, policies, directory)?;
-        let node = Arc::new(Node::detect(settings.node.clone(), settings.kubernetes));
+        let declared = settings.resource.clone();
+        let node = Node { declared, ..Node::detect(settings.node.clone(), settings.kubernetes) };
+        let node = Arc::new(node);
         let mut ways_out = WaysOut::new(ways_out::Parts {
             node: Arc::clone(&node),
             host_namespaces: found.host,
@@ -212,6 +214,9 @@ impl Agent {
         for way in Way::all_of(&settings, format) {
             let (name, queue) = ways_out.start(way)?;
             router.open(name, queue);
+        }
+        if let Some(push) = &settings.self_metrics {
+            ways_out.push_metrics(push, &registry, settings.config.metrics.max_series)?;
         }
         drop(inside);
 
@@ -295,6 +300,7 @@ impl Agent {
             warn!("a policy is being loaded; its hooks go with the agent");
         }
         self.stop.stop();
+        let pushing = self.ways_out.pushing();
         let drained = async {
             // It drops the queues, and with that the ways out come to their end.
             let _ = reader_ended.await;
@@ -306,6 +312,11 @@ impl Agent {
             self.give_up.cancel();
             // They count what is left, and that takes no time.
             let _ = timeout(Duration::from_secs(2), drained).await;
+        }
+        self.give_up.cancel();
+        if let Some(pushing) = pushing {
+            // Once more, with what was counted at the end.
+            let _ = timeout(Duration::from_secs(2), pushing).await;
         }
         match self.reader.join() {
             Ok(ended) => Ok(ended?),

@@ -15,7 +15,11 @@ use trigon_exporters::{
     filter::{self, Filter, FilterConfig, FilterError},
     metrics::MetricsConfig,
     nearest::nearest,
-    otlp::{OtlpConfig, Settings, SettingsError, Signal},
+    otlp::{
+        Destination, OtlpTables, SettingsError,
+        declared::Declared,
+        push::{Push, SelfMetricsConfig},
+    },
 };
 
 use trigon_probes::lifecycle::{MAX_NAME_BYTES, MAX_VARIABLES};
@@ -49,8 +53,8 @@ pub struct Config {
     pub env: EnvConfig,
     /// `[redaction]`
     pub redaction: RedactionConfig,
-    /// `[otlp]`
-    pub otlp: OtlpConfig,
+    /// `[otlp]`, or `[[otlp]]` as often as there are endpoints
+    pub otlp: OtlpTables,
     /// `[stdout]`
     pub stdout: StdoutConfig,
     /// `[[file]]`
@@ -58,6 +62,8 @@ pub struct Config {
     pub file: Vec<FileConfig>,
     /// `[metrics]`
     pub metrics: MetricsConfig,
+    /// `[self_metrics]`
+    pub self_metrics: SelfMetricsConfig,
     /// `[policy]`
     pub policy: PolicyConfig,
     /// `[api]`
@@ -185,10 +191,12 @@ pub struct Effective {
     pub kubernetes: bool,
     /// What is masked in events.
     pub redaction: Redaction,
-    /// How log records are sent, if they are.
-    pub logs: Option<Settings>,
-    /// How spans are sent, if they are.
-    pub spans: Option<Settings>,
+    /// Where log records and spans are sent.
+    pub otlp: Vec<Destination>,
+    /// What OpenTelemetry's variables say about what they are from.
+    pub resource: Declared,
+    /// Where the agent's own metrics are pushed, if they are.
+    pub self_metrics: Option<Push>,
     /// What is written to standard output.
     pub stdout_filter: Filter,
     /// Files that events are written to, and what of them.
@@ -316,13 +324,15 @@ impl Config {
             Some(own) => Filter::new(name, own, filter::Source::Agent),
             None => Ok(general.clone()),
         };
-        let otlp_filter = filter("otlp.filter", &self.otlp.filter)?;
-        let otlp = |signal| {
-            let settings = Settings::new(signal, &self.otlp, environment, flag)?;
-            Ok::<_, SettingsError>(
-                settings.map(|settings| Settings { filter: otlp_filter.clone(), ..settings }),
-            )
-        };
+        let mut otlp = Destination::all(&self.otlp.0, environment, flag)?;
+        for destination in &mut otlp {
+            let table = self.otlp.0.get(destination.table);
+            let name = match self.otlp.0.len() {
+                1 => "otlp.filter".to_owned(),
+                _ => format!("otlp[{}].filter", destination.table),
+            };
+            destination.settings.filter = filter(&name, &table.and_then(|table| table.filter.clone()))?;
+        }
         let files = self.file.iter().enumerate().filter(|(_, file)| !file.path.as_os_str().is_empty());
         let files = files
             .map(|(index, file)| Ok((file.clone(), filter(&format!("file[{index}].filter"), &file.filter)?)))
@@ -331,8 +341,9 @@ impl Config {
             node,
             kubernetes,
             redaction: Redaction::new(&self.redaction)?,
-            logs: otlp(Signal::Logs)?,
-            spans: otlp(Signal::Spans)?,
+            otlp,
+            resource: Declared::read(environment)?,
+            self_metrics: Push::new(&self.self_metrics, &self.otlp.0, environment, flag)?,
             stdout_filter: filter("stdout.filter", &self.stdout.filter)?,
             files: files?,
             config: self,

@@ -5,6 +5,7 @@ mod capped;
 pub mod config;
 pub mod families;
 pub mod http;
+pub(crate) mod instruments;
 pub mod loss;
 pub mod policies;
 pub mod readiness;

@@ -2,6 +2,8 @@
 
 use std::{fs, path::Path};
 
+use crate::otlp::declared::Declared;
+
 /// Where the host's files are looked for: seen from a container that shares the host's PID namespace, the first
 /// process's root is the host's; everywhere else both are the same.
 const ROOTS: [&str; 2] = ["/proc/1/root", "/"];
@@ -23,6 +25,8 @@ pub struct Node {
     pub os_version: Option<String>,
     /// Name and version in its maker's words, and the kernel's release.
     pub os_description: Option<String>,
+    /// What OpenTelemetry's variables say.
+    pub declared: Declared,
 }
 
 // === impl Node ===
@@ -46,6 +50,7 @@ impl Node {
                 (Some(pretty), Some(kernel)) => Some(format!("{pretty} ({kernel})")),
                 (pretty, kernel) => pretty.or(kernel),
             },
+            declared: Declared::default(),
         }
     }
 }

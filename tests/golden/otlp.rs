@@ -6,9 +6,10 @@ use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use trigon_exporters::{
     event::Event,
+    health::Health,
     metrics::Loss,
     node::Node,
-    otlp::{self, ExportMetrics, OtlpConfig, Settings, Signal, config::Protocol},
+    otlp::{Destination, ExportMetrics, OtlpConfig, config::Protocol},
 };
 use trigon_tests::otlp::{Received, Receiver};
 
@@ -31,15 +32,18 @@ fn export(events: &[Event], protocol: Protocol) -> Received {
     let node = Arc::new(node());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("make a runtime");
     runtime.block_on(async {
-        let exporters = [Signal::Logs, Signal::Spans].map(|signal| {
-            let settings = Settings::new(signal, &config, &|_| None, None).expect("the settings can be used");
-            let settings = settings.expect("there is an endpoint");
-            let (sender, queue) = signal.queue(&settings, &loss);
-            sender.send(&Arc::from(events));
-            let token = CancellationToken::new();
-            otlp::start(signal, &settings, Arc::clone(&node), queue, &loss, &metrics, token)
-                .expect("start an exporter")
-        });
+        let all = Destination::all(&[config], &|_| None, None).expect("the settings can be used");
+        let exporters: Vec<_> = all
+            .iter()
+            .map(|destination| {
+                let (sender, queue) = destination.queue(&loss);
+                sender.send(&Arc::from(events));
+                let (health, token) = (Health::default(), CancellationToken::new());
+                destination
+                    .start(Arc::clone(&node), queue, &loss, &metrics, health, token)
+                    .expect("start an exporter")
+            })
+            .collect();
         // The router's ends of the queues are gone: each exporter ends when all is acknowledged.
         for exporter in exporters {
             exporter.await.expect("an exporter ends");
@@ -63,5 +67,6 @@ fn node() -> Node {
         os_name: text("Test Linux"),
         os_version: text("1"),
         os_description: text("Test Linux 1 (Linux 6.0)"),
+        ..Node::default()
     }
 }

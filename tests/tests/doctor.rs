@@ -86,7 +86,7 @@ fn what_it_says_is_what_the_agent_does() {
         let said = format!("hook={} mechanism={}", one["hook"], one["mechanism"]);
         assert!(log.contains(&said), "{said} is not in:\n{log}");
     }
-    let listed = json(&agent.policy(&["list", "-o", "json"]).output().expect("list policies"));
+    let listed = json(&agent.command(&["policy", "list", "-o", "json"]).output().expect("list policies"));
     for (_, name, mechanism) in &served {
         let policies = listed["policies"].as_array().expect("policies");
         let policy = policies.iter().find(|policy| policy["name"] == name.as_str()).expect("the policy");

@@ -5,6 +5,7 @@ use std::{
     thread,
 };
 
+use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +17,7 @@ use trigon_exporters::{
     lines::{self, Format},
     metrics::Loss,
     node::Node,
-    otlp::{self, ExportMetrics, Settings, Signal},
+    otlp::{Destination, ExportMetrics, Signal, push::Push},
     sink::{self, Depth, QueueSender},
     stdout,
 };
@@ -28,12 +29,7 @@ use crate::{config::Effective, pipeline};
 #[derive(Clone, Debug, PartialEq)]
 pub enum Way {
     /// A signal to an OTLP endpoint.
-    Otlp {
-        /// Which signal.
-        signal: Signal,
-        /// Where and how.
-        settings: Box<Settings>,
-    },
+    Otlp(Box<Destination>),
     /// Lines to a file.
     File {
         /// Which, and how.
@@ -72,6 +68,8 @@ pub struct WaysOut {
     running: Vec<Running>,
     /// They get no more, and send what they have.
     closing: Vec<(Arc<str>, JoinHandle<()>)>,
+    /// The push of the agent's own metrics, which outlives the others.
+    pushing: Option<JoinHandle<()>>,
     open: Open,
     reopen: Vec<(Arc<str>, Reopen)>,
 }
@@ -106,11 +104,7 @@ pub struct Export {
 impl Way {
     /// The ways out that a configuration asks for; `format` is that of standard output.
     pub fn all_of(settings: &Effective, format: Option<Format>) -> Vec<Self> {
-        let otlp = [(Signal::Logs, &settings.logs), (Signal::Spans, &settings.spans)];
-        let otlp = otlp.into_iter().filter_map(|(signal, settings)| {
-            let settings = Box::new(settings.clone()?);
-            Some(Self::Otlp { signal, settings })
-        });
+        let otlp = settings.otlp.iter().map(|destination| Self::Otlp(Box::new(destination.clone())));
         let queue_events = settings.config.limits.stdout_queue_events;
         let stdout = format.map(|format| Self::Stdout {
             format,
@@ -126,7 +120,7 @@ impl Way {
 
     fn name(&self) -> Arc<str> {
         match self {
-            Self::Otlp { signal, .. } => signal.exporter().into(),
+            Self::Otlp(destination) => destination.exporter().into(),
             Self::File { config, .. } => config.exporter().into(),
             Self::Stdout { .. } => "stdout".into(),
         }
@@ -134,8 +128,10 @@ impl Way {
 
     fn kind(&self) -> &'static str {
         match self {
-            Self::Otlp { signal: Signal::Logs, .. } => "otlp logs",
-            Self::Otlp { signal: Signal::Spans, .. } => "otlp spans",
+            Self::Otlp(destination) => match destination.signal {
+                Signal::Logs => "otlp logs",
+                Signal::Spans => "otlp spans",
+            },
             Self::File { .. } => "file",
             Self::Stdout { .. } => "stdout",
         }
@@ -143,7 +139,7 @@ impl Way {
 
     fn target(&self) -> String {
         match self {
-            Self::Otlp { settings, .. } => settings.endpoint.to_string(),
+            Self::Otlp(destination) => destination.settings.endpoint.to_string(),
             Self::File { config, .. } => config.path.display().to_string(),
             Self::Stdout { .. } => String::new(),
         }
@@ -155,7 +151,14 @@ impl Way {
 impl WaysOut {
     /// None yet.
     pub fn new(parts: Parts) -> Self {
-        Self { parts, running: Vec::new(), closing: Vec::new(), open: Open::default(), reopen: Vec::new() }
+        Self {
+            parts,
+            running: Vec::new(),
+            closing: Vec::new(),
+            pushing: None,
+            open: Open::default(),
+            reopen: Vec::new(),
+        }
     }
 
     /// Those that are open, at any time.
@@ -171,7 +174,7 @@ impl WaysOut {
         let name = way.name();
         let health = Health::default();
         let (queue, task) = match &way {
-            Way::Otlp { signal, settings } => self.otlp(*signal, settings)?,
+            Way::Otlp(destination) => self.otlp(&name, destination, health.clone())?,
             Way::File { config, filter } => self.file(&name, config, filter, health.clone())?,
             Way::Stdout { format, queue_events, filter } => {
                 self.stdout(*format, *queue_events, filter, health.clone())?
@@ -186,6 +189,31 @@ impl WaysOut {
         });
         self.running.push(Running { way, name: Arc::clone(&name), task });
         Ok((name, queue))
+    }
+
+    /// Starts to push the agent's own metrics, on the current tokio runtime, until it is time to give up.
+    ///
+    /// # Errors
+    /// What it needs can't be prepared.
+    pub fn push_metrics(
+        &mut self,
+        push: &Push,
+        registry: &Registry,
+        max_series: usize,
+    ) -> Result<(), AgentError> {
+        let Parts { node, give_up, .. } = &self.parts;
+        let health = Health::default();
+        let task = push.start(registry.clone(), max_series, node, health.clone(), give_up.clone())?;
+        let name: Arc<str> = "self_metrics".into();
+        self.pushing = Some(task);
+        self.open.add(Export {
+            name,
+            kind: "otlp metrics",
+            target: push.settings.endpoint.to_string(),
+            depth: Depth::default(),
+            health,
+        });
+        Ok(())
     }
 
     /// Starts those that are wanted and don't run, and closes those that run and aren't wanted. One that can't be
@@ -223,21 +251,32 @@ impl WaysOut {
     }
 
     /// Waits until all have sent what they have. Their queues must have ended.
-    pub async fn drained(self) {
-        let running = self.running.into_iter().map(|running| (running.name, running.task));
-        for (name, task) in running.chain(self.closing) {
+    pub async fn drained(&mut self) {
+        let running = self.running.drain(..).map(|running| (running.name, running.task));
+        for (name, task) in running.chain(self.closing.drain(..)) {
             if let Err(error) = task.await {
                 warn!(exporter = &*name, %error, "a way out ended early");
             }
         }
     }
 
-    fn otlp(&self, signal: Signal, settings: &Settings) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+    /// The push of the agent's own metrics, to be waited for when it was told to give up: it pushes once more, with
+    /// what was counted at the end.
+    pub fn pushing(&mut self) -> Option<JoinHandle<()>> {
+        self.pushing.take()
+    }
+
+    fn otlp(
+        &self,
+        name: &str,
+        destination: &Destination,
+        health: Health,
+    ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
         let Parts { node, loss, metrics, give_up, .. } = &self.parts;
-        let name = signal.exporter();
+        let settings = &destination.settings;
         info!(exporter = name, endpoint = %settings.endpoint, protocol = ?settings.protocol, "exporting by OTLP");
-        let (sender, receiver) = signal.queue(settings, loss);
-        let task = otlp::start(signal, settings, Arc::clone(node), receiver, loss, metrics, give_up.clone())?;
+        let (sender, receiver) = destination.queue(loss);
+        let task = destination.start(Arc::clone(node), receiver, loss, metrics, health, give_up.clone())?;
         Ok((sender, task))
     }
 

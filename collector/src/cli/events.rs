@@ -88,7 +88,9 @@ pub enum Output {
 enum Color {
     /// On a terminal, unless NO_COLOR is set.
     Auto,
+    /// Wherever it is written.
     Always,
+    /// Nowhere.
     Never,
 }
 

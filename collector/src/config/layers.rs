@@ -57,12 +57,16 @@ pub struct Override {
 type Variable = (&'static str, &'static str, fn(&str) -> Value);
 
 /// OpenTelemetry's variables without `OTEL_EXPORTER_OTLP_`.
-const OTLP: [Variable; 5] = [
+const OTLP: [Variable; 9] = [
     ("ENDPOINT", "otlp.endpoint", text),
     ("PROTOCOL", "otlp.protocol", text),
     ("HEADERS", "otlp.headers", headers),
     ("TIMEOUT", "otlp.timeout", |value| format!("{value}ms").into()),
     ("COMPRESSION", "otlp.compression", text),
+    ("CERTIFICATE", "otlp.tls.ca_file", text),
+    ("CLIENT_CERTIFICATE", "otlp.tls.cert_file", text),
+    ("CLIENT_KEY", "otlp.tls.key_file", text),
+    ("INSECURE", "otlp.tls.insecure", |value| value.eq_ignore_ascii_case("true").into()),
 ];
 
 /// The infixes of variables for one signal.
@@ -142,10 +146,24 @@ impl Layers {
     fn put(&mut self, key: &str, value: Value, source: Source) -> bool {
         let (tables, last) = key.rsplit_once('.').map_or(("", key), |(tables, last)| (tables, last));
         let mut table = &mut self.values;
+        let mut path = String::new();
         for name in tables.split('.').filter(|name| !name.is_empty()) {
-            let Some(Value::Table(inner)) = table.get_mut(name) else { return false };
-            table = inner;
+            path += name;
+            table = match table.get_mut(name) {
+                Some(Value::Table(inner)) => inner,
+                // Of several tables they mean the first.
+                Some(Value::Array(tables)) => match tables.first_mut() {
+                    Some(Value::Table(inner)) => {
+                        path += "[0]";
+                        inner
+                    }
+                    _ => return false,
+                },
+                _ => return false,
+            };
+            path.push('.');
         }
+        let key = &*(path + last);
         if !table.contains_key(last) {
             return false;
         }

@@ -91,17 +91,17 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn order_of_precedence() {
     let mut config = Config::default();
-    config.otlp.endpoint = "http://file:1".to_owned();
+    config.otlp.0[0].endpoint = "http://file:1".to_owned();
     let variable = |name: &str| (name == "OTEL_EXPORTER_OTLP_ENDPOINT").then(|| "http://env:2".to_owned());
     let endpoint = |environment: Environment<'_>, flag: Option<&str>| {
         let overrides = Overrides { otlp_endpoint: flag.map(str::to_owned), ..Overrides::default() };
         let effective = config.clone().apply(environment, &overrides).unwrap();
-        effective.logs.unwrap().endpoint.host_str().unwrap().to_owned()
+        effective.otlp[0].settings.endpoint.host_str().unwrap().to_owned()
     };
     assert_eq!(endpoint(&none, None), "file");
     assert_eq!(endpoint(&variable, None), "env");
     assert_eq!(endpoint(&variable, Some("http://flag:3")), "flag");
-    assert!(Config::default().apply(&none, &Overrides::default()).unwrap().logs.is_none());
+    assert!(Config::default().apply(&none, &Overrides::default()).unwrap().otlp.is_empty());
 
     let addr = "127.0.0.1:9".parse().ok();
     let overrides = Overrides { metrics_addr: addr, ..Overrides::default() };

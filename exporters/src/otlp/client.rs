@@ -1,10 +1,17 @@
 //! The connection to an endpoint, over either protocol, and what came of a request.
 
-use std::{io, time::Duration};
+use std::{io, path::Path, time::Duration};
 
 use bytes::Bytes;
 
-use super::{Signal, config::Protocol, grpc::GrpcClient, http::HttpClient, settings::Settings};
+use super::{
+    Signal,
+    config::Protocol,
+    files::{Access, Contents},
+    grpc::GrpcClient,
+    http::{self, HttpClient},
+    settings::Settings,
+};
 
 /// What came of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,9 +45,21 @@ pub(super) enum Outcome {
     },
 }
 
-/// A connection that is made when it is needed, and made again when it was lost.
+/// A connection that is made when it is needed, and made again when it was lost or a file that it was made with has
+/// changed.
 #[derive(Debug)]
-pub(super) enum Client {
+pub(super) struct Client {
+    signal: Signal,
+    settings: Settings,
+    connection: Connection,
+    /// What the files of the settings held when the connection was prepared.
+    contents: Contents,
+    /// Why what they hold now can't be used.
+    stale: Option<String>,
+}
+
+#[derive(Debug)]
+enum Connection {
     Grpc(GrpcClient),
     Http(HttpClient),
 }
@@ -51,7 +70,7 @@ pub(super) enum Client {
 pub struct ClientError {
     /// The endpoint's URL.
     pub endpoint: String,
-    /// What is wrong, such as that the system's certificates can't be read.
+    /// What is wrong, such as that the system's certificates can't be read, or a file that the settings name.
     pub reason: String,
 }
 
@@ -69,27 +88,80 @@ pub(super) const USER_AGENT: &str = concat!("Trigon/", env!("CARGO_PKG_VERSION")
 impl Client {
     /// Prepares a connection and doesn't make it yet.
     pub(super) fn new(signal: Signal, settings: &Settings) -> Result<Self, ClientError> {
-        let client = match settings.protocol {
-            Protocol::Grpc => GrpcClient::new(signal, settings).map(Self::Grpc),
-            Protocol::HttpProtobuf => HttpClient::new(settings).map(Self::Http),
-        };
-        client.map_err(|reason| ClientError { endpoint: settings.endpoint.to_string(), reason })
+        let failed = |reason| ClientError { endpoint: settings.endpoint.to_string(), reason };
+        let contents = read(settings).map_err(failed)?;
+        let connection = Connection::new(signal, settings, &contents).map_err(failed)?;
+        Ok(Self { signal, settings: settings.clone(), connection, contents, stale: None })
     }
 
     /// What is sent for a batch's body, made once however often it is sent.
     pub(super) fn prepare(&self, body: &Bytes) -> io::Result<Bytes> {
-        match self {
+        match self.connection {
             // gRPC compresses a message where it frames it.
-            Self::Grpc(_) => Ok(body.clone()),
-            Self::Http(client) => client.prepare(body),
+            Connection::Grpc(_) => Ok(body.clone()),
+            Connection::Http(_) => http::compress(self.settings.compression, body),
         }
+    }
+
+    /// Prepares another connection where a file has changed. One that can't be used leaves everything as it was.
+    pub(super) fn refresh(&mut self, exporter: &str) {
+        let prepared = match read(&self.settings) {
+            Ok(contents) if contents == self.contents => {
+                self.stale = None;
+                return;
+            }
+            Ok(contents) => Connection::new(self.signal, &self.settings, &contents)
+                .map(|connection| (connection, contents)),
+            Err(why) => Err(why),
+        };
+        match prepared {
+            Ok((connection, contents)) => {
+                (self.connection, self.contents, self.stale) = (connection, contents, None);
+                tracing::info!(exporter, "a file of the OTLP connection has changed: connecting anew");
+            }
+            Err(why) => {
+                if self.stale.as_ref() != Some(&why) {
+                    tracing::warn!(
+                        exporter,
+                        why,
+                        "a changed file can't be used: the OTLP connection keeps what it had"
+                    );
+                }
+                self.stale = Some(why);
+            }
+        }
+    }
+
+    /// Why the files can't be used that the connection is to be made with.
+    pub(super) fn stale(&self) -> Option<&str> {
+        self.stale.as_deref()
     }
 
     /// Sends a prepared body and waits for the reply, no longer than the configured time.
     pub(super) async fn send(&self, prepared: &Bytes) -> Reply {
-        match self {
-            Self::Grpc(client) => client.send(prepared).await,
-            Self::Http(client) => client.send(prepared).await,
+        match &self.connection {
+            Connection::Grpc(client) => client.send(prepared).await,
+            Connection::Http(client) => client.send(prepared).await,
+        }
+    }
+}
+
+/// Reads the files that the connection is made with: every time, since they are few and small, and the times and sizes
+/// of files don't tell all changes.
+pub(super) fn read(settings: &Settings) -> Result<Contents, String> {
+    let encrypted = settings.endpoint.scheme() == "https";
+    let tls = settings.tls.files().filter(|_| encrypted);
+    let files: Vec<(&Path, Access)> = settings.headers.files().chain(tls).collect();
+    Contents::read(files.into_iter()).map_err(|error| chain(&error))
+}
+
+// === impl Connection ===
+
+impl Connection {
+    fn new(signal: Signal, settings: &Settings, contents: &Contents) -> Result<Self, String> {
+        match settings.protocol {
+            Protocol::Grpc => GrpcClient::new(signal, settings, contents).map(Self::Grpc),
+            Protocol::HttpProtobuf => HttpClient::new(settings, contents).map(Self::Http),
         }
     }
 }

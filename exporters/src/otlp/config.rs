@@ -1,6 +1,6 @@
 //! The `[otlp]` table of the configuration.
 
-use std::{collections::BTreeMap, fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize, Serializer};
@@ -13,6 +13,8 @@ use crate::filter::FilterConfig;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct OtlpConfig {
+    /// What this endpoint is called in metrics; needed where there is more than one.
+    pub name: String,
     /// URL of the receiver, `http://…` or `https://…`, which decides whether the connection is encrypted. Over
     /// HTTP, `/v1/logs` and `/v1/traces` are appended. Empty: nothing is exported.
     pub endpoint: String,
@@ -20,12 +22,20 @@ pub struct OtlpConfig {
     pub protocol: Protocol,
     /// Headers that go with each request, such as an API key.
     pub headers: Headers,
+    /// A file with more headers, one a line as `name: value` or `name=value`. Empty: none.
+    pub headers_file: PathBuf,
     /// How long one request may take, connecting included. A request that takes longer counts as failed and is
     /// tried again: too short, and a slow receiver gets records twice.
     #[serde(with = "duration")]
     pub timeout: Duration,
-    /// `none` or `gzip`: about a tenth of the bytes, for more CPU time than all else that an event costs.
+    /// `none`, `gzip` or `zstd`: about a tenth of the bytes, for CPU time.
     pub compression: Compression,
+    /// What an encrypted connection trusts, and who the agent says it is.
+    pub tls: TlsConfig,
+    /// What log records have of their own.
+    pub logs: SignalConfig,
+    /// What spans have of their own.
+    pub spans: SignalConfig,
     /// When the records gathered so far are sent.
     pub batch: BatchConfig,
     /// How much waits while the receiver is slow or away.
@@ -58,6 +68,32 @@ pub enum Compression {
     None,
     /// gzip, at its fastest level.
     Gzip,
+    /// Zstandard, at its fastest level: smaller than gzip for less CPU time, where the receiver knows it.
+    Zstd,
+}
+
+/// `[otlp.tls]`: files in PEM. All are read again when they change.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// Certificates of the authorities that the receiver is trusted by. Empty: those of the system.
+    pub ca_file: PathBuf,
+    /// The certificate that the agent shows (mTLS). Empty: none.
+    pub cert_file: PathBuf,
+    /// Its private key, which nobody but its owner may read.
+    pub key_file: PathBuf,
+    /// A gRPC endpoint that is written without `http://` or `https://` is spoken to without encryption.
+    pub insecure: bool,
+}
+
+/// `[otlp.logs]`, `[otlp.spans]`
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SignalConfig {
+    /// Whether the signal is sent.
+    pub enabled: bool,
+    /// URL of the signal's own receiver, used as it is. Empty: that of the table.
+    pub endpoint: String,
 }
 
 /// Header names and values. Values are secrets as a rule: they are never shown, and never written.
@@ -115,11 +151,16 @@ pub struct RetryConfig {
 impl Default for OtlpConfig {
     fn default() -> Self {
         Self {
+            name: String::new(),
             endpoint: String::new(),
             protocol: Protocol::default(),
             headers: Headers::default(),
+            headers_file: PathBuf::new(),
             timeout: Duration::from_secs(10),
             compression: Compression::default(),
+            tls: TlsConfig::default(),
+            logs: SignalConfig::default(),
+            spans: SignalConfig::default(),
             batch: BatchConfig::default(),
             queue: QueueConfig::default(),
             retry: RetryConfig::default(),
@@ -136,22 +177,26 @@ impl OtlpConfig {
         let wait = |key, value: Duration| {
             (value.is_zero()).then(|| (key, format!("{value:?}"), "a duration above 0s"))
         };
-        wait("otlp.timeout", *timeout)
-            .or_else(|| number("otlp.batch.max_records", batch.max_records))
-            .or_else(|| number("otlp.batch.max_bytes", batch.max_bytes))
-            .or_else(|| number("otlp.queue.max_events", queue.max_events))
-            .or_else(|| number("otlp.queue.max_bytes", queue.max_bytes))
-            .or_else(|| wait("otlp.retry.initial", retry.initial))
+        wait("timeout", *timeout)
+            .or_else(|| number("batch.max_records", batch.max_records))
+            .or_else(|| number("batch.max_bytes", batch.max_bytes))
+            .or_else(|| number("queue.max_events", queue.max_events))
+            .or_else(|| number("queue.max_bytes", queue.max_bytes))
+            .or_else(|| wait("retry.initial", retry.initial))
             .or_else(|| {
                 let short = retry.max < retry.initial;
-                short.then(|| {
-                    ("otlp.retry.max", format!("{:?}", retry.max), "a duration not below otlp.retry.initial")
-                })
+                short.then(|| ("retry.max", format!("{:?}", retry.max), "a duration not below retry.initial"))
             })
     }
 }
 
-// === impl BatchConfig, QueueConfig, RetryConfig ===
+// === impl SignalConfig, BatchConfig, QueueConfig, RetryConfig ===
+
+impl Default for SignalConfig {
+    fn default() -> Self {
+        Self { enabled: true, endpoint: String::new() }
+    }
+}
 
 impl Default for BatchConfig {
     fn default() -> Self {

@@ -7,15 +7,17 @@ use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Signal,
     batch::Batch,
     client::{Client, Outcome},
     config::RetryConfig,
-    metrics::SignalMetrics,
+    metrics::ExporterMetrics,
     queue::BatchReceiver,
     retry::Backoff,
 };
-use crate::metrics::{Loss, LossCounter};
+use crate::{
+    health::Health,
+    metrics::{Loss, LossCounter},
+};
 
 /// Where events of a signal are counted that never arrived.
 #[derive(Debug)]
@@ -32,16 +34,17 @@ pub(super) struct Losses {
     pub(super) shutdown: LossCounter,
 }
 
-/// Sends a signal's batches.
+/// Sends the batches of an exporter.
 #[derive(Debug)]
 pub(super) struct Delivery {
-    pub(super) signal: Signal,
+    /// Its name.
+    pub(super) exporter: String,
     pub(super) client: Client,
     pub(super) retry: RetryConfig,
     pub(super) losses: Arc<Losses>,
-    pub(super) metrics: SignalMetrics,
-    /// The endpoint takes batches, as far as is known; for the log, which tells of changes and not of each request.
-    pub(super) healthy: bool,
+    pub(super) metrics: ExporterMetrics,
+    /// The log tells of its changes and not of each request.
+    pub(super) health: Health,
 }
 
 /// How the tries to send a batch ended.
@@ -95,14 +98,15 @@ impl Delivery {
         }
     }
 
-    async fn send(&self, prepared: &Bytes) -> Outcome {
+    async fn send(&mut self, prepared: &Bytes) -> Outcome {
+        self.client.refresh(&self.exporter);
         let reply = self.client.send(prepared).await;
         self.metrics.request(prepared.len(), &reply.code);
         reply.outcome
     }
 
     /// Counts a batch as what became of it.
-    fn settle(&mut self, batch: &Batch, end: End) {
+    fn settle(&self, batch: &Batch, end: End) {
         match end {
             End::Accepted { rejected, message } => {
                 let (lost, kept) = batch.counts.split(rejected);
@@ -125,18 +129,22 @@ impl Delivery {
         }
     }
 
-    fn ailing(&mut self, why: &str, consequence: &str) {
-        if std::mem::replace(&mut self.healthy, false) {
-            tracing::warn!(exporter = self.signal.exporter(), why, "OTLP export fails: {consequence}");
+    fn ailing(&self, why: &str, consequence: &str) {
+        if self.health.failed(why) {
+            tracing::warn!(exporter = self.exporter, why, "OTLP export fails: {consequence}");
         }
     }
 
-    fn well(&mut self, message: &str) {
-        if !std::mem::replace(&mut self.healthy, true) {
-            tracing::info!(exporter = self.signal.exporter(), "OTLP export works again");
+    fn well(&self, message: &str) {
+        let recovered = self.health.succeeded();
+        match self.client.stale() {
+            // It goes well as long as what was read before does.
+            Some(why) => drop(self.health.failed(why)),
+            None if recovered => tracing::info!(exporter = self.exporter, "OTLP export works again"),
+            None => {}
         }
         if !message.is_empty() {
-            tracing::debug!(exporter = self.signal.exporter(), message, "the OTLP endpoint warns");
+            tracing::debug!(exporter = self.exporter, message, "the OTLP endpoint warns");
         }
     }
 }
@@ -144,13 +152,14 @@ impl Delivery {
 // === impl Losses ===
 
 impl Losses {
-    pub(super) fn new(signal: Signal, loss: &Loss) -> Self {
+    pub(super) fn new(exporter: &str, loss: &Loss) -> Self {
+        let counter = |stage, reason| loss.counter(stage, &format!("{exporter}_{reason}"));
         Self {
-            full: signal.loss(loss, "queue", "bytes_full"),
-            rejected: signal.loss(loss, "export", "rejected"),
-            permanent: signal.loss(loss, "export", "permanent"),
-            expired: signal.loss(loss, "export", "expired"),
-            shutdown: signal.loss(loss, "export", "shutdown"),
+            full: counter("queue", "bytes_full"),
+            rejected: counter("export", "rejected"),
+            permanent: counter("export", "permanent"),
+            expired: counter("export", "expired"),
+            shutdown: counter("export", "shutdown"),
         }
     }
 }

@@ -6,6 +6,7 @@ use std::{error::Error as _, time::Duration};
 
 use bytes::{Buf as _, BufMut as _, Bytes};
 use http::uri::PathAndQuery;
+use hyper_util::client::proxy::matcher::Matcher;
 use opentelemetry_proto::tonic::collector::logs::v1::ExportLogsServiceResponse;
 use prost::Message as _;
 use tonic::{
@@ -13,7 +14,7 @@ use tonic::{
     client::Grpc,
     codec::{BufferSettings, Codec, CompressionEncoding, DecodeBuf, Decoder, EncodeBuf, Encoder},
     metadata::MetadataMap,
-    transport::{Channel, ClientTlsConfig, Endpoint},
+    transport::{Channel, Endpoint},
 };
 use tonic_types::StatusExt as _;
 
@@ -21,6 +22,8 @@ use super::{
     Signal,
     client::{MAX_REPLY, Reply, USER_AGENT, chain},
     config::Compression,
+    files::Contents,
+    proxy::Proxy,
     settings::Settings,
 };
 
@@ -45,16 +48,18 @@ struct Encoded {
 // === impl GrpcClient ===
 
 impl GrpcClient {
-    pub(super) fn new(signal: Signal, settings: &Settings) -> Result<Self, String> {
-        let endpoint = endpoint(settings).map_err(|error| chain(&error))?;
-        let mut service = Grpc::new(endpoint.connect_lazy()).max_decoding_message_size(MAX_REPLY);
-        if settings.compression == Compression::Gzip {
-            service = service.send_compressed(CompressionEncoding::Gzip);
-        }
+    pub(super) fn new(signal: Signal, settings: &Settings, contents: &Contents) -> Result<Self, String> {
+        let headers = settings.headers.resolve(contents).map_err(|error| error.to_string())?;
+        let mut service = Grpc::new(channel(settings, contents)?).max_decoding_message_size(MAX_REPLY);
+        service = match settings.compression {
+            Compression::None => service,
+            Compression::Gzip => service.send_compressed(CompressionEncoding::Gzip),
+            Compression::Zstd => service.send_compressed(CompressionEncoding::Zstd),
+        };
         Ok(Self {
             service,
             method: PathAndQuery::from_static(signal.grpc_method()),
-            headers: MetadataMap::from_headers(settings.headers.clone()),
+            headers: MetadataMap::from_headers(headers),
             timeout: settings.timeout,
         })
     }
@@ -81,16 +86,32 @@ impl GrpcClient {
     }
 }
 
+/// A connection that is made at the first request.
+pub(super) fn channel(settings: &Settings, contents: &Contents) -> Result<Channel, String> {
+    let mut endpoint = endpoint(settings).map_err(|error| chain(&error))?;
+    if settings.endpoint.scheme() == "https" {
+        let credentials = settings.tls.credentials(contents).map_err(|error| error.to_string())?;
+        endpoint = endpoint.tls_config(credentials.tonic()).map_err(|error| chain(&error))?;
+    }
+    let proxy = Proxy::find(&Matcher::from_env(), endpoint.uri())?;
+    Ok(match proxy {
+        Some(proxy) => endpoint.connect_with_connector_lazy(proxy.connector()),
+        None => endpoint.connect_lazy(),
+    })
+}
+
 fn endpoint(settings: &Settings) -> Result<Endpoint, tonic::transport::Error> {
-    let endpoint = Endpoint::from_shared(settings.endpoint.to_string())?
+    let url = &*settings.endpoint;
+    // A tunnel takes an endpoint without a port for an encrypted one.
+    let address = match (url.scheme(), url.port(), url.host_str()) {
+        ("http", None, Some(host)) => format!("http://{host}:80"),
+        _ => url.as_str().to_owned(),
+    };
+    Ok(Endpoint::from_shared(address)?
         .user_agent(USER_AGENT)?
         .connect_timeout(settings.timeout)
         .http2_keep_alive_interval(KEEP_ALIVE)
-        .keep_alive_timeout(KEEP_ALIVE);
-    match settings.endpoint.scheme() {
-        "https" => endpoint.tls_config(ClientTlsConfig::new().with_native_roots()),
-        _ => Ok(endpoint),
-    }
+        .keep_alive_timeout(KEEP_ALIVE))
 }
 
 /// What a status means, by the table in OTLP's specification.

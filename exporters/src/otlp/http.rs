@@ -21,6 +21,7 @@ use tonic_types::pb;
 use super::{
     client::{MAX_REPLY, Reply, USER_AGENT, chain},
     config::Compression,
+    files::Contents,
     settings::Settings,
 };
 
@@ -31,48 +32,29 @@ pub(super) struct HttpClient {
     endpoint: Url,
     headers: HeaderMap,
     timeout: Duration,
-    compression: Compression,
 }
+
+/// The fastest that isn't a special case.
+const ZSTD_LEVEL: i32 = 1;
 
 // === impl HttpClient ===
 
 impl HttpClient {
-    pub(super) fn new(settings: &Settings) -> Result<Self, String> {
-        // Another part of the process may have chosen a provider before: then that one serves.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let mut builder = reqwest::Client::builder()
-            .user_agent(USER_AGENT)
-            .redirect(redirect::Policy::none())
-            .retry(reqwest::retry::never())
-            .connect_timeout(settings.timeout);
-        if settings.endpoint.scheme() == "http" {
-            // Without encryption a machine without certificates will do.
-            builder = builder.tls_certs_only([]);
-        }
-        let mut headers = settings.headers.clone();
+    pub(super) fn new(settings: &Settings, contents: &Contents) -> Result<Self, String> {
+        let mut headers = settings.headers.resolve(contents).map_err(|error| error.to_string())?;
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-protobuf"));
-        if settings.compression == Compression::Gzip {
-            headers.insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
+        let encoding = match settings.compression {
+            Compression::None => None,
+            Compression::Gzip => Some("gzip"),
+            Compression::Zstd => Some("zstd"),
+        };
+        headers.extend(encoding.map(|name| (CONTENT_ENCODING, HeaderValue::from_static(name))));
         Ok(Self {
-            client: builder.build().map_err(|error| chain(&error))?,
-            endpoint: settings.endpoint.clone(),
+            client: client(settings, contents)?,
+            endpoint: Url::clone(&settings.endpoint),
             headers,
             timeout: settings.timeout,
-            compression: settings.compression,
         })
-    }
-
-    pub(super) fn prepare(&self, body: &Bytes) -> io::Result<Bytes> {
-        match self.compression {
-            Compression::None => Ok(body.clone()),
-            Compression::Gzip => {
-                let mut encoder =
-                    GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::fast());
-                encoder.write_all(body)?;
-                encoder.finish().map(Bytes::from)
-            }
-        }
     }
 
     pub(super) async fn send(&self, prepared: &Bytes) -> Reply {
@@ -85,14 +67,46 @@ impl HttpClient {
     }
 }
 
+/// A client that makes a connection when it has none.
+pub(super) fn client(settings: &Settings, contents: &Contents) -> Result<reqwest::Client, String> {
+    // Another part of the process may have chosen a provider before: then that one serves.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let builder = reqwest::Client::builder()
+        .user_agent(USER_AGENT)
+        .redirect(redirect::Policy::none())
+        .retry(reqwest::retry::never())
+        .connect_timeout(settings.timeout);
+    let builder = if settings.endpoint.scheme() == "https" {
+        let credentials = settings.tls.credentials(contents).map_err(|error| error.to_string())?;
+        credentials.reqwest(builder).map_err(|error| chain(&error))?
+    } else {
+        // Without encryption a machine without certificates will do.
+        builder.tls_certs_only([])
+    };
+    builder.build().map_err(|error| chain(&error))
+}
+
+/// A body as it is sent.
+pub(super) fn compress(compression: Compression, body: &Bytes) -> io::Result<Bytes> {
+    match compression {
+        Compression::None => Ok(body.clone()),
+        Compression::Gzip => {
+            let mut encoder = GzEncoder::new(Vec::with_capacity(body.len() / 8), flate2::Compression::fast());
+            encoder.write_all(body)?;
+            encoder.finish().map(Bytes::from)
+        }
+        Compression::Zstd => zstd::bulk::compress(body, ZSTD_LEVEL).map(Bytes::from),
+    }
+}
+
 async fn exchange(request: reqwest::RequestBuilder) -> Reply {
-    let response = match request.send().await {
+    let mut response = match request.send().await {
         Ok(response) => response,
         Err(error) if error.is_builder() => return Reply::permanent("request", &chain(&error.without_url())),
         Err(error) => return Reply::retry("connect", None, &chain(&error.without_url())),
     };
     let (status, headers) = (response.status(), response.headers().clone());
-    let body = body(response).await;
+    let body = body(&mut response).await;
     if status.is_success() {
         let partial = rejected(&body);
         return Reply::accepted(code(&status), partial.rejected_log_records, &partial.error_message);
@@ -106,7 +120,7 @@ async fn exchange(request: reqwest::RequestBuilder) -> Reply {
 }
 
 /// The body, or as much of it as came before the limit or the connection's end. The status has decided already.
-async fn body(mut response: Response) -> BytesMut {
+pub(super) async fn body(response: &mut Response) -> BytesMut {
     let mut body = BytesMut::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         if body.len() + chunk.len() > MAX_REPLY {

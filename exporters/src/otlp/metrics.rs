@@ -6,7 +6,7 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
 };
 
-use super::{Signal, batch::Batch, queue::Depth};
+use super::{batch::Batch, queue::Depth};
 
 /// The families, with a series for each exporter.
 #[derive(Clone, Debug)]
@@ -22,8 +22,8 @@ pub struct ExportMetrics {
 
 /// One exporter's series.
 #[derive(Debug)]
-pub(super) struct SignalMetrics {
-    exporter: &'static str,
+pub(super) struct ExporterMetrics {
+    exporter: String,
     records: IntCounter,
     bytes: IntCounter,
     requests: IntCounterVec,
@@ -93,12 +93,11 @@ impl ExportMetrics {
         })
     }
 
-    /// The series of a signal's exporter.
-    pub(super) fn of(&self, signal: Signal) -> SignalMetrics {
-        let exporter = signal.exporter();
+    /// The series of an exporter.
+    pub(super) fn of(&self, exporter: &str) -> ExporterMetrics {
         let label = [exporter];
-        SignalMetrics {
-            exporter,
+        ExporterMetrics {
+            exporter: exporter.to_owned(),
             records: self.records.with_label_values(&label),
             bytes: self.bytes.with_label_values(&label),
             requests: self.requests.clone(),
@@ -112,13 +111,13 @@ impl ExportMetrics {
     }
 }
 
-// === impl SignalMetrics ===
+// === impl ExporterMetrics ===
 
-impl SignalMetrics {
+impl ExporterMetrics {
     /// Counts a request that was sent and what came of it.
     pub(super) fn request(&self, bytes: usize, code: &str) {
         self.bytes.inc_by(bytes as u64);
-        self.requests.with_label_values(&[self.exporter, code]).inc();
+        self.requests.with_label_values(&[&self.exporter, code]).inc();
     }
 
     /// Counts a batch that the endpoint has, of which it kept this many records.

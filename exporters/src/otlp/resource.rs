@@ -55,8 +55,9 @@ impl Envelope {
         // Processes outside containers belong to no service that the kernel knows; the machine that they keep running
         // is the nearest thing. One constant name would make one service of all nodes.
         let mut attributes = Attributes::new(&mut host, field::ATTRIBUTES);
-        attributes.string("service.name", &node.name);
+        attributes.string("service.name", node.declared.service_name.as_ref().unwrap_or(&node.name));
         attributes.string("service.instance.id", node.host_id.as_ref().unwrap_or(&node.name));
+        node.declared.of_host().for_each(|(key, value)| attributes.string(key, value));
         scope.message(field::SCOPE, |scope| {
             scope.string(field::NAME, "trigon");
             scope.string(field::VERSION, env!("CARGO_PKG_VERSION"));
@@ -113,6 +114,7 @@ fn node_attributes(node: &Node, attributes: &mut Attributes<'_>) {
     attributes.string("telemetry.sdk.name", "trigon");
     attributes.string("telemetry.sdk.version", env!("CARGO_PKG_VERSION"));
     attributes.string("telemetry.sdk.language", "rust");
+    node.declared.of_all().for_each(|(key, value)| attributes.string(key, value));
 }
 
 /// The last resort of OpenTelemetry's order for `service.name` is the container; its id is all that a cgroup tells.

@@ -2,17 +2,16 @@
 //!
 //! Source: the specification's "OpenTelemetry Protocol Exporter", <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>.
 
-use std::time::Duration;
-
-use percent_encoding::percent_decode_str;
-use reqwest::{
-    Url,
-    header::{HeaderMap, HeaderName, HeaderValue},
-};
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     Signal,
-    config::{BatchConfig, Compression, Headers, OtlpConfig, Protocol, QueueConfig, RetryConfig},
+    client::{Client, ClientError},
+    config::{BatchConfig, Compression, OtlpConfig, Protocol, QueueConfig, RetryConfig, SignalConfig},
+    endpoint::{Endpoint, Target},
+    environment::Environment,
+    headers::{BadHeader, HeaderSources, set},
+    tls::{ClientFiles, TlsFiles},
 };
 
 use crate::filter::Filter;
@@ -21,11 +20,13 @@ use crate::filter::Filter;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// Over HTTP the URL that requests are posted to; over gRPC its scheme, host and port count.
-    pub endpoint: Url,
+    pub endpoint: Endpoint,
     /// How a request travels.
     pub protocol: Protocol,
-    /// Headers of each request, their values marked as secret.
-    pub headers: HeaderMap,
+    /// Headers of each request.
+    pub headers: HeaderSources,
+    /// What an encrypted connection is made with.
+    pub tls: TlsFiles,
     /// How long one request may take.
     pub timeout: Duration,
     /// How a request's body is compressed.
@@ -52,21 +53,31 @@ pub struct SettingsError {
     pub allowed: &'static str,
 }
 
-/// The flag that overrides every endpoint.
-const FLAG: &str = "--otlp-endpoint";
-
-const ENDPOINT: &str =
-    "a URL such as http://127.0.0.1:4318 or https://otlp.example.com, without a user name,";
-const PROTOCOL: &str = "grpc or http/protobuf";
-const COMPRESSION: &str = "none or gzip";
-const TIMEOUT: &str = "a number of milliseconds above 0";
-const HEADERS: &str = "a list such as name=value,other=value, values percent-encoded,";
-
-/// Environment variables of one signal.
-struct Environment<'a> {
-    get: &'a dyn Fn(&str) -> Option<String>,
-    signal: Signal,
+/// A table of the configuration and what it is called in messages.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table<'a> {
+    pub(super) config: &'a OtlpConfig,
+    pub(super) path: &'a str,
 }
+
+/// What a signal is called where settings are looked up, and what it has of its own.
+#[derive(Debug)]
+pub(super) struct Names<'a> {
+    /// As in `OTEL_EXPORTER_OTLP_…_ENDPOINT`.
+    pub(super) environment: &'static str,
+    /// Its own table.
+    pub(super) table: String,
+    /// Appended to the URL of an OTLP/HTTP endpoint.
+    pub(super) path: &'static str,
+    pub(super) own: &'a SignalConfig,
+}
+
+const PROTOCOL: &str = "grpc or http/protobuf";
+const COMPRESSION: &str = "none, gzip or zstd";
+const TIMEOUT: &str = "a number of milliseconds above 0";
+const INSECURE: &str = "true or false";
+const CERTIFICATE: &str = "the file of the certificate that the key belongs to";
+const KEY: &str = "the file of the certificate's private key";
 
 // === impl Settings ===
 
@@ -74,32 +85,39 @@ impl Settings {
     /// The settings of a signal; none where nothing says where to send it.
     ///
     /// Each setting is taken from the first that has it: `flag` (the value of `--otlp-endpoint`), the signal's
-    /// environment variable, the general environment variable, the configuration. `environment` looks a variable up;
-    /// an empty one counts as unset.
+    /// environment variable, the general environment variable, the signal's own table, the table.
     ///
     /// # Errors
     /// Names the first setting that can't be used, its value, and what is allowed. Environment variables are only
     /// looked at where there is an endpoint.
-    pub fn new(
-        signal: Signal,
-        config: &OtlpConfig,
-        environment: &dyn Fn(&str) -> Option<String>,
+    pub(super) fn new(
+        table: &Table<'_>,
+        names: &Names<'_>,
+        environment: &Environment<'_>,
         flag: Option<&str>,
     ) -> Result<Option<Self>, SettingsError> {
+        let Table { config, .. } = *table;
         if let Some((key, value, allowed)) = config.unusable() {
-            return Err(SettingsError::new(key, value, allowed));
+            return Err(SettingsError::new(&table.key("", key), value, allowed));
         }
-        let environment = Environment { get: environment, signal };
-        let Some(target) = Target::find(config, &environment, flag) else { return Ok(None) };
+        if !names.own.enabled || environment.is_off() {
+            return Ok(None);
+        }
+        let Some(target) = Target::find(table, names, environment, flag) else { return Ok(None) };
         let protocol = environment.choose("PROTOCOL", config.protocol, PROTOCOL, |text| match text {
             "grpc" => Some(Protocol::Grpc),
             "http/protobuf" => Some(Protocol::HttpProtobuf),
             _ => None,
         })?;
+        // Other words than these are false to OpenTelemetry: that would be a bad guess here.
+        let insecure = environment.choose("INSECURE", config.tls.insecure, INSECURE, |text| {
+            text.to_ascii_lowercase().parse().ok()
+        })?;
         Ok(Some(Self {
-            endpoint: target.url(signal, protocol)?,
+            endpoint: target.url(names.path, protocol, insecure)?,
             protocol,
-            headers: environment.headers(&config.headers)?,
+            headers: headers(table, environment)?,
+            tls: tls(table, environment)?,
             timeout: environment.choose("TIMEOUT", config.timeout, TIMEOUT, |text| {
                 text.parse().ok().filter(|number| *number > 0).map(Duration::from_millis)
             })?,
@@ -110,6 +128,7 @@ impl Settings {
                 |text| match text {
                     "none" => Some(Compression::None),
                     "gzip" => Some(Compression::Gzip),
+                    "zstd" => Some(Compression::Zstd),
                     _ => None,
                 },
             )?,
@@ -119,119 +138,71 @@ impl Settings {
             filter: Filter::default(),
         }))
     }
+
+    /// Reads the files that the settings name and prepares a connection, and makes none.
+    ///
+    /// # Errors
+    /// A file can't be read or holds something else, or is a secret that others can read.
+    pub fn check(&self, signal: Signal) -> Result<(), ClientError> {
+        Client::new(signal, self).map(drop)
+    }
 }
 
-/// An endpoint and where it was said.
-struct Target {
-    name: String,
-    value: String,
-    /// It is the signal's own, and used as it is.
-    exact: bool,
+/// The headers of the environment, or else the configured ones.
+fn headers(table: &Table<'_>, environment: &Environment<'_>) -> Result<HeaderSources, SettingsError> {
+    let (variable, headers) = match environment.find("HEADERS") {
+        Some((variable, list)) => (variable, HeaderSources::listed(&list)),
+        None => {
+            let OtlpConfig { headers, headers_file, .. } = table.config;
+            let configured = HeaderSources::configured(headers, headers_file, environment.get);
+            (table.key("", "headers"), configured)
+        }
+    };
+    headers.map_err(|BadHeader { name, allowed }| {
+        let shown = if name.is_empty() { "…".to_owned() } else { format!("{name}=…") };
+        SettingsError::new(&variable, shown, allowed)
+    })
 }
 
-// === impl Target ===
+fn tls(table: &Table<'_>, environment: &Environment<'_>) -> Result<TlsFiles, SettingsError> {
+    let config = &table.config.tls;
+    let file = |setting, configured: &PathBuf| {
+        environment.find(setting).map_or_else(|| set(configured), |(_, path)| Some(path.into()))
+    };
+    let missing = |key, allowed| Err(SettingsError::new(&table.key("tls", key), String::new(), allowed));
+    let client = match (file("CLIENT_CERTIFICATE", &config.cert_file), file("CLIENT_KEY", &config.key_file)) {
+        (Some(certificate), Some(key)) => Some(ClientFiles { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => return missing("key_file", KEY),
+        (None, Some(_)) => return missing("cert_file", CERTIFICATE),
+    };
+    Ok(TlsFiles { ca: file("CERTIFICATE", &config.ca_file), client })
+}
 
-impl Target {
-    fn find(config: &OtlpConfig, environment: &Environment<'_>, flag: Option<&str>) -> Option<Self> {
-        let base = |name: &str, value: &str| {
-            (!value.is_empty()).then(|| Self { name: name.to_owned(), value: value.to_owned(), exact: false })
+// === impl Table ===
+
+impl Table<'_> {
+    /// What a signal is called.
+    pub(super) fn names(&self, signal: Signal) -> Names<'_> {
+        let (below, own) = match signal {
+            Signal::Logs => ("logs", &self.config.logs),
+            Signal::Spans => ("spans", &self.config.spans),
         };
-        // An empty flag says that nothing is to be exported, whatever the environment says.
-        match flag {
-            Some(flag) => base(FLAG, flag),
-            None => environment
-                .find("ENDPOINT")
-                .map(|(name, value)| Self { exact: name != general("ENDPOINT"), name, value })
-                .or_else(|| base("otlp.endpoint", &config.endpoint)),
-        }
+        let (environment, path) = (signal.environment(), signal.http_path());
+        Names { environment, table: format!("{}.{below}", self.path), path, own }
     }
 
-    fn url(self, signal: Signal, protocol: Protocol) -> Result<Url, SettingsError> {
-        let parsed = Url::parse(self.value.trim()).ok().filter(|url| {
-            matches!(url.scheme(), "http" | "https") && url.host().is_some() && url.username().is_empty()
-        });
-        let Some(mut url) = parsed.filter(|url| url.password().is_none()) else {
-            // What stands before an @ may be a password.
-            let shown = self.value.rsplit_once('@').map(|(_, rest)| format!("…@{rest}"));
-            return Err(SettingsError::new(&self.name, shown.unwrap_or(self.value), ENDPOINT));
-        };
-        if protocol == Protocol::HttpProtobuf && !self.exact {
-            let path = format!("{}/{}", url.path().trim_end_matches('/'), signal.http_path());
-            url.set_path(&path);
-        }
-        Ok(url)
+    /// A key of the table, or of one below it, as messages name it.
+    pub(super) fn key(&self, below: &str, key: &str) -> String {
+        let dot = if below.is_empty() { "" } else { "." };
+        format!("{}{dot}{below}.{key}", self.path)
     }
-}
-
-// === impl Environment ===
-
-fn general(setting: &str) -> String {
-    format!("OTEL_EXPORTER_OTLP_{setting}")
-}
-
-impl Environment<'_> {
-    /// The variable that holds a setting, and its value.
-    fn find(&self, setting: &str) -> Option<(String, String)> {
-        let own = format!("OTEL_EXPORTER_OTLP_{}_{setting}", self.signal.environment_name());
-        [own, general(setting)].into_iter().find_map(|name| {
-            let value = (self.get)(&name)?.trim().to_owned();
-            (!value.is_empty()).then_some((name, value))
-        })
-    }
-
-    /// A setting from the environment, or else `configured`.
-    fn choose<T>(
-        &self,
-        setting: &str,
-        configured: T,
-        allowed: &'static str,
-        parse: impl FnOnce(&str) -> Option<T>,
-    ) -> Result<T, SettingsError> {
-        match self.find(setting) {
-            Some((name, value)) => parse(&value).ok_or_else(|| SettingsError::new(&name, value, allowed)),
-            None => Ok(configured),
-        }
-    }
-
-    /// The headers of the environment, as W3C Baggage writes its members; or else the configured ones.
-    fn headers(&self, configured: &Headers) -> Result<HeaderMap, SettingsError> {
-        let mut headers = HeaderMap::new();
-        let Some((variable, list)) = self.find("HEADERS") else {
-            for (name, value) in &configured.0 {
-                insert(&mut headers, name, value)
-                    .ok_or_else(|| bad_header("otlp.headers", name, "a header's name and value"))?;
-            }
-            return Ok(headers);
-        };
-        for member in list.split(',').map(str::trim).filter(|member| !member.is_empty()) {
-            let (name, value) = member.split_once('=').ok_or_else(|| bad_header(&variable, "", HEADERS))?;
-            let value = percent_decode_str(value.trim()).decode_utf8().ok();
-            value
-                .and_then(|value| insert(&mut headers, name.trim(), &value))
-                .ok_or_else(|| bad_header(&variable, name.trim(), HEADERS))?;
-        }
-        Ok(headers)
-    }
-}
-
-fn insert(headers: &mut HeaderMap, name: &str, value: &str) -> Option<()> {
-    let name = HeaderName::try_from(name).ok()?;
-    let mut value = HeaderValue::try_from(value).ok()?;
-    value.set_sensitive(true);
-    headers.insert(name, value);
-    Some(())
-}
-
-/// Names the header and keeps its value to itself.
-fn bad_header(variable: &str, name: &str, allowed: &'static str) -> SettingsError {
-    let shown = if name.is_empty() { "…".to_owned() } else { format!("{name}=…") };
-    SettingsError::new(variable, shown, allowed)
 }
 
 // === impl SettingsError ===
 
 impl SettingsError {
-    fn new(name: &str, value: String, allowed: &'static str) -> Self {
+    pub(super) fn new(name: &str, value: String, allowed: &'static str) -> Self {
         Self { name: name.to_owned(), value, allowed }
     }
 }

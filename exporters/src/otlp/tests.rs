@@ -1,8 +1,11 @@
 //! Tests of the OTLP exporters: what they encode, and what arrives over real sockets.
 
+mod child;
 mod delivery;
 mod encoding;
 mod hooks;
+mod proxy;
+mod push;
 mod receiver;
 mod sample;
 mod tls;

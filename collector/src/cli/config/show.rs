@@ -148,9 +148,9 @@ mod tests {
         let read = Config::parse(Path::new("shown"), &text).unwrap_or_else(|error| panic!("{error}"));
         // But for the secret.
         let mut expected = config;
-        expected.otlp.headers = read.otlp.headers.clone();
+        expected.otlp.0[0].headers = read.otlp.0[0].headers.clone();
         assert_eq!(read, expected);
-        assert_eq!(read.otlp.headers.0["x.y"], "<masked>");
+        assert_eq!(read.otlp.0[0].headers.0["x.y"], "<masked>");
     }
 
     #[test]

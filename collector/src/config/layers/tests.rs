@@ -66,7 +66,7 @@ fn secrets_are_masked_wherever_they_come_from() {
         assert_eq!(source, Source::Environment("OTEL_EXPORTER_OTLP_HEADERS".to_owned()));
     }
     // Variables replace all headers, as they do where they are used.
-    assert_eq!(found.leaves().iter().filter(|(key, _)| key.starts_with("otlp.headers")).count(), 2);
+    assert_eq!(found.leaves().iter().filter(|(key, _)| key.starts_with("otlp.headers.")).count(), 2);
     assert_eq!(found.beside.len(), 1);
     assert!(!format!("{found:?}").contains("s3cret"));
 }

@@ -12,11 +12,11 @@ use super::{
 };
 use crate::{
     event::{Event, Process},
+    health::{Health, State},
     metrics::Loss,
     otlp::{
-        ExportMetrics, OtlpConfig, Settings, Signal,
+        Destination, ExportMetrics, OtlpConfig, Signal,
         config::{BatchConfig, Compression, Headers, Protocol, QueueConfig, RetryConfig},
-        start,
     },
     sink::{Chunk, QueueSender},
 };
@@ -25,7 +25,7 @@ pub(super) const PROTOCOLS: [Protocol; 2] = [Protocol::Grpc, Protocol::HttpProto
 const SIGNALS: [Signal; 2] = [Signal::Logs, Signal::Spans];
 
 /// Far longer than anything here takes.
-const HANG: Duration = Duration::from_secs(120);
+pub(super) const HANG: Duration = Duration::from_secs(120);
 
 /// Longer than a test lives: what waits this long never comes.
 const NEVER: Duration = Duration::from_secs(86_400);
@@ -36,6 +36,7 @@ pub(super) struct Exporter {
     task: JoinHandle<()>,
     registry: Registry,
     pub(super) give_up: CancellationToken,
+    pub(super) health: Health,
 }
 
 pub(super) fn config(protocol: Protocol, receiver: &Closed) -> OtlpConfig {
@@ -55,16 +56,19 @@ pub(super) fn config(protocol: Protocol, receiver: &Closed) -> OtlpConfig {
 
 impl Exporter {
     pub(super) fn start(signal: Signal, config: &OtlpConfig) -> Self {
-        let settings = Settings::new(signal, config, &|_| None, None).expect("usable").expect("an endpoint");
+        let all = Destination::all(std::slice::from_ref(config), &|_| None, None).expect("usable");
+        let destination = all.into_iter().find(|one| one.signal == signal).expect("an endpoint");
         let registry = Registry::new();
         let loss = Loss::register(&registry).expect("a family");
         let metrics = ExportMetrics::register(&registry).expect("families");
-        let (router, events) = signal.queue(&settings, &loss);
+        let (router, events) = destination.queue(&loss);
         let give_up = CancellationToken::new();
         let node = Arc::new(sample::node());
-        let task =
-            start(signal, &settings, node, events, &loss, &metrics, give_up.clone()).expect("a client");
-        Self { router, task, registry, give_up }
+        let health = Health::default();
+        let task = destination
+            .start(node, events, &loss, &metrics, health.clone(), give_up.clone())
+            .expect("a connection");
+        Self { router, task, registry, give_up, health }
     }
 
     pub(super) fn send(&self, events: Vec<Event>) {
@@ -88,6 +92,18 @@ impl Exporter {
         tokio::time::timeout(HANG, reached)
             .await
             .unwrap_or_else(|_| panic!("{family} never reached {value}"));
+    }
+}
+
+impl Exporter {
+    /// Waits until the exporter's health is this.
+    pub(super) async fn becomes(&self, is: impl Fn(&State) -> bool) {
+        let reached = async {
+            while !is(&self.health.state()) {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(HANG, reached).await.expect("it becomes so");
     }
 }
 
@@ -171,7 +187,7 @@ async fn everything_arrives_intact_over_both_protocols_compressed_or_not() {
     for (signal, protocol) in
         SIGNALS.into_iter().flat_map(|signal| PROTOCOLS.map(|protocol| (signal, protocol)))
     {
-        for compression in [Compression::None, Compression::Gzip] {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let (receiver, closed) = (Receiver::default(), Closed::new());
             let headers = Headers([("X-Api-Key".to_owned(), "k y".to_owned())].into());
             let config = OtlpConfig { compression, headers, ..config(protocol, &closed) };
@@ -191,7 +207,11 @@ async fn everything_arrives_intact_over_both_protocols_compressed_or_not() {
             assert_eq!((acknowledged(&registry), lost(&registry, "")), (sent(signal, 251), 0.0));
             receiver.see(|received| {
                 let encoding = if protocol == Protocol::Grpc { "grpc-encoding" } else { "content-encoding" };
-                let expected = (compression == Compression::Gzip).then_some("gzip");
+                let expected = match compression {
+                    Compression::None => None,
+                    Compression::Gzip => Some("gzip"),
+                    Compression::Zstd => Some("zstd"),
+                };
                 for headers in &received.headers {
                     assert_eq!(headers["x-api-key"], "k y");
                     assert!(headers["user-agent"].to_str().expect("text").starts_with("Trigon/"));

@@ -19,6 +19,7 @@ use crate::{
         Signal,
         batch::{Batch, Batcher},
         config::BatchConfig,
+        declared::Declared,
         resource::SCHEMA_URL,
         spans,
     },
@@ -326,6 +327,26 @@ fn each_container_and_the_host_are_resources() {
         traces(&events).resource_spans.iter().map(|r| r.scope_spans[0].spans.len()).collect::<Vec<_>>(),
         [3; 3]
     );
+}
+
+#[test]
+fn what_variables_declare_is_on_every_resource_and_names_the_host() {
+    let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+    let declared = Declared {
+        service_name: Some("db".to_owned()),
+        attributes: vec![pair("service.version", "3"), pair("deployment.environment.name", "prod")],
+    };
+    let inside = Process { cgroup: sample::cgroup(Some(sample::container("abc"))), ..sample::process(1) };
+    let events = [sample::exec(sample::process(2)), sample::exec(inside)];
+    let node = Node { declared, ..sample::node() };
+    let request: ExportLogsServiceRequest = decoded(&sealed(Signal::Logs, node, &events).expect("a batch"));
+    let of = |index: usize, key: &str| {
+        let resource = request.resource_logs[index].resource.as_ref().expect("a resource");
+        attributes(&resource.attributes).get(key).cloned().unwrap_or_default()
+    };
+    let keys = ["service.name", "service.version", "deployment.environment.name", "host.name"];
+    assert_eq!(keys.map(|key| of(0, key)), ["db", "3", "prod", "node-1"]);
+    assert_eq!(keys.map(|key| of(1, key)), ["abc", "", "prod", "node-1"]);
 }
 
 #[test]

@@ -22,12 +22,17 @@ use opentelemetry_proto::tonic::{
             ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
             logs_service_server::{LogsService, LogsServiceServer},
         },
+        metrics::v1::{
+            ExportMetricsServiceRequest, ExportMetricsServiceResponse,
+            metrics_service_server::{MetricsService, MetricsServiceServer},
+        },
         trace::v1::{
             ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
             trace_service_server::{TraceService, TraceServiceServer},
         },
     },
     logs::v1::LogRecord,
+    metrics::v1::ResourceMetrics,
     trace::v1::Span,
 };
 use prost::Message;
@@ -84,6 +89,7 @@ pub(super) struct Received {
     /// Records and spans of the requests that were accepted.
     pub(super) logs: Vec<LogRecord>,
     pub(super) spans: Vec<Span>,
+    pub(super) metrics: Vec<ResourceMetrics>,
 }
 
 /// A socket that has an address and refuses connections until it listens.
@@ -126,15 +132,23 @@ impl Receiver {
                 let router = Router::new()
                     .route("/v1/logs", post(http_logs))
                     .route("/v1/traces", post(http_traces))
+                    .route("/v1/metrics", post(http_metrics))
                     .layer(DefaultBodyLimit::disable())
                     .with_state(self.clone());
                 tokio::spawn(async move { axum::serve(listener, router).await.expect("a server") });
             }
             Protocol::Grpc => {
-                let logs = LogsServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
-                let traces =
-                    TraceServiceServer::new(self.clone()).accept_compressed(CompressionEncoding::Gzip);
-                let server = tonic::transport::Server::builder().add_service(logs).add_service(traces);
+                let logs = LogsServiceServer::new(self.clone())
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .accept_compressed(CompressionEncoding::Zstd);
+                let traces = TraceServiceServer::new(self.clone())
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .accept_compressed(CompressionEncoding::Zstd);
+                let metrics = MetricsServiceServer::new(self.clone());
+                let server = tonic::transport::Server::builder()
+                    .add_service(logs)
+                    .add_service(traces)
+                    .add_service(metrics);
                 let incoming = TcpIncoming::from(listener);
                 tokio::spawn(async move { server.serve_with_incoming(incoming).await.expect("a server") });
             }
@@ -180,9 +194,12 @@ fn body<M: Message + Default>(headers: &HeaderMap, body: &Bytes) -> M {
     assert_eq!(headers["content-type"], "application/x-protobuf");
     let mut plain = Vec::new();
     match headers.get("content-encoding") {
-        Some(encoding) => {
-            assert_eq!(encoding, "gzip");
+        Some(encoding) if encoding == "gzip" => {
             flate2::read::GzDecoder::new(body.as_ref()).read_to_end(&mut plain).expect("gzip");
+        }
+        Some(encoding) => {
+            assert_eq!(encoding, "zstd");
+            plain = zstd::stream::decode_all(body.as_ref()).expect("zstd");
         }
         None => plain.extend_from_slice(body),
     }
@@ -204,6 +221,15 @@ async fn http_traces(State(receiver): State<Receiver>, headers: HeaderMap, bytes
     http(&answer).unwrap_or_else(|| {
         receiver.take_spans(request);
         ExportTraceServiceResponse { partial_success: partial_spans(&answer) }.encode_to_vec().into_response()
+    })
+}
+
+async fn http_metrics(State(receiver): State<Receiver>, headers: HeaderMap, bytes: Bytes) -> Response {
+    let request: ExportMetricsServiceRequest = body(&headers, &bytes);
+    let answer = receiver.next(headers).await;
+    http(&answer).unwrap_or_else(|| {
+        receiver.see(|received| received.metrics.extend(request.resource_metrics));
+        ExportMetricsServiceResponse::default().encode_to_vec().into_response()
     })
 }
 
@@ -260,6 +286,18 @@ impl TraceService for Receiver {
         grpc(&answer)?;
         self.take_spans(request.into_inner());
         Ok(tonic::Response::new(ExportTraceServiceResponse { partial_success: partial_spans(&answer) }))
+    }
+}
+
+#[tonic::async_trait]
+impl MetricsService for Receiver {
+    async fn export(
+        &self,
+        request: Request<ExportMetricsServiceRequest>,
+    ) -> Result<tonic::Response<ExportMetricsServiceResponse>, Status> {
+        grpc(&self.next(request.metadata().clone().into_headers()).await)?;
+        self.see(|received| received.metrics.extend(request.into_inner().resource_metrics));
+        Ok(tonic::Response::new(ExportMetricsServiceResponse::default()))
     }
 }
 

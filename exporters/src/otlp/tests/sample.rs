@@ -22,7 +22,7 @@ pub(super) fn node() -> Node {
         arch: Some("amd64".to_owned()),
         os_name: Some("Debian GNU/Linux".to_owned()),
         os_version: Some("12".to_owned()),
-        os_description: None,
+        ..Node::default()
     }
 }
 

@@ -17,10 +17,11 @@ use trigon::{
     tracker::{Settings as TrackerSettings, Tracker, clock::Clock, trace::Rules},
 };
 use trigon_exporters::{
+    health::Health,
     metrics::{EventMetrics, Loss, MetricsConfig},
     node::Node,
     otlp::{
-        self, ExportMetrics, OtlpConfig, Settings, Signal,
+        Destination, ExportMetrics, OtlpConfig,
         config::{Protocol, QueueConfig},
     },
     sink::Depth,
@@ -136,20 +137,18 @@ fn round(tracker: &mut Tracker, receiver: &Receiver, protocol: Protocol, execs: 
     let inside = runtime.enter();
     let mut router = Router::new(events, Recent::new(RecentConfig::default().max_bytes));
     let (mut depths, mut tasks) = (Vec::new(), Vec::new());
-    for signal in [Signal::Logs, Signal::Spans] {
-        let settings = Settings::new(signal, &config, &|_| None, None).expect("the settings can be used");
-        let settings = settings.expect("there is an endpoint");
-        let (sender, queue) = signal.queue(&settings, &loss);
+    let config = [config];
+    for destination in Destination::all(&config, &|_| None, None).expect("the settings can be used") {
+        let (sender, queue) = destination.queue(&loss);
         depths.push(sender.depth());
-        router.open(signal.exporter().into(), sender);
+        router.open(destination.exporter().into(), sender);
         let token = CancellationToken::new();
-        tasks.push(
-            otlp::start(signal, &settings, Arc::clone(&node), queue, &loss, &export, token).expect("start"),
-        );
+        let started = destination.start(Arc::clone(&node), queue, &loss, &export, Health::default(), token);
+        tasks.push(started.expect("start"));
     }
     drop(inside);
 
-    let QueueConfig { max_events, max_bytes } = config.queue;
+    let QueueConfig { max_events, max_bytes } = config[0].queue;
     let pace = Pace { depths, exporters, events: max_events, bytes: max_bytes };
     let (begun, cpu) = (Instant::now(), cpu::time_of(std::process::id()));
     for chunk in 0..records.ends.len().div_ceil(CHUNK) {

@@ -54,8 +54,8 @@ mod spans;
 mod tables;
 #[cfg(test)]
 mod tests;
-mod veil;
 pub mod tls;
+mod veil;
 mod wire;
 
 /// What is exported.

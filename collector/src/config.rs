@@ -325,13 +325,16 @@ impl Config {
             None => Ok(general.clone()),
         };
         let mut otlp = Destination::all(&self.otlp.0, environment, flag)?;
-        for destination in &mut otlp {
-            let table = self.otlp.0.get(destination.table);
+        // One that can't be used is told of, whether anything is sent there or not.
+        for (index, table) in self.otlp.0.iter().enumerate() {
             let name = match self.otlp.0.len() {
                 1 => "otlp.filter".to_owned(),
-                _ => format!("otlp[{}].filter", destination.table),
+                _ => format!("otlp[{index}].filter"),
             };
-            destination.settings.filter = filter(&name, &table.and_then(|table| table.filter.clone()))?;
+            let own = filter(&name, &table.filter)?;
+            for destination in otlp.iter_mut().filter(|destination| destination.table == index) {
+                destination.settings.filter = own.clone();
+            }
         }
         let files = self.file.iter().enumerate().filter(|(_, file)| !file.path.as_os_str().is_empty());
         let files = files

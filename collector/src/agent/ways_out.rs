@@ -5,7 +5,7 @@ use std::{
     thread,
 };
 
-use prometheus::Registry;
+use prometheus::{IntGauge, Registry};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -93,8 +93,10 @@ pub struct Export {
     pub kind: &'static str,
     /// Where it leads.
     pub target: String,
-    /// Events that wait for it.
+    /// Events that wait for it, as they came from the router.
     pub depth: Depth,
+    /// Events in encoded batches that wait.
+    encoded: Option<IntGauge>,
     /// How it does.
     pub health: Health,
 }
@@ -185,6 +187,7 @@ impl WaysOut {
             kind: way.kind(),
             target: way.target(),
             depth: queue.depth(),
+            encoded: matches!(way, Way::Otlp(_)).then(|| self.parts.metrics.waiting(&name)),
             health,
         });
         self.running.push(Running { way, name: Arc::clone(&name), task });
@@ -211,6 +214,7 @@ impl WaysOut {
             kind: "otlp metrics",
             target: push.settings.endpoint.to_string(),
             depth: Depth::default(),
+            encoded: None,
             health,
         });
         Ok(())
@@ -336,6 +340,16 @@ fn thread(name: &str, write: impl FnOnce() + Send + 'static) -> Result<JoinHandl
     Ok(tokio::spawn(async move {
         let _ = ended.await;
     }))
+}
+
+// === impl Export ===
+
+impl Export {
+    /// All events that wait for it.
+    pub fn waiting(&self) -> usize {
+        let encoded = self.encoded.as_ref().map_or(0, IntGauge::get);
+        self.depth.get() + usize::try_from(encoded).unwrap_or(0)
+    }
 }
 
 // === impl Open ===

@@ -137,8 +137,8 @@ pub(super) async fn get(Shared(agent): Shared<Agent>) -> Response {
     let exports = agent.ways_out.list().into_iter().map(|export| ExportStatus {
         name: export.name.to_string(),
         kind: export.kind.to_owned(),
+        queued: export.waiting(),
         target: export.target,
-        queued: export.depth.get(),
         health: export.health.state(),
     });
     let mut status = Status {
@@ -177,7 +177,9 @@ impl Status {
             let name = policy.name.clone().unwrap_or_else(|| policy.from.to_string());
             format!("policy {name}: {}", policy.error.as_deref().unwrap_or(policy.state.as_str()))
         });
-        let lost = self.lost.iter().filter(|loss| loss.last_minute > 0).map(|loss| {
+        // What a rate limit drops is dropped on purpose.
+        let lost = self.lost.iter().filter(|loss| loss.last_minute > 0 && !loss.reason.ends_with("rate_limit"));
+        let lost = lost.map(|loss| {
             format!("{} events lost in the last minute, {}: {}", loss.last_minute, loss.stage, loss.reason)
         });
         config.chain(exports).chain(policies).chain(lost).collect()

@@ -93,6 +93,11 @@ impl ExportMetrics {
         })
     }
 
+    /// Events in encoded batches that wait for an exporter's endpoint.
+    pub fn waiting(&self, exporter: &str) -> prometheus::IntGauge {
+        self.queue_events.with_label_values(&[exporter])
+    }
+
     /// The series of an exporter.
     pub(super) fn of(&self, exporter: &str) -> ExporterMetrics {
         let label = [exporter];

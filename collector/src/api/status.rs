@@ -178,7 +178,8 @@ impl Status {
             format!("policy {name}: {}", policy.error.as_deref().unwrap_or(policy.state.as_str()))
         });
         // What a rate limit drops is dropped on purpose.
-        let lost = self.lost.iter().filter(|loss| loss.last_minute > 0 && !loss.reason.ends_with("rate_limit"));
+        let lost =
+            self.lost.iter().filter(|loss| loss.last_minute > 0 && !loss.reason.ends_with("rate_limit"));
         let lost = lost.map(|loss| {
             format!("{} events lost in the last minute, {}: {}", loss.last_minute, loss.stage, loss.reason)
         });

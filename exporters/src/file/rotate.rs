@@ -134,7 +134,9 @@ impl Target for RotatingFile {
         let Some(there) = there else { return self.open() };
         if there.len() == 0 {
             // It begins to age with its first line.
-            self.current.as_mut().map(|current| current.since = SystemTime::now());
+            if let Some(current) = &mut self.current {
+                current.since = SystemTime::now();
+            }
         }
         if !self.is_full(there.len(), bytes as u64) {
             return Ok(Place::Same);

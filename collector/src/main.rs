@@ -20,7 +20,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(terminal).init();
     let result = match cli.command {
         Command::Run(arguments) => run::run(arguments),
-        Command::Events(arguments) => return events::run(arguments),
+        Command::Events(arguments) => return events::run(&arguments),
         Command::Policy(arguments) => return policy::run(arguments),
     };
     match result {

@@ -94,7 +94,7 @@ const REPORTED: u64 = 100;
 const PREFIX: &str = "PROCESS_";
 
 /// Does what the command line says.
-pub fn run(arguments: Arguments) -> ExitCode {
+pub fn run(arguments: &Arguments) -> ExitCode {
     let options = match arguments.options() {
         Ok(options) => options,
         Err(error) => {

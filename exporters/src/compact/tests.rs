@@ -170,7 +170,7 @@ fn told(kind: &str, event: Json) -> String {
     line.trim_end().strip_prefix("2026-11-24T12:00:00.500000000Z ").unwrap().to_owned()
 }
 
-fn told_call(function: &str, args: Json) -> String {
+fn told_call(function: &str, args: &Json) -> String {
     told("process_kprobe", json!({"function_name": function, "args": args}))
 }
 
@@ -195,44 +195,44 @@ fn lines_of_tetragon_are_shown_as_its_own_tool_does() {
         (told("process_exit", json!({"status": 1})), format!("💥 exit    {curl} cilium.io 1")),
         (told("process_exit", json!({"signal": "SIGKILL"})), format!("💥 exit    {curl} cilium.io SIGKILL")),
         (
-            told_call("__x64_sys_write", json!([password, {"size_arg": "0"}, {"size_arg": "1234"}])),
+            told_call("__x64_sys_write", &json!([password, {"size_arg": "0"}, {"size_arg": "1234"}])),
             format!("📝 write   {curl} /etc/password 1234 bytes"),
         ),
-        (told_call("__x64_sys_write", written), format!("📝 write   {curl} /etc/password 0 bytes")),
+        (told_call("__x64_sys_write", &written), format!("📝 write   {curl} /etc/password 0 bytes")),
         (
-            told_call("fd_install", json!([{"int_arg": 3}, password])),
+            told_call("fd_install", &json!([{"int_arg": 3}, password])),
             format!("📬 open    {curl} /etc/password"),
         ),
         (
-            told_call("tcp_connect", json!([socket])),
+            told_call("tcp_connect", &json!([socket])),
             format!("🔌 connect {curl} tcp 10.0.0.1:4711 -> 10.0.0.2:80"),
         ),
         (
-            told_call("tcp_close", json!([socket])),
+            told_call("tcp_close", &json!([socket])),
             format!("🧹 close   {curl} tcp 10.0.0.1:4711 -> 10.0.0.2:80"),
         ),
         (
-            told_call("tcp_sendmsg", json!([socket, {"int_arg": 7}])),
+            told_call("tcp_sendmsg", &json!([socket, {"int_arg": 7}])),
             format!("📤 sendmsg {curl} tcp 10.0.0.1:4711 -> 10.0.0.2:80 bytes 7"),
         ),
         (
-            told_call("bpf_check", json!([program])),
+            told_call("bpf_check", &json!([program])),
             format!("🐝 bpf_load {curl} BPF_PROG_TYPE_KPROBE amazing instruction count 2048"),
         ),
         (
-            told_call("security_perf_event_alloc", json!([perf])),
+            told_call("security_perf_event_alloc", &json!([perf])),
             format!("🐝 perf_event_alloc {curl} PERF_TYPE_TRACEPOINT commit_creds"),
         ),
         (
-            told_call("security_bpf_map_create", json!([map])),
+            told_call("security_bpf_map_create", &json!([map])),
             format!("🗺 bpf_map_create {curl} BPF_MAP_TYPE_HASH m key size 8 value size 16 max entries 1024"),
         ),
         (
-            told_call("sys_mount", json!([{"string_arg": "a"}, {"cred_arg": {"uid": 1}}])),
+            told_call("sys_mount", &json!([{"string_arg": "a"}, {"cred_arg": {"uid": 1}}])),
             format!("💾 mount   {curl} a {{\"uid\":1}}"),
         ),
-        (told_call("unheard_of", json!([{"new_arg": 7}])), format!("❓ syscall {curl} unheard_of")),
-        (told_call("tcp_connect", json!([])), format!("🔌 connect {curl}")),
+        (told_call("unheard_of", &json!([{"new_arg": 7}])), format!("❓ syscall {curl} unheard_of")),
+        (told_call("tcp_connect", &json!([])), format!("🔌 connect {curl}")),
         (
             told("process_lsm", json!({"function_name": "file_open", "args": [password]})),
             format!("🔒 LSM     {curl} file_open"),

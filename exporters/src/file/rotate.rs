@@ -132,11 +132,9 @@ impl Target for RotatingFile {
         let there = self.in_place().filter(|_| !asked);
         // It was moved away by somebody else, or never opened.
         let Some(there) = there else { return self.open() };
-        if there.len() == 0 {
-            // It begins to age with its first line.
-            if let Some(current) = &mut self.current {
-                current.since = SystemTime::now();
-            }
+        // It begins to age with its first line.
+        if let Some(current) = self.current.as_mut().filter(|_| there.len() == 0) {
+            current.since = SystemTime::now();
         }
         if !self.is_full(there.len(), bytes as u64) {
             return Ok(Place::Same);

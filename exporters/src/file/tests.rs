@@ -274,7 +274,7 @@ fn links_are_not_followed() {
     let (folder, _) = bench.finish();
     assert_eq!(fs::read_to_string(folder.path().join("victim")).unwrap(), "mine");
     // A pipe and a folder are no files either, and nobody waits for the other end of the pipe.
-    rustix::fs::mkfifoat(rustix::fs::CWD, &victim.with_extension("fifo"), rustix::fs::Mode::RWXU).unwrap();
+    rustix::fs::mkfifoat(rustix::fs::CWD, victim.with_extension("fifo"), rustix::fs::Mode::RWXU).unwrap();
     for path in [victim.with_extension("fifo"), folder.path().to_owned()] {
         assert!(FileOutput::open(&FileConfig { path, ..config.clone() }).is_err());
     }

@@ -29,7 +29,7 @@ mod rotate;
 #[cfg(test)]
 mod tests;
 
-pub use self::config::{Compression, FileConfig, FileConfigError, FileFormat, FileMode, check, one_or_more};
+pub use self::config::{FileConfig, FileConfigError, FileFormat, FileMode, check, one_or_more};
 use self::{archive::Archive, rotate::RotatingFile};
 
 /// A file that events can be written to.

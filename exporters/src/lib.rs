@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod compact;
+pub mod compression;
 pub mod display;
 pub mod event;
 pub mod file;

@@ -10,10 +10,11 @@ use std::{
 use flate2::{Compression as Level, write::GzEncoder};
 
 use super::{
-    config::{Compression, FileConfig, FileMode},
+    config::{FileConfig, FileMode},
     names::{Names, Rotated, State},
     rotate::{create, open_regular},
 };
+use crate::compression::Compression;
 
 /// The rotated files of one file.
 #[derive(Debug)]

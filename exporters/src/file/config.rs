@@ -15,7 +15,7 @@ use serde::{
     },
 };
 
-use crate::{filter::FilterConfig, lines};
+use crate::{compression::Compression, filter::FilterConfig, lines};
 
 /// A file that events are written to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,19 +54,6 @@ pub enum FileFormat {
     Json,
     /// Lines for people, with the time.
     Compact,
-}
-
-/// How rotated files are compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip, at its fastest level.
-    Gzip,
-    /// Zstandard, at its default level.
-    Zstd,
 }
 
 /// Permissions, an octal number in a string: `"600"`.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use jiff::Timestamp;
 
-use super::config::Compression;
+use crate::compression::Compression;
 
 /// The names that belong to one file.
 #[derive(Clone, Debug, PartialEq, Eq)]

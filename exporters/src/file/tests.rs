@@ -13,6 +13,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
+    compression::Compression,
     lines::{has_line, tests::chunk},
     metrics::Loss,
     samples::{HOST, NODE},

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt, path::PathBuf, time::Duration};
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize, Serializer};
 
-use crate::filter::FilterConfig;
+use crate::{compression::Compression, filter::FilterConfig};
 
 /// Where and how log records and spans are sent.
 ///
@@ -57,19 +57,6 @@ pub enum Protocol {
     #[default]
     #[serde(rename = "http/protobuf")]
     HttpProtobuf,
-}
-
-/// How a request's body is compressed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not at all.
-    #[default]
-    None,
-    /// gzip, at its fastest level.
-    Gzip,
-    /// Zstandard, at its fastest level: smaller than gzip for less CPU time, where the receiver knows it.
-    Zstd,
 }
 
 /// `[otlp.tls]`: files in PEM. All are read again when they change.

@@ -21,11 +21,11 @@ use tonic_types::StatusExt as _;
 use super::{
     Signal,
     client::{MAX_REPLY, Reply, USER_AGENT, chain},
-    config::Compression,
     files::Contents,
     proxy::Proxy,
     settings::Settings,
 };
+use crate::compression::Compression;
 
 /// How often a connection that waits for a reply is asked whether it still lives, and how long it has to answer.
 const KEEP_ALIVE: Duration = Duration::from_secs(20);

@@ -20,10 +20,10 @@ use tonic_types::pb;
 
 use super::{
     client::{MAX_REPLY, Reply, USER_AGENT, chain},
-    config::Compression,
     files::Contents,
     settings::Settings,
 };
+use crate::compression::Compression;
 
 /// A connection over HTTP.
 #[derive(Debug)]

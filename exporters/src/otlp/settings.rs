@@ -7,14 +7,13 @@ use std::{path::PathBuf, time::Duration};
 use super::{
     Signal,
     client::{Client, ClientError},
-    config::{BatchConfig, Compression, OtlpConfig, Protocol, QueueConfig, RetryConfig, SignalConfig},
+    config::{BatchConfig, OtlpConfig, Protocol, QueueConfig, RetryConfig, SignalConfig},
     endpoint::{Endpoint, Target},
     environment::Environment,
     headers::{BadHeader, HeaderSources, set},
     tls::{ClientFiles, TlsFiles},
 };
-
-use crate::filter::Filter;
+use crate::{compression::Compression, filter::Filter};
 
 /// Where and how one signal is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]

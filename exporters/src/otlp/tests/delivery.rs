@@ -11,12 +11,13 @@ use super::{
     sample,
 };
 use crate::{
+    compression::Compression,
     event::{Event, Process},
     health::{Health, State},
     metrics::Loss,
     otlp::{
         Destination, ExportMetrics, OtlpConfig, Signal,
-        config::{BatchConfig, Compression, Headers, Protocol, QueueConfig, RetryConfig},
+        config::{BatchConfig, Headers, Protocol, QueueConfig, RetryConfig},
     },
     sink::{Chunk, QueueSender},
 };

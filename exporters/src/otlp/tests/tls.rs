@@ -29,9 +29,12 @@ use super::{
     receiver::{Closed, Receiver},
     sample,
 };
-use crate::otlp::{
-    Destination, OtlpConfig, Signal,
-    config::{Compression, Headers, Protocol, TlsConfig},
+use crate::{
+    compression::Compression,
+    otlp::{
+        Destination, OtlpConfig, Signal,
+        config::{Headers, Protocol, TlsConfig},
+    },
 };
 
 /// A certificate authority.

@@ -128,7 +128,7 @@ impl Reloader {
                 return;
             }
         };
-        ways_out.replace(Way::all_of(&wanted, self.format), pipeline).await;
+        let failures = ways_out.replace(Way::all_of(&wanted, self.format), pipeline).await;
         let (tracker, recent) = (wanted.tracker(), wanted.config.recent.max_bytes);
         let applied = pipeline.call(move |pipeline| {
             pipeline.tracker.change(tracker);
@@ -138,17 +138,25 @@ impl Reloader {
             return;
         }
         let needs_restart = differences(&self.started, &wanted);
-        match needs_restart.as_slice() {
-            [] => info!("the configuration was read again and is in force"),
-            keys => {
-                warn!("the configuration was read again; in force only after a restart: {}", keys.join(", "))
+        if !needs_restart.is_empty() {
+            warn!("in force only after a restart: {}", needs_restart.join(", "));
+        }
+        let mut state = self.state.lock();
+        state.needs_restart = needs_restart;
+        match failures.as_slice() {
+            [] => {
+                info!("the configuration was read again and is in force");
+                self.metrics.succeeded();
+                state.loaded = Timestamp::now();
+                state.error = None;
+            }
+            failures => {
+                let error = failures.join("; ");
+                warn!("the configuration was read again; some ways out stay as they were: {error}");
+                self.metrics.successful.set(0);
+                state.error = Some(error);
             }
         }
-        self.metrics.succeeded();
-        let mut state = self.state.lock();
-        state.loaded = Timestamp::now();
-        state.error = None;
-        state.needs_restart = needs_restart;
     }
 }
 

@@ -220,33 +220,45 @@ impl WaysOut {
         Ok(())
     }
 
-    /// Starts those that are wanted and don't run, and closes those that run and aren't wanted. One that can't be
-    /// started is logged and left out.
-    pub async fn replace(&mut self, wanted: Vec<Way>, pipeline: &pipeline::Handle) {
-        let (kept, gone): (Vec<_>, Vec<_>) =
+    /// Starts those that are wanted and don't run, and closes those that run and aren't wanted, at one moment: no event
+    /// falls between. One that can't be started leaves the one of its name as it was; what kept them is returned.
+    pub async fn replace(&mut self, wanted: Vec<Way>, pipeline: &pipeline::Handle) -> Vec<String> {
+        let (kept, mut gone): (Vec<_>, Vec<_>) =
             std::mem::take(&mut self.running).into_iter().partition(|running| wanted.contains(&running.way));
         self.running = kept;
-        for Running { name, task, .. } in gone {
-            self.open.remove(&name);
-            self.reopen.retain(|(file, _)| *file != name);
-            let closed = Arc::clone(&name);
-            // An agent that stops closes them all.
-            let _ = pipeline.call(move |pipeline| pipeline.router.close(&closed)).await;
-            info!(exporter = &*name, "the way out is closed: the configuration changed");
-            self.closing.push((name, task));
-        }
+        let (mut opened, mut failures) = (Vec::new(), Vec::new());
         for way in wanted {
             if self.running.iter().any(|running| running.way == way) {
                 continue;
             }
+            let name = way.name();
             match self.start(way) {
-                Ok((name, queue)) => {
-                    let _ = pipeline.call(move |pipeline| pipeline.router.open(name, queue)).await;
+                Ok(new) => opened.push(new),
+                Err(error) => {
+                    failures.push(format!("{name}: {error}"));
+                    let before = gone.iter().position(|running| running.name == name);
+                    self.running.extend(before.map(|index| gone.remove(index)));
                 }
-                Err(error) => warn!("a way out can't be opened: {error}"),
             }
         }
+        let closed: Vec<_> = gone.iter().map(|running| Arc::clone(&running.name)).collect();
+        // An agent that stops closes them all.
+        let _ = pipeline
+            .call(move |pipeline| {
+                closed.iter().for_each(|name| pipeline.router.close(name));
+                opened.into_iter().for_each(|(name, queue)| pipeline.router.open(name, queue));
+            })
+            .await;
+        for Running { name, task, .. } in gone {
+            self.open.remove_oldest(&name);
+            if let Some(index) = self.reopen.iter().position(|(file, _)| *file == name) {
+                self.reopen.remove(index);
+            }
+            info!(exporter = &*name, "the way out is closed: the configuration changed");
+            self.closing.push((name, task));
+        }
         self.closing.retain(|(_, task)| !task.is_finished());
+        failures
     }
 
     /// Has files opened anew that something has moved away.
@@ -364,8 +376,12 @@ impl Open {
         self.lock().push(export);
     }
 
-    fn remove(&self, name: &str) {
-        self.lock().retain(|export| *export.name != *name);
+    /// Removes the one of a name that was there first: the one after it has taken over.
+    fn remove_oldest(&self, name: &str) {
+        let mut open = self.lock();
+        if let Some(index) = open.iter().position(|export| *export.name == *name) {
+            open.remove(index);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Export>> {

@@ -14,6 +14,7 @@ use crate::{KERNEL, ask::json};
 
 pub fn tests(suite: &mut Suite) {
     suite.test("another_endpoint_is_in_force_at_once", KERNEL, another_endpoint_is_in_force_at_once);
+    suite.test("no_event_falls_between_two_endpoints", KERNEL, no_event_falls_between_two_endpoints);
     suite.test("a_broken_file_changes_nothing", KERNEL, a_broken_file_changes_nothing);
     suite.test("what_needs_a_restart_is_named", KERNEL, what_needs_a_restart_is_named);
 }
@@ -59,6 +60,38 @@ fn another_endpoint_is_in_force_at_once() {
     agent.stop();
 }
 
+/// While processes start and end, the endpoint changes again and again: each event is at one of them, once.
+fn no_event_falls_between_two_endpoints() {
+    let receivers: Vec<_> = (0..2).map(|_| Receiver::open()).collect();
+    let agent = Agent::new().config(&endpoint(&receivers[0])).start();
+    let workload = Workload::new();
+    let done = std::thread::scope(|scope| {
+        let working = scope.spawn(|| (0..8).map(|_| workload.run("burst 100").facts.len()).sum::<usize>());
+        for turn in 1.. {
+            fs::write(agent.config(), endpoint(&receivers[turn % 2])).expect("write");
+            agent.reload();
+            let reads =
+                || (agent.log().matches("was read again and is in force").count() >= turn).then_some(());
+            wait::until("a reload", reads, || agent.log());
+            if working.is_finished() {
+                break;
+            }
+        }
+        working.join().expect("the workload's end")
+    });
+    let heard = || -> usize {
+        receivers.iter().map(|receiver| receiver.received().logs_of(workload.tag()).len()).sum()
+    };
+    wait::until(
+        "all events",
+        || (heard() >= 2 * done).then_some(()),
+        || format!("{} of {}", heard(), 2 * done),
+    );
+    agent.stop();
+    assert_eq!(heard(), 2 * done);
+    assert!(receivers.iter().all(|receiver| !receiver.received().logs_of(workload.tag()).is_empty()));
+}
+
 fn a_broken_file_changes_nothing() {
     let receiver = Receiver::open();
     let agent = Agent::new().config(&endpoint(&receiver)).start();
@@ -73,6 +106,11 @@ fn a_broken_file_changes_nothing() {
         "{status}"
     );
     assert_eq!(agent.metrics().sum("trigon_config_last_reload_successful", &[]), 0.0);
+    until_received(&receiver, &agent);
+    // A file that can be read, and names one that can't: what was sent where goes on.
+    let lacking = format!("{}headers_file = \"/nonexistent/headers\"\n", endpoint(&receiver));
+    fs::write(agent.config(), lacking).expect("write");
+    until_logged(&agent, "some ways out stay as they were: otlp_logs");
     until_received(&receiver, &agent);
     // It is gone: nothing changes either.
     fs::remove_file(agent.config()).expect("remove");
@@ -99,7 +137,7 @@ fn what_needs_a_restart_is_named() {
     // The other key is in force.
     let workload = Workload::new();
     let told = || {
-        workload.run_with(workload.command(["exit", "0", "a", "b", "c", "d", "e", "f", "g", "h"]));
+        workload.run_with(workload.command(["quiet", "0", "a", "b", "c", "d", "e", "f", "g", "h"]));
         let lines = agent.lines_of(workload.tag());
         lines.iter().any(|line| line.text("/process/flags").contains("truncArgs")).then_some(())
     };

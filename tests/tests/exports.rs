@@ -1,11 +1,11 @@
-//! Export filters: what each output gets of the same events, and what of them.
+//! Ways out: what each gets of the same events, and what of them; and the agent's own metrics.
 
 use std::process::ExitCode;
 
 use trigon_tests::{
     agent::Agent,
     expected::Counts,
-    otlp::{Attributes as _, Log, Protocol, Receiver},
+    otlp::{Attributes as _, Log, Protocol, Received, Receiver},
     rig::Rig,
     suite::{self, Need},
     workload::Workload,
@@ -17,8 +17,58 @@ fn main() -> ExitCode {
     suite::run(|suite| {
         suite.test("each_output_gets_what_its_filter_lets_through", KERNEL, each_output);
         suite.test("a_rate_limit_tells_what_it_dropped", KERNEL, rate_limit);
+        suite.test("several_endpoints_get_what_each_is_for", KERNEL, several_endpoints);
+        suite.test("the_agents_own_metrics_are_pushed", KERNEL, own_metrics);
         suite.test("a_filter_that_cannot_be_used_stops_the_start", &[], unusable);
     })
+}
+
+/// Each with its own filter, protocol and signals; one that is away keeps nothing from the other.
+fn several_endpoints() {
+    let (workload, first, second) = (Workload::new(), Receiver::open(), Receiver::open());
+    let config = format!(
+        "[[otlp]]
+        endpoint = '{}'
+        spans.enabled = false
+        batch.max_age = '100ms'
+        [[otlp]]
+        name = 'second'
+        endpoint = '{}'
+        protocol = 'grpc'
+        compression = 'gzip'
+        batch.max_age = '100ms'
+        filter.deny = [{{ event_set = ['PROCESS_EXEC'] }}]
+        [[otlp]]
+        name = 'away'
+        endpoint = 'http://127.0.0.1:1'",
+        first.endpoint(),
+        second.endpoint()
+    );
+    let agent = Agent::new().output("none").config(&config).start();
+    let counts = Counts::of(&workload.run("tree 2 2"));
+    let tag = workload.tag();
+    let all = |received: &Received| (received.logs_of(tag).len() >= counts.events()).then_some(());
+    first.until("all log records", all);
+    let ends = |received: &Received| (received.spans_of(tag).len() >= counts.spans).then_some(());
+    second.until("all spans", ends);
+    let exits = |received: &Received| (received.logs_of(tag).len() >= counts.exits).then_some(());
+    second.until("the ends' log records", exits);
+    assert!(first.received().spans.is_empty());
+    assert_eq!(second.received().logs_of(tag).len(), counts.exits);
+    let sent = |exporter| agent.metrics().sum("trigon_export_records_total", &[("exporter", exporter)]);
+    assert!(sent("otlp_logs") > 0.0 && sent("otlp_spans_second") > 0.0);
+    assert_eq!(sent("otlp_logs_away"), 0.0);
+    agent.stop();
+}
+
+fn own_metrics() {
+    let receiver = Receiver::open();
+    let config = "[self_metrics]\nenabled = true\ninterval = '200ms'";
+    let agent = Rig::agent(&receiver, Protocol::Http, "").config(config).start();
+    receiver.until("metrics", |received| {
+        received.metrics.iter().any(|metric| metric.name == "trigon_events_total").then_some(())
+    });
+    agent.stop();
 }
 
 fn each_output() {

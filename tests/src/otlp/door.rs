@@ -16,6 +16,7 @@ use opentelemetry_proto::tonic::collector::{
         ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse,
         logs_service_server::{LogsService, LogsServiceServer},
     },
+    metrics::v1::{ExportMetricsPartialSuccess, ExportMetricsServiceRequest, ExportMetricsServiceResponse},
     trace::v1::{
         ExportTracePartialSuccess, ExportTraceServiceRequest, ExportTraceServiceResponse,
         trace_service_server::{TraceService, TraceServiceServer},
@@ -57,6 +58,7 @@ pub(super) fn router(state: Arc<State>) -> Router {
     let http = Router::new()
         .route("/v1/logs", post(http::<ExportLogsServiceRequest>))
         .route("/v1/traces", post(http::<ExportTraceServiceRequest>))
+        .route("/v1/metrics", post(http::<ExportMetricsServiceRequest>))
         .layer(DefaultBodyLimit::max(MAX_REQUEST))
         .with_state(state);
     Routes::new(logs).add_service(traces).into_axum_router().merge(http)
@@ -220,5 +222,28 @@ impl Export for ExportTraceServiceRequest {
             error_message: rejected.message,
         };
         ExportTraceServiceResponse { partial_success: rejected.map(partial) }
+    }
+}
+
+impl Export for ExportMetricsServiceRequest {
+    const SIGNAL: Signal = Signal::Metrics;
+    type Answer = ExportMetricsServiceResponse;
+
+    fn records(&self) -> usize {
+        let scopes = self.resource_metrics.iter().flat_map(|of_resource| &of_resource.scope_metrics);
+        scopes.map(|of_scope| of_scope.metrics.len()).sum()
+    }
+
+    fn store(self, received: &mut Received) {
+        let scopes = self.resource_metrics.into_iter().flat_map(|of_resource| of_resource.scope_metrics);
+        received.metrics.extend(scopes.flat_map(|of_scope| of_scope.metrics));
+    }
+
+    fn answer(rejected: Option<Rejected>) -> Self::Answer {
+        let partial = |rejected: Rejected| ExportMetricsPartialSuccess {
+            rejected_data_points: rejected.count,
+            error_message: rejected.message,
+        };
+        ExportMetricsServiceResponse { partial_success: rejected.map(partial) }
     }
 }

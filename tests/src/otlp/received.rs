@@ -6,6 +6,7 @@ use opentelemetry_proto::tonic::{
     collector::{logs::v1::ExportLogsServiceRequest, trace::v1::ExportTraceServiceRequest},
     common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value::Value},
     logs::v1::LogRecord,
+    metrics::v1::Metric,
     resource::v1::Resource,
     trace::v1::{Span as SpanRecord, span::Event},
 };
@@ -26,6 +27,8 @@ pub enum Signal {
     Logs,
     /// Spans.
     Traces,
+    /// Metrics; over HTTP alone.
+    Metrics,
 }
 
 /// A request, whatever became of it.
@@ -81,6 +84,8 @@ pub struct Received {
     pub logs: Vec<Log>,
     /// Spans.
     pub spans: Vec<Span>,
+    /// Metrics, whatever they are of.
+    pub metrics: Vec<Metric>,
     /// Requests.
     pub requests: Vec<Request>,
 }

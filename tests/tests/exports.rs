@@ -65,6 +65,8 @@ fn own_metrics() {
     let receiver = Receiver::open();
     let config = "[self_metrics]\nenabled = true\ninterval = '200ms'";
     let agent = Rig::agent(&receiver, Protocol::Http, "").config(config).start();
+    // A machine that does nothing has nothing to count.
+    Workload::new().run("exit 0");
     receiver.until("metrics", |received| {
         received.metrics.iter().any(|metric| metric.name == "trigon_events_total").then_some(())
     });

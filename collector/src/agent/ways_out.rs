@@ -1,6 +1,7 @@
 //! The ways out that run: each with its queue, its task, and what is known of how it does.
 
 use std::{
+    collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     thread,
 };
@@ -72,7 +73,11 @@ pub struct WaysOut {
     pushing: Option<JoinHandle<()>>,
     open: Open,
     reopen: Vec<(Arc<str>, Reopen)>,
+    turns: HashMap<Arc<str>, Turn>,
 }
+
+/// Held by the one that writes lines under a name: one that takes over from it waits, or lines would run into each other.
+type Turn = Arc<Mutex<()>>;
 
 struct Running {
     way: Way,
@@ -160,6 +165,7 @@ impl WaysOut {
             pushing: None,
             open: Open::default(),
             reopen: Vec::new(),
+            turns: HashMap::new(),
         }
     }
 
@@ -297,12 +303,13 @@ impl WaysOut {
     }
 
     fn stdout(
-        &self,
+        &mut self,
         format: Format,
         capacity: usize,
         filter: &Filter,
         health: Health,
     ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
+        let turn = self.turn("stdout");
         let Parts { loss, .. } = &self.parts;
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
@@ -310,7 +317,7 @@ impl WaysOut {
         let (sender, receiver) =
             sink::gated(capacity, loss.counter("queue", "stdout_full"), lines::has_line, gate);
         let (context, lost) = (self.context(), lines::Lost::stdout(loss));
-        let task = thread("stdout", move || stdout::run(receiver, format, context, out, lost, health))?;
+        let task = thread("stdout", turn, move || stdout::run(receiver, format, context, out, lost, health))?;
         Ok((sender, task))
     }
 
@@ -322,6 +329,7 @@ impl WaysOut {
         health: Health,
     ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
         let output = FileOutput::open(config)?;
+        let turn = self.turn(name);
         self.reopen.push((name.into(), output.reopen()));
         info!(exporter = name, path = %config.path.display(), "exporting to a file");
         let Parts { loss, .. } = &self.parts;
@@ -329,8 +337,12 @@ impl WaysOut {
         let full = loss.counter("queue", &format!("{name}_full"));
         let (sender, receiver) = sink::gated(config.queue_events, full, lines::has_line, gate);
         let (context, lost) = (self.context(), lines::Lost::file(loss, name));
-        let task = thread(name, move || output.run(receiver, context, lost, health))?;
+        let task = thread(name, turn, move || output.run(receiver, context, lost, health))?;
         Ok((sender, task))
+    }
+
+    fn turn(&mut self, name: &str) -> Turn {
+        Arc::clone(self.turns.entry(name.into()).or_default())
     }
 
     fn context(&self) -> lines::Context {
@@ -340,11 +352,16 @@ impl WaysOut {
 }
 
 /// Runs a way out that waits for what it writes to, and thus has a thread of its own.
-fn thread(name: &str, write: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, AgentError> {
+fn thread(
+    name: &str,
+    turn: Turn,
+    write: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, AgentError> {
     let (done, ended) = tokio::sync::oneshot::channel();
     thread::Builder::new()
         .name(format!("trigon-{name}"))
         .spawn(move || {
+            let _turn = turn.lock().unwrap_or_else(PoisonError::into_inner);
             write();
             let _ = done.send(());
         })

@@ -4,6 +4,7 @@ use std::fs;
 
 use trigon_tests::{
     agent::{Agent, Running},
+    json::Line,
     otlp::Receiver,
     suite::Suite,
     wait,
@@ -15,6 +16,7 @@ use crate::{KERNEL, ask::json};
 pub fn tests(suite: &mut Suite) {
     suite.test("another_endpoint_is_in_force_at_once", KERNEL, another_endpoint_is_in_force_at_once);
     suite.test("no_event_falls_between_two_endpoints", KERNEL, no_event_falls_between_two_endpoints);
+    suite.test("lines_stay_whole_over_a_reload", KERNEL, lines_stay_whole_over_a_reload);
     suite.test("a_broken_file_changes_nothing", KERNEL, a_broken_file_changes_nothing);
     suite.test("what_needs_a_restart_is_named", KERNEL, what_needs_a_restart_is_named);
 }
@@ -90,6 +92,33 @@ fn no_event_falls_between_two_endpoints() {
     agent.stop();
     assert_eq!(heard(), 2 * done);
     assert!(receivers.iter().all(|receiver| !receiver.received().logs_of(workload.tag()).is_empty()));
+}
+
+/// Standard output is taken over in the middle of a flood: no line is cut, missing or there twice.
+fn lines_stay_whole_over_a_reload() {
+    let agent = Agent::new().start();
+    let workload = Workload::new();
+    let done: usize = std::thread::scope(|scope| {
+        let working = scope.spawn(|| (0..8).map(|_| workload.run("burst 100").facts.len()).sum());
+        for turn in 1.. {
+            fs::write(agent.config(), format!("[limits]\nstdout_queue_events = {}\n", 20_000 + turn))
+                .expect("write");
+            agent.reload();
+            let reads =
+                || (agent.log().matches("was read again and is in force").count() >= turn).then_some(());
+            wait::until("a reload", reads, || agent.log());
+            if working.is_finished() {
+                break;
+            }
+        }
+        working.join().expect("the workload's end")
+    });
+    agent.until_lines(workload.tag(), 2 * done);
+    let ended = agent.stop();
+    // Each is parsed: one that is cut is no JSON.
+    let lines: Vec<_> = ended.lines.iter().map(|line| Line::parse(line)).collect();
+    let ours = lines.iter().filter(|line| line.text("/process/binary").contains(workload.tag()));
+    assert_eq!(ours.count(), 2 * done);
 }
 
 fn a_broken_file_changes_nothing() {

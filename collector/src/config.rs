@@ -26,6 +26,7 @@ use trigon_probes::lifecycle::{MAX_NAME_BYTES, MAX_VARIABLES};
 
 use crate::{
     api,
+    kubernetes::KubernetesConfig,
     redact::{Redaction, RedactionConfig, RedactionError},
     tracker::{self, trace::Rules},
 };
@@ -64,6 +65,8 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// `[self_metrics]`
     pub self_metrics: SelfMetricsConfig,
+    /// `[kubernetes]`
+    pub kubernetes: KubernetesConfig,
     /// `[policy]`
     pub policy: PolicyConfig,
     /// `[api]`

@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod enrich;
 pub mod jobs;
+pub mod kubernetes;
 pub mod pipeline;
 pub mod policy;
 pub mod recent;

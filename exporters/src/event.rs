@@ -17,6 +17,7 @@ mod descriptor;
 mod hook;
 mod image;
 mod operation;
+mod pod;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -27,6 +28,7 @@ pub use self::{
     hook::{ArgumentSpec, Hook, HookKind, HookSource, PathRef, Policy},
     image::{FileFacts, Gains, Image},
     operation::Operation,
+    pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},
     value::{File, Value},
 };
 
@@ -236,6 +238,8 @@ pub struct Cgroup {
     pub path: String,
     /// The container that it belongs to.
     pub container: Option<Arc<Container>>,
+    /// The pod that it is of, once that is known.
+    pub place: PlaceCell,
 }
 
 /// A container, as far as the name of its cgroup tells.
@@ -321,5 +325,10 @@ impl Process {
     /// The container that the process runs in.
     pub fn container(&self) -> Option<&Arc<Container>> {
         self.cgroup.container.as_ref()
+    }
+
+    /// The pod that the process runs in, and the container in it, as far as they are known now.
+    pub fn place(&self) -> PlaceNow {
+        self.cgroup.place.get()
     }
 }

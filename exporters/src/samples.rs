@@ -62,7 +62,7 @@ pub(crate) fn process(pid: u32, image: Image) -> Process {
             ..Credentials::default()
         },
         namespaces: HOST,
-        cgroup: Arc::new(Cgroup { id: 1, path: "init.scope".into(), container: None }),
+        cgroup: Arc::new(Cgroup { id: 1, path: "init.scope".into(), ..Cgroup::default() }),
         image: Arc::new(image),
     }
 }
@@ -195,6 +195,7 @@ fn container() -> Process {
         id: 4711,
         path: format!("kubepods.slice/cri-containerd-{id}.scope"),
         container: Some(Arc::new(Container { id, runtime: Some("containerd") })),
+        ..Cgroup::default()
     });
     nginx.trace.parent = None;
     let from = ExecId { ktime: 7, pid: 7 };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
-use trigon_exporters::event::Cgroup;
+use trigon_exporters::event::{Cgroup, PlaceCell};
 
 use super::container;
 
@@ -31,7 +31,7 @@ impl Cgroups {
             self.known.retain(|_, cgroup| Arc::strong_count(cgroup) > 1);
             self.sweep_at = SWEEP_AT.max(2 * self.known.len());
         }
-        let cgroup = Arc::new(Cgroup { id, path: path.to_owned(), container: container::of_path(path) });
+        let cgroup = Arc::new(Cgroup { id, path: path.to_owned(), container: container::of_path(path), place: PlaceCell::default() });
         self.known.insert(id, Arc::clone(&cgroup));
         cgroup
     }

@@ -45,7 +45,9 @@ fn main() -> ExitCode {
         machines.into_iter().map(|machine| machine.join().expect("a machine's thread ends")).collect()
     });
     let sum = |of: fn(&Report) -> usize| reports.iter().map(of).sum::<usize>();
-    let (passed, failed, ignored) = (sum(|of| of.passed), sum(|of| of.failed), sum(|of| of.ignored));
+    let (passed, failed, ignored) = (sum(|of| of.passed), sum(|of| of.failed.len()), sum(|of| of.ignored));
+    // Once more, where whoever reads only the end finds them.
+    reports.iter().flat_map(|of| &of.failed).for_each(|line| println!("{line}"));
     let verdict = if failed == 0 && passed > 0 { "ok" } else { "FAILED" };
     println!(
         "\ntest result: {verdict}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; 0 filtered out; \

@@ -12,8 +12,8 @@ pub struct Report<P = ()> {
     complete: bool,
     /// Tests that passed.
     pub passed: usize,
-    /// Tests that failed; a suite or a machine that broke counts as one.
-    pub failed: usize,
+    /// The lines of tests that failed; a suite or a machine that broke counts as one.
+    pub failed: Vec<String>,
     /// Tests that this kernel's machine can't run.
     pub ignored: usize,
 }
@@ -34,7 +34,15 @@ struct Suite {
 impl<P: FnMut(&str)> Report<P> {
     /// Results of the tests in the kernel of that name.
     pub(super) fn new(kernel: &str, print: P) -> Self {
-        Self { kernel: kernel.into(), print, suite: None, complete: false, passed: 0, failed: 0, ignored: 0 }
+        Self {
+            kernel: kernel.into(),
+            print,
+            suite: None,
+            complete: false,
+            passed: 0,
+            failed: Vec::new(),
+            ignored: 0,
+        }
     }
 
     /// Takes a line of the guest's.
@@ -61,8 +69,7 @@ impl<P: FnMut(&str)> Report<P> {
             Some(Suite { name, .. }) => name.clone(),
             None => "boot".into(),
         };
-        self.failed += 1;
-        self.say(&format!(
+        self.fail(format!(
             "test {}: {at} ... FAILED ({reason}); the console's last lines:\n{console}",
             self.kernel
         ));
@@ -78,6 +85,11 @@ impl<P: FnMut(&str)> Report<P> {
         (self.print)(line);
     }
 
+    fn fail(&mut self, line: String) {
+        self.say(&line);
+        self.failed.push(line);
+    }
+
     /// A suite that fails without a failed test has died.
     fn end(&mut self, name: &str, status: &str) {
         let suite = self.suite.take();
@@ -85,11 +97,7 @@ impl<P: FnMut(&str)> Report<P> {
         self.say(&format!("{}: {name} took {seconds:.1} s", self.kernel));
         let failed = suite.map_or(0, |suite| suite.failed);
         if status != "0" && failed == 0 {
-            self.failed += 1;
-            self.say(&format!(
-                "test {}: {name} ... FAILED (the suite ended with status {status})",
-                self.kernel
-            ));
+            self.fail(format!("test {}: {name} ... FAILED (the suite ended with status {status})", self.kernel));
         }
     }
 
@@ -107,7 +115,7 @@ impl<P: FnMut(&str)> Report<P> {
                 Some("ignored") => self.ignored += 1,
                 Some("FAILED") => {
                     suite.failed += 1;
-                    self.failed += 1;
+                    return self.fail(place);
                 }
                 _ => {}
             }
@@ -154,7 +162,7 @@ mod tests {
             "@ end life 101",
             "@ done",
         ]);
-        assert_eq!((report.passed, report.failed, report.ignored, report.complete), (1, 1, 1, true));
+        assert_eq!((report.passed, report.failed.len(), report.ignored, report.complete), (1, 1, 1, true));
         assert!(said.contains(&"test 6.1: life::tree ... ok".to_owned()), "{said:?}");
         assert!(said.contains(&"6.1: lost one".to_owned()), "{said:?}");
     }
@@ -162,7 +170,7 @@ mod tests {
     #[test]
     fn a_suite_that_dies_is_a_failure() {
         let (report, said) = report(&["@ begin life", "test tree ... ok", "@ end life 139"]);
-        assert_eq!((report.passed, report.failed, report.complete), (1, 1, false));
+        assert_eq!((report.passed, report.failed.len(), report.complete), (1, 1, false));
         assert_eq!(
             said.last().map(String::as_str),
             Some("test 6.1: life ... FAILED (the suite ended with status 139)")
@@ -175,7 +183,7 @@ mod tests {
         let mut report = Report::new("6.12", |line: &str| said.push(line.to_owned()));
         report.line("@ begin life");
         report.broke("silent for 330 s", "Kernel panic");
-        assert_eq!(report.into_counts().failed, 1);
+        assert_eq!(report.into_counts().failed.len(), 1);
         assert_eq!(
             said,
             ["test 6.12: life ... FAILED (silent for 330 s); the console's last lines:\nKernel panic"]

@@ -31,7 +31,7 @@ pub(super) fn container(id: &str) -> Arc<Container> {
 }
 
 pub(super) fn cgroup(container: Option<Arc<Container>>) -> Arc<Cgroup> {
-    Arc::new(Cgroup { id: 77, path: "system.slice/a.service".to_owned(), container })
+    Arc::new(Cgroup { id: 77, path: "system.slice/a.service".to_owned(), container, ..Cgroup::default() })
 }
 
 /// A process with every fact set.

@@ -1,0 +1,8 @@
+//! Kubernetes: the pods of this node, policies from the API server, and what the node reports to it.
+//!
+//! Nothing here is needed without Kubernetes: an agent on a host never talks to an API server.
+
+pub mod config;
+pub mod pod;
+
+pub use config::KubernetesConfig;

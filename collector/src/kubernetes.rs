@@ -2,7 +2,10 @@
 //!
 //! Nothing here is needed without Kubernetes: an agent on a host never talks to an API server.
 
+pub mod api_pod;
 pub mod config;
 pub mod pod;
+pub mod pods;
+pub mod select;
 
 pub use config::KubernetesConfig;

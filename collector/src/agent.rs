@@ -29,7 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
     lines::Format,
-    metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
+    metrics::{
+        AgentMetrics, EventMetrics, KubernetesMetrics, Loss, PolicyMetrics, Readiness,
+        agent::register_queues, http,
+    },
     node::Node,
     otlp::ExportMetrics,
 };
@@ -46,6 +49,7 @@ use crate::{
     },
     config::{Effective, Given},
     jobs,
+    kubernetes::{self, select::Selection, waiting::Waiting},
     pipeline::{self, Pipeline},
     policy::{
         compile::Host,
@@ -155,6 +159,10 @@ impl Agent {
         let give_up = CancellationToken::new();
         serve(runtime, listener, registry.clone(), Arc::clone(&readiness), give_up.clone());
 
+        let client = match settings.kubernetes {
+            true => Some(runtime.block_on(kubernetes::client::connect(&settings.config.kubernetes))?),
+            false => None,
+        };
         let options = Options {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
@@ -224,11 +232,24 @@ impl Agent {
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
         let (pipeline, jobs) = jobs::channel();
-        let stages = Pipeline { tracker, router };
-        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, &loss, state_file);
+        let kubernetes = settings.kubernetes.then(|| KubernetesMetrics::register(&registry)).transpose()?;
+        let of_kubernetes = &settings.config.kubernetes;
+        let stages = Pipeline {
+            tracker,
+            waiting: waiting(&settings),
+            router,
+            deleted_linger: of_kubernetes.deleted_linger,
+        };
+        let metrics = reader::Metrics { agent: metrics, kubernetes: kubernetes.clone(), loss: loss.clone() };
+        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, state_file);
         runtime.spawn(notify::watchdog(reader.heartbeat()));
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(manager::keep_house(policies.clone()));
+        if let (Some(client), Some(metrics)) = (client, kubernetes) {
+            let selection = Selection::new(of_kubernetes);
+            let node = settings.node.clone();
+            runtime.spawn(kubernetes::watch::pods(client, node, selection, pipeline.clone(), metrics));
+        }
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {
             let policies = policies.clone();
@@ -341,6 +362,13 @@ fn load(
         manager.follow_directory(directory.to_owned());
     }
     manager.spawn().map_err(|source| AgentError::System { what: "start a thread", source })
+}
+
+/// Without Kubernetes nothing waits for a pod.
+fn waiting(settings: &Effective) -> Waiting {
+    let config = &settings.config.kubernetes;
+    let wait = if settings.kubernetes { config.metadata_wait } else { Duration::ZERO };
+    Waiting::new(wait, config.metadata_wait_events)
 }
 
 fn serve(

@@ -3,9 +3,12 @@
 //! Nothing here is needed without Kubernetes: an agent on a host never talks to an API server.
 
 pub mod api_pod;
+pub mod client;
 pub mod config;
 pub mod pod;
 pub mod pods;
 pub mod select;
+pub mod waiting;
+pub mod watch;
 
 pub use config::KubernetesConfig;

@@ -49,6 +49,12 @@ impl Cgroups {
 
     /// Whether a cgroup is of a pod of which not everything is known that can be.
     pub fn lacks_place(&self, cgroup: &Cgroup) -> bool {
+        // Most are of the host, or known.
+        if cgroup.container.is_none()
+            || cgroup.place.get().as_ref().is_some_and(|place| place.container.is_some())
+        {
+            return false;
+        }
         let pod = self.known.get(&cgroup.id).and_then(|known| known.pod.as_ref());
         pod.is_some_and(|pod| match &*cgroup.place.get() {
             Some(place) => pod.container.is_some() && place.container.is_none(),

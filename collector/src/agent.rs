@@ -29,10 +29,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
     lines::Format,
-    metrics::{
-        AgentMetrics, EventMetrics, KubernetesMetrics, Loss, PolicyMetrics, Readiness,
-        agent::register_queues, http,
-    },
+    metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
     node::Node,
     otlp::ExportMetrics,
 };
@@ -49,7 +46,6 @@ use crate::{
     },
     config::{Effective, Given},
     jobs,
-    kubernetes::{self, select::Selection, waiting::Waiting},
     pipeline::{self, Pipeline},
     policy::{
         compile::Host,
@@ -63,6 +59,7 @@ use crate::{
     watch,
 };
 
+mod cluster;
 mod error;
 mod kernel_loss;
 pub mod notify;
@@ -70,6 +67,7 @@ mod reader;
 mod reload;
 mod ways_out;
 
+use cluster::Cluster;
 pub use error::AgentError;
 use reload::Reloader;
 use ways_out::{Way, WaysOut};
@@ -159,10 +157,7 @@ impl Agent {
         let give_up = CancellationToken::new();
         serve(runtime, listener, registry.clone(), Arc::clone(&readiness), give_up.clone());
 
-        let client = match settings.kubernetes {
-            true => Some(runtime.block_on(kubernetes::client::connect(&settings.config.kubernetes))?),
-            false => None,
-        };
+        let cluster = Cluster::of(&settings, runtime, &registry)?;
         let options = Options {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
@@ -232,23 +227,23 @@ impl Agent {
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
         let (pipeline, jobs) = jobs::channel();
-        let kubernetes = settings.kubernetes.then(|| KubernetesMetrics::register(&registry)).transpose()?;
-        let of_kubernetes = &settings.config.kubernetes;
         let stages = Pipeline {
             tracker,
-            waiting: waiting(&settings),
+            waiting: cluster::waiting(&settings),
             router,
-            deleted_linger: of_kubernetes.deleted_linger,
+            deleted_linger: settings.config.kubernetes.deleted_linger,
         };
-        let metrics = reader::Metrics { agent: metrics, kubernetes: kubernetes.clone(), loss: loss.clone() };
+        let metrics = reader::Metrics {
+            agent: metrics,
+            kubernetes: cluster.as_ref().map(|cluster| cluster.metrics.clone()),
+            loss: loss.clone(),
+        };
         let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, state_file);
         runtime.spawn(notify::watchdog(reader.heartbeat()));
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(manager::keep_house(policies.clone()));
-        if let (Some(client), Some(metrics)) = (client, kubernetes) {
-            let selection = Selection::new(of_kubernetes);
-            let node = settings.node.clone();
-            runtime.spawn(kubernetes::watch::pods(client, node, selection, pipeline.clone(), metrics));
+        if let Some(cluster) = cluster {
+            runtime.block_on(cluster.join(&pipeline))?;
         }
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {
@@ -362,13 +357,6 @@ fn load(
         manager.follow_directory(directory.to_owned());
     }
     manager.spawn().map_err(|source| AgentError::System { what: "start a thread", source })
-}
-
-/// Without Kubernetes nothing waits for a pod.
-fn waiting(settings: &Effective) -> Waiting {
-    let config = &settings.config.kubernetes;
-    let wait = if settings.kubernetes { config.metadata_wait } else { Duration::ZERO };
-    Waiting::new(wait, config.metadata_wait_events)
 }
 
 fn serve(

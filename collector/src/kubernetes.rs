@@ -5,6 +5,7 @@
 pub mod api_pod;
 pub mod client;
 pub mod config;
+pub mod cri;
 pub mod pod;
 pub mod pods;
 pub mod select;

@@ -55,11 +55,15 @@ impl Cgroups {
         {
             return false;
         }
-        let pod = self.known.get(&cgroup.id).and_then(|known| known.pod.as_ref());
-        pod.is_some_and(|pod| match &*cgroup.place.get() {
-            Some(place) => pod.container.is_some() && place.container.is_none(),
+        self.pod_of(cgroup).is_some_and(|pod| match &*cgroup.place.get() {
+            Some(place) => pod.container.is_some() && place.container.is_none() && !self.pods.is_sandbox(pod),
             None => true,
         })
+    }
+
+    /// The pod of a cgroup, as its path names it.
+    pub fn pod_of(&self, cgroup: &Cgroup) -> Option<&PodRef> {
+        self.known.get(&cgroup.id)?.pod.as_ref()
     }
 
     /// The pods of this node.

@@ -115,6 +115,7 @@ impl ApiPod {
             cgroup_uid: self.cgroup_uid()?.to_owned(),
             labels: labels.clone(),
             containers: self.containers(),
+            sandboxes: Vec::new(),
         })
     }
 

@@ -15,6 +15,8 @@ pub struct PodEntry {
     pub labels: BTreeMap<String, String>,
     /// Its containers: init and ephemeral ones too, and of one that was started again those before it.
     pub containers: Vec<Arc<PodContainer>>,
+    /// Ids of its sandboxes, as far as the container runtime has told: they have cgroups, and are no containers.
+    pub sandboxes: Vec<String>,
 }
 
 // === impl PodEntry ===
@@ -37,5 +39,9 @@ impl PodEntry {
         let former: Vec<_> = former.cloned().collect();
         self.containers.extend(former);
         self.containers.truncate(most);
+        let former = before.sandboxes.iter().filter(|id| !self.sandboxes.contains(id));
+        let former: Vec<_> = former.cloned().collect();
+        self.sandboxes.extend(former);
+        self.sandboxes.truncate(most);
     }
 }

@@ -45,6 +45,8 @@ pub enum Change {
     Begin,
     /// A pod is there, and like this.
     Is(Box<PodEntry>),
+    /// The container runtime has told of a container, or a sandbox, and its pod. It knows less of it.
+    Learnt(Box<PodEntry>),
     /// A pod is gone, by the uid in its cgroups' names.
     Gone(String),
     /// It has listed all pods: others are gone.
@@ -54,11 +56,12 @@ pub enum Change {
 // === impl Pods ===
 
 impl Pods {
-    /// Takes over what the API server tells. Returns the pod as it is now, where it isn't what it was.
+    /// Takes over what the API server tells.
     pub fn take(&mut self, change: Change, now: Instant) {
         match change {
             Change::Begin => self.listed = Some(BTreeSet::new()),
             Change::Is(entry) => self.is(*entry),
+            Change::Learnt(entry) => self.learnt(*entry),
             Change::Gone(uid) => self.gone(&uid, now),
             Change::End => {
                 let Some(listed) = self.listed.take() else { return };
@@ -92,6 +95,15 @@ impl Pods {
         self.known.insert(uid, Known { entry: Arc::new(entry), places, deleted: None });
     }
 
+    fn learnt(&mut self, mut entry: PodEntry) {
+        if let Some(known) = self.known.get(entry.cgroup_uid.as_str()) {
+            let mut more = PodEntry::clone(&known.entry);
+            more.remember(&entry, CONTAINERS);
+            entry = more;
+        }
+        self.is(entry);
+    }
+
     fn gone(&mut self, uid: &str, now: Instant) {
         let Some(known) = self.known.get_mut(uid) else { return };
         if known.deleted.is_none() {
@@ -108,6 +120,12 @@ impl Pods {
         let place =
             places.entry(container.map(Into::into)).or_insert_with(|| Arc::new(entry.place(container)));
         Some(Arc::clone(place))
+    }
+
+    /// Whether this is a pod's sandbox: no container that could be known yet.
+    pub fn is_sandbox(&self, pod: &PodRef) -> bool {
+        let known = self.known.get(pod.uid.as_str());
+        known.zip(pod.container.as_ref()).is_some_and(|(known, id)| known.entry.sandboxes.contains(id))
     }
 
     /// A pod, by the uid in its cgroups' names.
@@ -216,6 +234,24 @@ mod tests {
         }
         assert!(pods.place(&of("u1", "c998")).expect("known").container.is_some());
         assert!(pods.get("u1").expect("known").containers.len() <= CONTAINERS);
+    }
+
+    #[test]
+    fn what_the_runtime_tells_adds_to_what_the_api_server_tells() {
+        let (mut pods, now) = (Pods::default(), Instant::now());
+        let learnt =
+            |container: &[&str]| PodEntry { sandboxes: vec!["s1".into()], ..*entry("u1", container) };
+        pods.take(Change::Learnt(Box::new(learnt(&["c1"]))), now);
+        assert!(pods.place(&of("u1", "c1")).expect("known").container.is_some());
+        let mut told = entry("u1", &[]);
+        told.labels.insert("app".into(), "web".into());
+        pods.take(Change::Is(told), now);
+        pods.take(Change::Learnt(Box::new(learnt(&["c2"]))), now);
+        assert_eq!(pods.get("u1").expect("known").labels.len(), 1);
+        for container in ["c1", "c2"] {
+            assert!(pods.place(&of("u1", container)).expect("known").container.is_some());
+        }
+        assert!(pods.is_sandbox(&of("u1", "s1")) && !pods.is_sandbox(&of("u1", "c1")));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::{
 use rustc_hash::FxHashMap;
 use trigon_exporters::event::{Cgroup, Event};
 
+use super::cri::Questions;
 use crate::enrich::Cgroups;
 
 /// Events that wait, by the cgroup whose place isn't known. Those of one process keep their order.
@@ -23,12 +24,18 @@ pub struct Waiting {
     given_up: FxHashMap<u64, Weak<Cgroup>>,
     count: usize,
     outcomes: Outcomes,
+    /// Where to ask for a container that has waited a while.
+    questions: Option<Questions>,
 }
+
+/// How long the API server is given before the container runtime is asked.
+const ASK_AFTER: Duration = Duration::from_millis(300);
 
 #[derive(Debug)]
 struct Queue {
     cgroup: Arc<Cgroup>,
     since: Instant,
+    asked: bool,
     events: Vec<Event>,
 }
 
@@ -58,7 +65,13 @@ impl Waiting {
             given_up: FxHashMap::default(),
             count: 0,
             outcomes: Outcomes::default(),
+            questions: None,
         }
+    }
+
+    /// Asks there for containers that the API server is slow to tell of.
+    pub fn ask(&mut self, questions: Questions) {
+        self.questions = Some(questions);
     }
 
     /// Passes an event to `route`, now or later.
@@ -88,6 +101,7 @@ impl Waiting {
         let queue = self.queues.entry(id).or_insert_with(|| Queue {
             cgroup: Arc::clone(cgroup),
             since: now,
+            asked: false,
             events: Vec::new(),
         });
         self.processes.entry(pid).or_insert((id, 0)).1 += 1;
@@ -99,6 +113,17 @@ impl Waiting {
     pub fn settle(&mut self, cgroups: &Cgroups, now: Instant, route: &mut impl FnMut(Event)) {
         if self.queues.is_empty() {
             return;
+        }
+        if let Some(questions) = &self.questions {
+            let slow =
+                |queue: &&mut Queue| !queue.asked && now.saturating_duration_since(queue.since) >= ASK_AFTER;
+            for queue in self.queues.values_mut().filter(slow) {
+                // Where there are more questions than answers, the API server is waited for.
+                queue.asked = match cgroups.pod_of(&queue.cgroup).and_then(|pod| pod.container.clone()) {
+                    Some(id) => questions.try_send(id).is_ok(),
+                    None => true,
+                };
+            }
         }
         let over = |queue: &Queue| now.saturating_duration_since(queue.since) >= self.wait;
         let ready: Vec<_> = self

@@ -76,7 +76,7 @@ impl EventMetrics {
         }
     }
     /// Removes the series of a pod that is gone, so that others have their room. An event that comes after all makes
-    /// them anew, from 0: call it when no more are to be expected.
+    /// them anew, from 0: call it when no more are to be expected, and no other pod has taken over the name.
     ///
     /// Nothing happens where `pod` is none of the labels that were chosen: such series are of others, too.
     pub fn forget_pod(&mut self, namespace: &str, pod: &str) {

@@ -53,7 +53,7 @@ impl<'a> OriginNow<'a> {
         Self { container: process.container(), place: process.place() }
     }
 
-    /// Whether it is the very same: a cheap question, which has no for an answer now and then where it could have yes.
+    /// Whether it is the very same in memory, which is cheap to ask; others can be equal, too.
     pub(super) fn is(&self, origin: &Origin) -> bool {
         same(self.container, origin.container.as_ref()) && same(self.place.as_ref(), origin.place.as_ref())
     }

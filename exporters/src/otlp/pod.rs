@@ -24,6 +24,9 @@ const WORKLOADS: [(&str, &str); 6] = [
 /// What of a service is told in any case, and thus not once more by annotations.
 const SERVICE: [&str; 4] = ["service.name", "service.namespace", "service.version", "service.instance.id"];
 
+/// How keys begin that annotations may not set: they say where something runs, and not what it is.
+const ELSEWHERE: [&str; 3] = ["host.", "k8s.", "os."];
+
 /// Bytes of the attributes whose number is always the same, about.
 const FIXED_SIZE: usize = 1024;
 
@@ -66,9 +69,12 @@ pub(super) fn attributes(
         }
     }
     // Whoever may write annotations says something of the service with them, and nothing of what the agent knows.
-    let is_free = |key: &str| {
-        !key.is_empty() && !taken.contains(key) && !SERVICE.contains(&key) && !declared::is_known(key)
+    let is_refused = |key: &str| {
+        SERVICE.contains(&key)
+            || declared::is_known(key)
+            || ELSEWHERE.iter().any(|start| key.starts_with(start))
     };
+    let is_free = |key: &str| !key.is_empty() && !taken.contains(key) && !is_refused(key);
     for (key, value) in pod.service.attributes.iter().filter(|(key, _)| is_free(key)) {
         attributes.string(key, value);
     }

@@ -3,6 +3,7 @@
 //! A test binary lists its tests in a [`suite::run`]; each says what it [`suite::Need`]s of the machine.
 
 pub mod agent;
+pub mod apiserver;
 pub mod cgroup;
 pub mod command;
 pub mod container;
@@ -12,6 +13,8 @@ pub mod exposition;
 pub mod http;
 pub mod json;
 pub mod kubelet;
+pub mod kmock;
+pub mod kubectl;
 pub mod otlp;
 pub mod place;
 pub mod policed;

@@ -18,7 +18,8 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 8] = ["outage", "control", "flood", "service", "demo", "operate", "files", "exports"];
+const NATIVE: [&str; 9] =
+    ["apiserver", "outage", "control", "flood", "service", "demo", "operate", "files", "exports"];
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -1,11 +1,13 @@
 //! What the reader's thread owns, and others ask it for or have it change.
 
-use crate::{jobs, router::Router, tracker::Tracker};
+use crate::{jobs, policy::placements::Placements, router::Router, tracker::Tracker};
 
 /// The stages behind the decoder.
 pub struct Pipeline {
     /// The process table.
     pub tracker: Tracker,
+    /// Where each cgroup is, for policies.
+    pub placements: Placements,
     /// The ways out, and the recent past.
     pub router: Router,
 }

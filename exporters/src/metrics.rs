@@ -15,5 +15,5 @@ pub use agent::AgentMetrics;
 pub use config::{Label, MetricsConfig};
 pub use families::EventMetrics;
 pub use loss::{Loss, LossCounter};
-pub use policies::PolicyMetrics;
+pub use policies::{PolicyMemory, PolicyMetrics};
 pub use readiness::Readiness;

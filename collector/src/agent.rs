@@ -35,6 +35,7 @@ use trigon_exporters::{
 };
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
+    placements::PlacementMap,
     ring::Stop,
 };
 
@@ -52,6 +53,7 @@ use crate::{
         engine::Types,
         manager::{self, Handle, Manager, Parts},
         model::Policy,
+        placements::Placements,
     },
     recent::Recent,
     router::Router,
@@ -163,6 +165,7 @@ impl Agent {
             args_bytes: limits.args_bytes,
             join_env: settings.config.trace.join_env,
             variables: settings.config.env.collect.clone(),
+            cgroups: settings.kubernetes,
             mechanism: lifecycle::Mechanism::Best,
         };
         // Attached first, read then: what happens meanwhile waits in the ring buffer.
@@ -170,6 +173,9 @@ impl Agent {
         for attached in lifecycle.attached() {
             info!(hook = attached.hook, mechanism = attached.mechanism, "attached");
         }
+        let mount = kernel.cgroups().mount.clone().filter(|_| options.cgroups);
+        let placements = Placements::new(PlacementMap::open(&lifecycle.shared())?, mount);
+        placements.walk();
         let attached = lifecycle.attached().iter().map(|attached| HookStatus {
             name: attached.hook.to_owned(),
             mechanism: Some(attached.mechanism.to_owned()),
@@ -193,7 +199,12 @@ impl Agent {
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
         let host = Host { namespaces: found.host };
-        let parts = Parts { shared: lifecycle.shared(), host, sources: tracker.sources() };
+        let parts = Parts {
+            shared: lifecycle.shared(),
+            host,
+            sources: tracker.sources(),
+            placements: placements.clone(),
+        };
         let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
         let directory = &settings.config.policy.dir;
         let policies = load(manager, policies, directory)?;
@@ -229,6 +240,7 @@ impl Agent {
         let (pipeline, jobs) = jobs::channel();
         let stages = Pipeline {
             tracker,
+            placements,
             waiting: cluster::waiting(&settings),
             router,
             deleted_linger: settings.config.kubernetes.deleted_linger,
@@ -349,7 +361,7 @@ fn load(
     directory: &Path,
 ) -> Result<Handle, AgentError> {
     for (file, policy) in policies {
-        let name = policy.name.clone();
+        let name = policy.key();
         let loaded = manager.start_with(policy, file);
         loaded.map_err(|source| AgentError::PolicyLoad { policy: name, source: Box::new(source) })?;
     }

@@ -14,12 +14,16 @@
 //! | `DELETE /v1/policies/NAME` | nothing |
 //! | `POST /v1/policies/NAME/enable`, `…/disable` | [`PolicyStatus`] |
 //!
+//! NAME of a policy of a namespace is `NAMESPACE%2FNAME`.
+//!
 //! A status of 400 or more comes with a [`Problem`].
 
 use std::{fmt, path::PathBuf};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::policy::model::key_of;
 
 pub mod client;
 pub mod events;
@@ -144,6 +148,15 @@ pub struct FileFault {
     pub column: u32,
     /// `line:column: error: path: message`, as `trigon policy check` prints it.
     pub text: String,
+}
+
+// === impl PolicyStatus ===
+
+impl PolicyStatus {
+    /// What it is known by: `name`, or `namespace/name`. None for a file that can't be read.
+    pub fn key(&self) -> Option<String> {
+        self.name.as_ref().map(|name| key_of(self.namespace.as_deref(), name))
+    }
 }
 
 // === impl State ===

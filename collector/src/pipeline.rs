@@ -7,6 +7,7 @@ use trigon_exporters::event::{Event, Pod};
 use crate::{
     jobs,
     kubernetes::{pods::Change, waiting::Waiting},
+    policy::placements::Placements,
     router::Router,
     tracker::Tracker,
 };
@@ -15,6 +16,8 @@ use crate::{
 pub struct Pipeline {
     /// The process table.
     pub tracker: Tracker,
+    /// Where each cgroup is, for policies.
+    pub placements: Placements,
     /// Events that wait for their pod.
     pub waiting: Waiting,
     /// The ways out, and the recent past.
@@ -45,15 +48,24 @@ impl Pipeline {
     /// Takes over what the API server tells of pods; events that waited for that go on.
     pub fn change_pods(&mut self, changes: Vec<Change>) {
         let now = Instant::now();
-        self.tracker.change_pods(|pods| changes.into_iter().for_each(|change| pods.take(change, now)));
+        let Self { tracker, placements, .. } = self;
+        tracker.change_pods(|pods| {
+            changes.into_iter().for_each(|change| pods.take(change, now));
+            for uid in pods.changed() {
+                if let Some(entry) = pods.get(uid) {
+                    placements.pod(entry);
+                }
+            }
+        });
         self.settle(now);
         self.router.flush();
     }
 
     /// Forgets what is gone.
     pub fn sweep(&mut self, now: Instant) {
-        let Self { tracker, router, .. } = self;
+        let Self { tracker, placements, router, .. } = self;
         for gone in tracker.forget_pods(now, self.deleted_linger) {
+            placements.pod_gone(&gone.cgroup_uid);
             let Pod { namespace, name, .. } = &*gone.pod;
             // Of a StatefulSet another has its name, and its series.
             if !tracker.cgroups().pods().is_name_in_use(namespace, name) {

@@ -18,6 +18,7 @@ pub mod limits;
 pub mod manager;
 pub mod matches;
 pub mod model;
+pub mod placements;
 mod read;
 pub mod resolve;
 pub(crate) mod words;
@@ -84,8 +85,8 @@ pub fn check_text(text: &str) -> Checked {
     for document in &documents {
         let root = read::Item::root(document, &faults);
         let Some(policy) = read::policy::read(&root) else { continue };
-        if policies.iter().any(|other| other.name == policy.name) {
-            root.invalid(format_args!("two policies of this file are called {}", policy.name));
+        if policies.iter().any(|other| other.key() == policy.key()) {
+            root.invalid(format_args!("two policies of this file are called {}", policy.key()));
         }
         policies.push(policy);
     }

@@ -212,6 +212,8 @@ impl Tracker {
             }
             // They come from the iterator, which `bootstrap` reads.
             Record::Task(_) => None,
+            // They are of no process: `Placements` takes them.
+            Record::CgroupMade(_) | Record::CgroupGone(_) => None,
             Record::Hook(hook) => self.hook(&hook, observed),
             Record::Release(release) => self.release(&release, observed),
         }

@@ -17,5 +17,5 @@ pub use config::{Label, MetricsConfig};
 pub use families::EventMetrics;
 pub use kubernetes::KubernetesMetrics;
 pub use loss::{Loss, LossCounter};
-pub use policies::PolicyMetrics;
+pub use policies::{PolicyMemory, PolicyMetrics};
 pub use readiness::Readiness;

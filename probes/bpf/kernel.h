@@ -172,8 +172,13 @@ struct cgroup_subsys_state {
 	struct cgroup *cgroup;
 };
 
+struct cgroup_root {
+	int hierarchy_id;
+};
+
 struct cgroup {
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 enum cgroup_subsys_id { memory_cgrp_id, pids_cgrp_id };

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
- * Every process's start and end, on every kernel: tracepoints with BTF types, and raw ones for kernels that
- * refuse those. Prototypes: include/trace/events/sched.h.
+ * Every process's start and end, and every cgroup's, on every kernel: tracepoints with BTF types, and raw ones for
+ * kernels that refuse those. Prototypes: include/trace/events/sched.h and cgroup.h.
  */
 #include "kernel.h"
 
@@ -11,6 +11,7 @@
 
 #include "arguments.h"
 #include "maps.h"
+#include "placement.h"
 #include "record.h"
 #include "task.h"
 #include "text.h"
@@ -170,6 +171,63 @@ static __always_inline int on_exit(struct task_struct *task)
 	return 0;
 }
 
+static __always_inline bool is_told_of(struct cgroup *cgroup)
+{
+	struct cgroup_control *control = cgroups();
+
+	return control && BPF_CORE_READ(cgroup, root, hierarchy_id) == control->hierarchy;
+}
+
+/*
+ * cgroup_mkdir(struct cgroup *cgrp, const char *path): before anybody can see it. It begins as a part of what it is in,
+ * and user space tells the difference later: so no process in it goes unseen, the first one included.
+ */
+static __always_inline int on_cgroup_made(struct cgroup *cgroup)
+{
+	struct buffer *buffer = buffer_of_cpu();
+	__u32 end = sizeof(struct cgroup_made_record);
+	bool cut;
+
+	if (!buffer || !is_told_of(cgroup))
+		return 0;
+	struct cgroup_made_record *record = (void *)buffer;
+	struct kernfs_node *node = BPF_CORE_READ(cgroup, kn);
+
+	__builtin_memset(record, 0, sizeof(*record));
+	begin(&record->header, RECORD_CGROUP_MADE);
+	record->cgroup_id = BPF_CORE_READ(node, id);
+	record->parent_id = BPF_CORE_READ(kernfs_parent(node), id);
+	__u64 id = record->cgroup_id, parent = record->parent_id;
+	struct placement *above = bpf_map_lookup_elem(&placements, &parent);
+
+	if (above && bpf_map_update_elem(&placements, &id, above, BPF_ANY))
+		count_lost(LOST_PLACEMENT);
+	end = append_cgroup_path(end, node, &cut);
+	record->cgroup_length = end - sizeof(struct cgroup_made_record);
+	if (cut)
+		record->header.flags |= RECORD_TRUNC_CGROUP;
+	if (end > BUFFER_BYTES)
+		return 0;
+	record->header.length = end;
+	submit(record, end);
+	return 0;
+}
+
+/* cgroup_rmdir(struct cgroup *cgrp, const char *path): nobody is in it any more. */
+static __always_inline int on_cgroup_gone(struct cgroup *cgroup)
+{
+	struct cgroup_gone_record record = {};
+
+	if (!is_told_of(cgroup))
+		return 0;
+	begin(&record.header, RECORD_CGROUP_GONE);
+	record.header.length = sizeof(record);
+	record.cgroup_id = BPF_CORE_READ(cgroup, kn, id);
+	bpf_map_delete_elem(&placements, &record.cgroup_id);
+	submit(&record, sizeof(record));
+	return 0;
+}
+
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(exec_btf, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
@@ -204,4 +262,28 @@ SEC("raw_tp/sched_process_exit")
 int exit_raw(struct bpf_raw_tracepoint_args *ctx)
 {
 	return on_exit((void *)ctx->args[0]);
+}
+
+SEC("tp_btf/cgroup_mkdir")
+int BPF_PROG(cgroup_made_btf, struct cgroup *cgroup)
+{
+	return on_cgroup_made(cgroup);
+}
+
+SEC("raw_tp/cgroup_mkdir")
+int cgroup_made_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_cgroup_made((void *)ctx->args[0]);
+}
+
+SEC("tp_btf/cgroup_rmdir")
+int BPF_PROG(cgroup_gone_btf, struct cgroup *cgroup)
+{
+	return on_cgroup_gone(cgroup);
+}
+
+SEC("raw_tp/cgroup_rmdir")
+int cgroup_gone_raw(struct bpf_raw_tracepoint_args *ctx)
+{
+	return on_cgroup_gone((void *)ctx->args[0]);
 }

@@ -37,6 +37,7 @@ enum lost_kind {
 	LOST_RATE_LIMIT,          /* posts that a policy's own rate limit held back */
 	LOST_PENDING,             /* calls that found no room to wait for their return */
 	LOST_TEXT,                /* texts that a call had no room for */
+	LOST_PLACEMENT,           /* cgroups that found no room among the placements */
 	LOST_KINDS,
 };
 

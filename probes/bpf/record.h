@@ -14,7 +14,9 @@ enum record_type {
 	RECORD_TASK = 4, /* a process that was there before the programs; from the task iterator only */
 	RECORD_HOOK = 5,
 	RECORD_RELEASE = 6,
-	RECORD_TYPES = 7,
+	RECORD_CGROUP_MADE = 7,
+	RECORD_CGROUP_GONE = 8,
+	RECORD_TYPES = 9,
 };
 
 /* What a record could not hold, or could not read. */
@@ -164,6 +166,21 @@ struct release_record {
 	__u64 opened;
 	__u32 group;
 	__u32 reason;
+};
+
+/* A cgroup was made, and nobody is in it yet. Text after the record: `cgroup_length` bytes of path. */
+struct cgroup_made_record {
+	struct record_header header;
+	__u64 cgroup_id;
+	__u64 parent_id;
+	__u32 cgroup_length;
+	__u32 reserved;
+};
+
+/* A cgroup was removed. */
+struct cgroup_gone_record {
+	struct record_header header;
+	__u64 cgroup_id;
 };
 
 #endif

@@ -165,20 +165,25 @@ static long step_cgroup(__u32 index, void *context)
 	return 0;
 }
 
-static __always_inline __u32 append_cgroup(__u32 end, struct task_struct *task, bool *cut)
+static __always_inline __u32 append_cgroup_path(__u32 end, struct kernfs_node *node, bool *cut)
 {
 	struct walk *walk = walk_of_cpu();
 
 	*cut = true;
 	if (!walk)
 		return end;
-	walk->node = task_cgroup(task);
+	walk->node = node;
 	walk->end = end;
 	walk->limit = end + CGROUP_BYTES - NAME_BYTES;
 	walk->done = false;
 	bpf_loop(CGROUP_LEVELS, step_cgroup, NULL, 0);
 	*cut = !walk->done;
 	return walk->end;
+}
+
+static __always_inline __u32 append_cgroup(__u32 end, struct task_struct *task, bool *cut)
+{
+	return append_cgroup_path(end, task_cgroup(task), cut);
 }
 
 #endif

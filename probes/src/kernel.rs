@@ -7,7 +7,7 @@ use std::io;
 
 use aya::Btf;
 
-use crate::{ProbeError, lifecycle::Kernel};
+use crate::{ProbeError, cgroups::Cgroups, lifecycle::Kernel};
 pub use serving::{Ladder, Serving, Step};
 
 mod helpers;
@@ -102,7 +102,7 @@ pub fn examine() -> Examination {
     };
     let bench = Bench {
         kernel: btf
-            .map(|btf| Kernel { btf })
+            .map(|btf| Kernel { btf, cgroups: Cgroups::detect() })
             .map_err(|_| "the kernel's type information is missing".to_owned()),
         permitted: access.is_ok(),
     };

@@ -3,6 +3,7 @@
 //! Knows nothing of policies' files or of exports. The only crate with `unsafe`, each block with its reason.
 
 pub mod btf;
+pub mod cgroups;
 mod error;
 pub mod heap;
 pub mod hooks;
@@ -10,6 +11,7 @@ pub mod kernel;
 pub mod lifecycle;
 mod mirror;
 mod object;
+pub mod placements;
 pub mod record;
 pub mod ring;
 mod sys;

@@ -9,18 +9,39 @@ use aya::{
 };
 use tracing::debug;
 
-use crate::{ProbeError, hooks::Missed, object::Maps, record::RecordType, ring::Ring, sys};
+use crate::{
+    ProbeError,
+    cgroups::Cgroups,
+    hooks::Missed,
+    object::{Maps, typed as typed_map},
+    record::RecordType,
+    ring::Ring,
+    sys,
+};
 
 /// The bytes are read as 64-bit words: an array of bytes alone could lie anywhere.
 static LIFECYCLE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lifecycle.o"));
 
-/// The hooks, and what each hook's programs are called without `_btf` and `_raw`.
-const HOOKS: [(&str, &str, &str, RecordType); 3] = [
+/// A hook, what its programs are called, and what they tell of.
+type Hook = (&'static str, &'static str, &'static str, RecordType);
+
+/// Those that are always there.
+const HOOKS: [Hook; 3] = [
     // Forks first: whatever starts from here on has its fork's record before its exec's.
     ("sched_process_fork", "fork_btf", "fork_raw", RecordType::Fork),
     ("sched_process_exec", "exec_btf", "exec_raw", RecordType::Exec),
     ("sched_process_exit", "exit_btf", "exit_raw", RecordType::Exit),
 ];
+
+/// Those that are there where cgroups are told of.
+const CGROUP_HOOKS: [Hook; 2] = [
+    ("cgroup_mkdir", "cgroup_made_btf", "cgroup_made_raw", RecordType::CgroupMade),
+    ("cgroup_rmdir", "cgroup_gone_btf", "cgroup_gone_raw", RecordType::CgroupGone),
+];
+
+/// Cgroups that can have a placement. Without a table of pods only the host has one.
+const PLACEMENTS: u32 = 65_536;
+const PLACEMENTS_OF_HOST: u32 = 64;
 
 /// How to load the lifecycle programs.
 #[derive(Clone, Debug)]
@@ -34,6 +55,8 @@ pub struct Options {
     /// Variables of the environment that an exec's record carries, [`MAX_VARIABLES`] at most, with names of up to
     /// [`MAX_NAME_BYTES`] bytes with `=` and NUL; what is beyond is left out.
     pub variables: Vec<String>,
+    /// Tell of cgroups, and keep placements for them.
+    pub cgroups: bool,
     /// Which programs to use.
     pub mechanism: Mechanism,
 }
@@ -110,6 +133,8 @@ pub enum LostReason {
     PendingFull,
     /// A call had more texts than there is room for; what it posts lacks one.
     Text,
+    /// A cgroup found no room among the placements.
+    PlacementsFull,
 }
 
 // === impl Lifecycle ===
@@ -124,6 +149,7 @@ impl Lifecycle {
         let mut ebpf = EbpfLoader::new()
             .btf(Some(&kernel.btf))
             .map_max_entries("records", options.ring_bytes)
+            .map_max_entries("placements", if options.cgroups { PLACEMENTS } else { PLACEMENTS_OF_HOST })
             .override_global("args_bytes", &options.args_bytes, true)
             .override_global("join_env", &u8::from(options.join_env), true)
             .override_global("wanted_names", &wanted.count, true)
@@ -131,7 +157,9 @@ impl Lifecycle {
             .override_global("wanted_length", &wanted.lengths, true)
             .load(LIFECYCLE)
             .map_err(|source| object_error("lifecycle", source))?;
-        let maps = share(&ebpf, ["records", "control", "lost"])?;
+        let maps = share(&ebpf, ["records", "control", "lost", "cgroup_control", "placements"])?;
+        let written = kernel.cgroups.write(&mut typed_map(&maps, "cgroup_control")?);
+        written.map_err(|source| ProbeError::Map { map: "cgroup_control", source })?;
         let records = ebpf.take_map("records").ok_or(ProbeError::Missing("records"))?;
         let records =
             RingBuf::try_from(records).map_err(|source| ProbeError::Map { map: "records", source })?;
@@ -145,7 +173,8 @@ impl Lifecycle {
 
         let mut attached = Vec::new();
         let mut programs = Vec::new();
-        for (hook, btf_program, raw_program, kind) in HOOKS {
+        let of_cgroups = CGROUP_HOOKS.iter().filter(|_| options.cgroups);
+        for (hook, btf_program, raw_program, kind) in HOOKS.iter().chain(of_cgroups).copied() {
             let (mechanism, program) =
                 attach_hook(&mut ebpf, hook, btf_program, raw_program, options.mechanism, kernel)?;
             attached.push(Attached { hook, mechanism });
@@ -201,7 +230,7 @@ impl Wanted {
 fn share<const N: usize>(ebpf: &Ebpf, names: [&'static str; N]) -> Result<Maps, ProbeError> {
     let mut maps = Maps::new();
     for name in names {
-        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data)) =
+        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data)) =
             ebpf.map(name).ok_or(ProbeError::Missing(name))?
         else {
             return Err(ProbeError::Missing(name));
@@ -288,6 +317,7 @@ pub(crate) fn object_error(object: &'static str, source: EbpfError) -> ProbeErro
 #[derive(Debug)]
 pub struct Kernel {
     pub(crate) btf: Btf,
+    pub(crate) cgroups: Cgroups,
 }
 
 // === impl Kernel ===
@@ -304,7 +334,12 @@ impl Kernel {
             return Err(ProbeError::TooOld { release, needs: "5.17", reason });
         }
         let btf = Btf::from_sys_fs().map_err(ProbeError::NoBtf)?;
-        Ok(Self { btf })
+        Ok(Self { btf, cgroups: Cgroups::detect() })
+    }
+
+    /// In which hierarchy of cgroups containers are.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
     }
 }
 
@@ -318,12 +353,15 @@ fn version(release: &str) -> Option<(u32, u32)> {
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
 const OF_HOOKS: [(u32, LostReason); 5] = [
-    (7, LostReason::Busy),
-    (8, LostReason::FollowedFull),
-    (9, LostReason::RateLimit),
-    (10, LostReason::PendingFull),
-    (11, LostReason::Text),
+    (9, LostReason::Busy),
+    (10, LostReason::FollowedFull),
+    (11, LostReason::RateLimit),
+    (12, LostReason::PendingFull),
+    (13, LostReason::Text),
 ];
+
+/// Beside the records that tell of it: `LOST_PLACEMENT`.
+const PLACEMENT: u32 = 14;
 
 // === impl Lost ===
 
@@ -341,10 +379,12 @@ impl Lost {
                 .map_err(|source| ProbeError::Map { map: "lost", source })?;
             rows.push((kind, LostReason::RingFull, counts.iter().sum()));
         }
-        for (index, reason) in OF_HOOKS {
+        let of_hooks = OF_HOOKS.map(|(index, reason)| (index, RecordType::Hook, reason));
+        let of_cgroups = (PLACEMENT, RecordType::CgroupMade, LostReason::PlacementsFull);
+        for (index, kind, reason) in of_hooks.into_iter().chain([of_cgroups]) {
             let counts =
                 self.ring_full.get(&index, 0).map_err(|source| ProbeError::Map { map: "lost", source })?;
-            rows.push((RecordType::Hook, reason, counts.iter().sum()));
+            rows.push((kind, reason, counts.iter().sum()));
         }
         rows.extend(
             self.programs
@@ -369,6 +409,7 @@ impl LostReason {
             Self::RateLimit => "rate_limit",
             Self::PendingFull => "pending_full",
             Self::Text => "text",
+            Self::PlacementsFull => "placements_full",
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
     sync::Arc,
 };
 
-use aya::maps::MapData;
+use aya::maps::{Map, MapData, MapError};
 use aya_obj::{Function, generated::bpf_insn};
 
 use crate::{
@@ -146,6 +146,23 @@ impl Object {
         };
         sys::load_program(&spec).map_err(|(source, log)| ProbeError::Refused { program: name, source, log })
     }
+}
+
+/// A handle of its own on a map that objects share.
+pub(crate) fn open(maps: &Maps, name: &'static str) -> Result<Map, ProbeError> {
+    let failed = |source| ProbeError::Map { map: name, source };
+    let fd = maps.get(name).ok_or(ProbeError::Missing(name))?;
+    let fd = fd.as_fd().try_clone_to_owned();
+    let fd = fd.map_err(|source| ProbeError::Io { what: "open a map", source })?;
+    MapData::from_fd(fd).and_then(Map::from_map_data).map_err(failed)
+}
+
+/// The same, typed.
+pub(crate) fn typed<T: TryFrom<Map, Error = MapError>>(
+    maps: &Maps,
+    name: &'static str,
+) -> Result<T, ProbeError> {
+    T::try_from(open(maps, name)?).map_err(|source| ProbeError::Map { map: name, source })
 }
 
 /// An error and all its causes: the innermost says what it was.

@@ -105,6 +105,14 @@ mirror! {
 
     /// A followed file is followed no longer.
     "release_record" ReleaseRecord { header: Header, opened: u64, group: u32, reason: u32, }
+
+    /// A cgroup was made; its path follows.
+    "cgroup_made_record" CgroupMadeRecord {
+        header: Header, cgroup_id: u64, parent_id: u64, cgroup_length: u32, reserved: u32,
+    }
+
+    /// A cgroup was removed.
+    "cgroup_gone_record" CgroupGoneRecord { header: Header, cgroup_id: u64, }
 }
 
 /// One record, its text borrowed from where it lies.
@@ -122,6 +130,19 @@ pub enum Record<'a> {
     Hook(Hook<'a>),
     /// A followed file is followed no longer.
     Release(ReleaseRecord),
+    /// A cgroup was made.
+    CgroupMade(CgroupMade<'a>),
+    /// A cgroup was removed.
+    CgroupGone(CgroupGoneRecord),
+}
+
+/// A cgroup that was made, with its path.
+#[derive(Clone, Copy, Debug)]
+pub struct CgroupMade<'a> {
+    /// The part of fixed size.
+    pub fixed: CgroupMadeRecord,
+    /// Its path.
+    pub cgroup: LeafFirst<'a>,
 }
 
 /// A match of a policy's hook, with its arguments.
@@ -185,6 +206,8 @@ pub enum RecordType {
     Task,
     Hook,
     Release,
+    CgroupMade,
+    CgroupGone,
 }
 
 /// Bytes that are no record.
@@ -239,6 +262,8 @@ pub fn decode(bytes: &[u8]) -> Result<Record<'_>, DecodeError> {
         4 => decode_fork(bytes).map(Record::Task),
         5 => decode_hook(bytes).map(Record::Hook),
         6 => split(bytes).map(|(record, _)| Record::Release(record)),
+        7 => decode_cgroup(bytes).map(Record::CgroupMade),
+        8 => split(bytes).map(|(record, _)| Record::CgroupGone(record)),
         kind => Err(DecodeError::UnknownType(kind)),
     }
 }
@@ -278,6 +303,12 @@ fn decode_fork(bytes: &[u8]) -> Result<Fork<'_>, DecodeError> {
     let (fixed, text) = split::<ForkRecord>(bytes)?;
     let cgroup = LeafFirst(Texts(text).take(fixed.cgroup_length)?);
     Ok(Fork { fixed, cgroup })
+}
+
+fn decode_cgroup(bytes: &[u8]) -> Result<CgroupMade<'_>, DecodeError> {
+    let (fixed, text) = split::<CgroupMadeRecord>(bytes)?;
+    let cgroup = LeafFirst(Texts(text).take(fixed.cgroup_length)?);
+    Ok(CgroupMade { fixed, cgroup })
 }
 
 /// All arguments are looked at here, so that whoever reads them later finds them whole.
@@ -334,6 +365,8 @@ impl Record<'_> {
             Self::Task(_) => RecordType::Task,
             Self::Hook(_) => RecordType::Hook,
             Self::Release(_) => RecordType::Release,
+            Self::CgroupMade(_) => RecordType::CgroupMade,
+            Self::CgroupGone(_) => RecordType::CgroupGone,
         }
     }
 }
@@ -351,7 +384,8 @@ impl ExecKey {
 
 impl RecordType {
     /// The types that come through the ring buffer, in the order of `enum record_type`.
-    pub const IN_RING: [Self; 5] = [Self::Exec, Self::Exit, Self::Fork, Self::Hook, Self::Release];
+    pub const IN_RING: [Self; 7] =
+        [Self::Exec, Self::Exit, Self::Fork, Self::Hook, Self::Release, Self::CgroupMade, Self::CgroupGone];
 
     /// Its number in `enum record_type`.
     pub fn number(self) -> u16 {
@@ -362,6 +396,8 @@ impl RecordType {
             Self::Task => 4,
             Self::Hook => 5,
             Self::Release => 6,
+            Self::CgroupMade => 7,
+            Self::CgroupGone => 8,
         }
     }
 
@@ -374,6 +410,8 @@ impl RecordType {
             Self::Task => "PROCESS_TASK",
             Self::Hook => "HOOK",
             Self::Release => "RELEASE",
+            Self::CgroupMade => "CGROUP_MADE",
+            Self::CgroupGone => "CGROUP_GONE",
         }
     }
 }

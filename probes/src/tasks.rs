@@ -2,7 +2,7 @@
 
 use std::io::Read as _;
 
-use aya::{EbpfLoader, programs::Iter};
+use aya::{EbpfLoader, maps::Array, programs::Iter};
 
 use crate::{
     ProbeError,
@@ -20,6 +20,9 @@ pub fn read(kernel: &Kernel) -> Result<Vec<u8>, ProbeError> {
         .btf(Some(&kernel.btf))
         .load(TASKS)
         .map_err(|source| object_error("tasks", source))?;
+    let control = ebpf.map_mut("cgroup_control").ok_or(ProbeError::Missing("cgroup_control"))?;
+    let written = Array::try_from(control).and_then(|mut control| kernel.cgroups.write(&mut control));
+    written.map_err(|source| ProbeError::Map { map: "cgroup_control", source })?;
     let failed = |source| ProbeError::Program { program: "each_task", source };
     let program: &mut Iter = typed(&mut ebpf, "each_task").map_err(failed)?;
     program.load("task", &kernel.btf).map_err(failed)?;

@@ -389,6 +389,7 @@ fn a_policy_that_goes_lets_go() {
         ring_bytes: 1 << 20,
         args_bytes: 1024,
         join_env: false,
+        cgroups: false,
         variables: Vec::new(),
         mechanism: lifecycle::Mechanism::Best,
     };

@@ -78,6 +78,7 @@ impl Rig {
             ring_bytes: 1 << 20,
             args_bytes: 1024,
             join_env: false,
+            cgroups: false,
             variables: Vec::new(),
             mechanism: lifecycle::Mechanism::Best,
         };

@@ -195,6 +195,7 @@ impl Stages {
                 {
                     self.received[index].inc();
                 }
+                self.pipeline.placements.take(&record);
                 if let Some(event) = self.pipeline.tracker.take(record, observed) {
                     self.pipeline.take(event, now);
                 }
@@ -218,6 +219,7 @@ impl Stages {
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));
+        metrics.placements.set(i64::try_from(self.pipeline.placements.len()).unwrap_or(i64::MAX));
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
         metrics.redacted_values.inc_by(counts.redacted_values - counted.redacted_values);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);

@@ -174,7 +174,7 @@ impl Status {
         let policies =
             self.policies.iter().filter(|policy| matches!(policy.state, State::Error | State::LoadError));
         let policies = policies.map(|policy| {
-            let name = policy.name.clone().unwrap_or_else(|| policy.from.to_string());
+            let name = policy.key().unwrap_or_else(|| policy.from.to_string());
             format!("policy {name}: {}", policy.error.as_deref().unwrap_or(policy.state.as_str()))
         });
         // What a rate limit drops is dropped on purpose.

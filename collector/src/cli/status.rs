@@ -59,7 +59,7 @@ fn write_text(status: &Status, out: &mut dyn io::Write) -> io::Result<()> {
     }
     writeln!(out, "\npolicies       {}", some(status.policies.len()))?;
     for policy in &status.policies {
-        let name = policy.name.clone().unwrap_or_else(|| policy.from.to_string());
+        let name = policy.key().unwrap_or_else(|| policy.from.to_string());
         writeln!(out, "  {name}: {}, {} hooks", policy.state.as_str(), policy.hooks.len())?;
     }
     writeln!(out, "\nways out       {}", some(status.exports.len()))?;

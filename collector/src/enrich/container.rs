@@ -78,6 +78,21 @@ impl Belongs {
     }
 }
 
+/// Whether the cgroup at `path` is the one of all pods, or below it: `kubepods`, `kubepods.slice`, or with the kubelet's
+/// `--cgroup-root` another slice before it, such as `kubelet-kubepods.slice`.
+pub fn is_of_pods(path: &str) -> bool {
+    path.split('/').any(is_root_of_pods)
+}
+
+fn is_root_of_pods(name: &str) -> bool {
+    // Where the drivers differ there is no such cgroup, and a pod's name has all.
+    if let Some((slice, _)) = name.split_once(':') {
+        return slice.starts_with("kubepods-");
+    }
+    let name = name.strip_suffix(".slice").unwrap_or(name);
+    name == "kubepods" || name.ends_with("-kubepods")
+}
+
 /// The runtime that a prefix stands for.
 fn named(prefix: &str) -> Option<&'static str> {
     let same = |(known, _): &&(&str, &str)| known.strip_suffix('-') == Some(prefix);
@@ -228,6 +243,38 @@ mod tests {
     }
 
     #[test]
+    fn uids_of_pods() {
+        let burstable = "kubepods.slice/kubepods-burstable.slice/kubepods-burstable-pod{slice}.slice";
+        let table = [
+            (format!("{burstable}/crio-{{A}}.scope/container/init.scope"), Some(UID)),
+            ("a/b/kubepods/besteffort/pod{uid}".into(), Some(UID)),
+            // A container may make cgroups that are called as another pod's.
+            ("kubepods/pod{uid}/{A}/pod{hash}".into(), Some(UID)),
+            ("kubepods/pod{hash}/{A}/kubelet/kubepods/pod{uid}/{B}".into(), Some(HASH)),
+            ("pod{uid}".into(), None),
+            ("user.slice/x-pod{slice}.slice".into(), None),
+            ("kubepods/burstable".into(), None),
+            ("kubepods/podman".into(), None),
+            ("kubepods/pod{uid}x".into(), None),
+            ("kubepods/-pod.slice".into(), None),
+        ];
+        for (path, uid) in table {
+            assert_eq!(belongs(&path).pod.map(|pod| pod.uid).as_deref(), uid, "{path}");
+        }
+    }
+
+    #[test]
+    fn cgroups_of_pods() {
+        for path in ["kubepods", "kubepods.slice", "kubepods/x", "a/kubelet-kubepods.slice/b", "k-kubepods"] {
+            assert!(is_of_pods(path), "{path}");
+        }
+        for path in ["", "kubelet", "kubepods-burstable.slice", "mykubepods", "docker/x", "kubepods.service"]
+        {
+            assert!(!is_of_pods(path), "{path}");
+        }
+    }
+
+    #[test]
     fn what_is_neither() {
         for path in [
             "",
@@ -243,7 +290,7 @@ mod tests {
             "kubepods/besteffort/pod0123",
             "pod",
             "x-pod.slice",
-            "podz1b2c3d4-0001-4002-8003-0123456789ab",
+            "kubepods/podz1b2c3d4-0001-4002-8003-0123456789ab",
         ] {
             assert_eq!(belongs(path), Belongs::default(), "{path}");
         }

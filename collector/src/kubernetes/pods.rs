@@ -133,6 +133,11 @@ impl Pods {
         self.known.get(uid).map(|known| &known.entry)
     }
 
+    /// Uids of the pods that changed since [`Self::take_changed`].
+    pub fn changed(&self) -> impl Iterator<Item = &str> {
+        self.changed.iter().map(|uid| &**uid)
+    }
+
     /// Uids of the pods whose places may have changed since the last call.
     pub fn take_changed(&mut self) -> BTreeSet<Box<str>> {
         mem::take(&mut self.changed)

@@ -7,11 +7,14 @@
 use trigon_exporters::event::Namespaces;
 use trigon_probes::hooks::{TablePlan, plan::value_type};
 
-use super::model::{
-    actions::Action,
-    arguments::{Argument, ArgumentSlot, ArgumentType, Integer},
-    hooks::Hook,
-    selectors::Namespace,
+use super::{
+    model::{
+        actions::Action,
+        arguments::{Argument, ArgumentSlot, ArgumentType, Integer},
+        hooks::Hook,
+        selectors::Namespace,
+    },
+    placements::ScopeBit,
 };
 use builder::Builder;
 use lineage::Lineages;
@@ -36,6 +39,8 @@ pub struct Part<'a> {
     pub alone: bool,
     /// What the policy says.
     pub hook: &'a Hook,
+    /// Where each selector applies, or without selectors the hook; none for everywhere.
+    pub scopes: &'a [Option<ScopeBit>],
 }
 
 /// A policy that can't be loaded as it is.

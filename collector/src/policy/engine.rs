@@ -20,7 +20,8 @@ use trigon_probes::{
 use super::{
     compile::{self, CompileError, Host, Part, lineage::Lineages},
     matches::Sources,
-    model::{Policy, hooks::Hook},
+    model::{Policy, hooks::Hook, selectors::Selector},
+    placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
 
@@ -37,6 +38,7 @@ pub struct Engine {
     host: Host,
     lineages: Lineages,
     sources: Sources,
+    placements: Placements,
     policies: Policies,
     next_policy: u32,
 }
@@ -49,8 +51,12 @@ struct Loaded {
     id: u32,
     policy: Policy,
     seats: Vec<Seat>,
+    scopes: Arc<Scopes>,
     enabled: bool,
 }
+
+/// Where each hook of a policy applies: each selector of it, or without selectors it as a whole.
+type Scopes = Vec<Vec<Option<ScopeBit>>>;
 
 /// A hook of a policy on one target.
 #[derive(Clone, Debug)]
@@ -88,6 +94,9 @@ pub enum LoadError {
         /// What can't be done.
         source: CompileError,
     },
+    /// It has more selectors of pods than there is room for.
+    #[error(transparent)]
+    Scopes(#[from] NoScopeFree),
     /// It doesn't fit what the kernel says of its types.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
@@ -100,12 +109,13 @@ pub enum LoadError {
 
 impl Engine {
     /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(hooks: Hooks, host: Host, sources: Sources) -> Self {
+    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
+            placements,
             policies: Policies::new(),
             next_policy: 1,
         }
@@ -116,7 +126,7 @@ impl Engine {
         self.policies.is_empty()
     }
 
-    /// What a policy says.
+    /// What a policy says. Policies are named by their keys.
     pub fn policy(&self, name: &str) -> Option<&Policy> {
         self.policies.get(name).map(|loaded| &loaded.policy)
     }
@@ -126,8 +136,8 @@ impl Engine {
     /// # Errors
     /// Says what the kernel or the agent can't do; nothing of it is in force then.
     pub fn add(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
-        if self.policies.contains_key(&policy.name) {
-            return Err(LoadError::Exists(policy.name));
+        if self.policies.contains_key(&policy.key()) {
+            return Err(LoadError::Exists(policy.key()));
         }
         self.replace(policy, types)
     }
@@ -139,14 +149,16 @@ impl Engine {
     /// As [`Self::add`]; the other one is still in force then.
     pub fn replace(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
-        let before = self.policies.get(&policy.name);
+        let name = policy.key();
+        let before = self.policies.get(&name);
         let (id, enabled) = before.map_or((self.next_policy, true), |before| (before.id, before.enabled));
         self.next_policy = self.next_policy.max(id + 1);
-        let name = policy.name.clone();
+        // Cgroups have the bits before a table asks for them.
+        let scopes = Arc::new(self.scopes(&policy)?);
         let seats = self.seats(&policy)?;
         let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
         let mut next = self.policies.clone();
-        next.insert(name, Arc::new(Loaded { id, policy, seats, enabled }));
+        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled }));
         self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources))
     }
 
@@ -294,7 +306,7 @@ impl Engine {
                 continue;
             }
             if let Err(error) = self.hooks.unfollow(loaded.id) {
-                warn!(policy = loaded.policy.name, %error, "files that a policy followed are followed by nobody");
+                warn!(policy = loaded.policy.key(), %error, "files that a policy followed are followed by nobody");
             }
         }
     }
@@ -321,6 +333,17 @@ impl Engine {
             }
         }
         Ok(seats)
+    }
+
+    fn scopes(&self, policy: &Policy) -> Result<Scopes, NoScopeFree> {
+        let hold = |selector: Option<&Selector>| {
+            policy.scope_of(selector).map(|scope| self.placements.hold(&scope)).transpose()
+        };
+        let of_hook = |hook: &Hook| match hook.selectors.as_slice() {
+            [] => Ok(vec![hold(None)?]),
+            selectors => selectors.iter().map(|selector| hold(Some(selector))).collect(),
+        };
+        policy.hooks.iter().map(of_hook).collect()
     }
 
     fn table(&mut self, target: &Target) -> Result<TablePlan, LoadError> {
@@ -373,12 +396,14 @@ fn sources_of(loaded: &Loaded) -> impl Iterator<Item = u32> + '_ {
 
 fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
     let hook = loaded.policy.hooks.get(seat.hook)?;
+    let scopes = loaded.scopes.get(seat.hook)?;
     Some(Part {
         policy: loaded.id,
         policy_hook: seat.source,
         follows: loaded.policy.follows(),
         alone: loaded.policy.options.disable_kprobe_multi,
         hook,
+        scopes,
     })
 }
 

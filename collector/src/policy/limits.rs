@@ -43,6 +43,17 @@ pub const TAGS: usize = 16;
 /// Characters of a tag or a label.
 pub const LABEL_CHARS: usize = 256;
 
+/// Requirements of one label selector.
+pub const REQUIREMENTS: usize = 64;
+/// Values of one requirement.
+pub const LABEL_VALUES: usize = 256;
+/// Bytes of a label's key: a domain of 253, a slash, and a name.
+pub const LABEL_KEY_BYTES: usize = 317;
+/// Bytes of a label's value, and of a key without its domain, as Kubernetes has it.
+pub const LABEL_VALUE_BYTES: usize = 63;
+/// Bytes of a container's name or image.
+pub const IMAGE_BYTES: usize = 512;
+
 /// Selectors of one hook. Tetragon: 5.
 pub const SELECTORS: usize = 64;
 /// Items of one section of a selector. Tetragon: 5.

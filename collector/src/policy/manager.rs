@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
 use jiff::Timestamp;
 use tracing::{info, warn};
-use trigon_exporters::metrics::PolicyMetrics;
+use trigon_exporters::metrics::{PolicyMemory, PolicyMetrics};
 use trigon_probes::{
     hooks::{Hooks, Mechanism},
     lifecycle::Shared,
@@ -18,6 +18,7 @@ use super::{
     fault::Fault,
     matches::Sources,
     model::Policy,
+    placements::Placements,
 };
 use crate::{
     api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State},
@@ -35,6 +36,8 @@ pub struct Parts {
     pub host: Host,
     /// What the reader looks records up in.
     pub sources: Sources,
+    /// Where policies can apply.
+    pub placements: Placements,
 }
 
 /// All policies, in force or not.
@@ -42,6 +45,7 @@ pub struct Manager {
     parts: Parts,
     engine: Option<Engine>,
     types: Types,
+    /// By key: `name`, or `namespace/name`.
     entries: BTreeMap<String, Entry>,
     directory: Option<PathBuf>,
     /// What the directory has beside the policies that have their name here.
@@ -152,6 +156,7 @@ impl Manager {
     }
 
     fn keep_house(&mut self) {
+        self.parts.placements.walk();
         if let Some(engine) = &self.engine
             && let Err(error) = engine.keep_house()
         {
@@ -164,7 +169,7 @@ impl Manager {
     /// # Errors
     /// Says what the kernel or the agent can't do.
     pub fn start_with(&mut self, policy: Policy, file: PathBuf) -> Result<(), LoadError> {
-        let name = policy.name.clone();
+        let name = policy.key();
         self.engine(|engine, types| engine.add(policy, types))?;
         let entry = Entry { from: Origin::File(file), since: Timestamp::now(), error: None, waiting: None };
         self.entries.insert(name.clone(), entry);
@@ -182,13 +187,13 @@ impl Manager {
             return Err(Refusal::Faults { faults: checked.faults, hidden: checked.hidden });
         }
         for policy in &checked.policies {
-            if let Some(entry) = self.entries.get(&policy.name)
+            if let Some(entry) = self.entries.get(&policy.key())
                 && entry.waiting.is_none()
             {
-                return Err(Refusal::Exists { name: policy.name.clone(), from: entry.from.clone() });
+                return Err(Refusal::Exists { name: policy.key(), from: entry.from.clone() });
             }
         }
-        let names: Vec<_> = checked.policies.iter().map(|policy| policy.name.clone()).collect();
+        let names: Vec<_> = checked.policies.iter().map(Policy::key).collect();
         checked.policies.into_iter().for_each(|policy| self.load(policy, Origin::Api));
         Ok(Added {
             policies: names.iter().filter_map(|name| self.status(name)).collect(),
@@ -202,7 +207,7 @@ impl Manager {
     /// There is none of that name, or the kernel refuses what is to stay.
     pub fn delete(&mut self, name: &str) -> Result<(), Refusal> {
         self.remove(name)?;
-        if self.left_out.iter().any(|left_out| left_out.name.as_deref() == Some(name)) {
+        if self.left_out.iter().any(|left_out| left_out.key().as_deref() == Some(name)) {
             self.scan();
         }
         Ok(())
@@ -246,13 +251,13 @@ impl Manager {
     pub fn list(&self) -> Vec<PolicyStatus> {
         let own = self.entries.keys().filter_map(|name| self.status(name));
         let mut all: Vec<_> = own.chain(self.left_out.iter().cloned()).collect();
-        all.sort_by(|one, other| one.name.cmp(&other.name));
+        all.sort_by_key(PolicyStatus::key);
         all
     }
 
     /// Loads a policy, in the place of the one of its name if there is one, and keeps why it could not be done.
     fn load(&mut self, policy: Policy, from: Origin) {
-        let name = policy.name.clone();
+        let name = policy.key();
         let loaded = self.engine(|engine, types| engine.replace(policy.clone(), types));
         let known = self.engine.as_ref().is_some_and(|engine| engine.policy(&name).is_some());
         let error = loaded.err().map(|error| error.to_string());
@@ -269,8 +274,8 @@ impl Manager {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => {
-                let Parts { shared, host, sources } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources)
+                let Parts { shared, host, sources, placements } = self.parts.clone();
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
             }
         };
         let result = job(&mut engine, &mut self.types);
@@ -307,7 +312,7 @@ impl Manager {
             mechanism: mechanism.map(|mechanism| mechanism.as_str().to_owned()),
         };
         Some(PolicyStatus {
-            name: Some(name.to_owned()),
+            name: Some(policy.name.clone()),
             namespace: policy.namespace.clone(),
             state,
             since: entry.since,
@@ -336,7 +341,11 @@ impl Manager {
         let count = |state| all.iter().filter(|status| status.state == state).count();
         let states = State::ALL.map(|state| (state.as_str(), count(state)));
         let loaded = all.into_iter().filter(|status| !status.hooks.is_empty());
-        let memory = loaded.filter_map(|status| Some((status.name?, status.kernel_memory_bytes))).collect();
+        let memory = loaded.filter_map(|status| {
+            let namespace = status.namespace.unwrap_or_default();
+            Some(PolicyMemory { name: status.name?, namespace, bytes: status.kernel_memory_bytes })
+        });
+        let memory = memory.collect();
         self.metrics.set(states.to_vec(), memory);
         self.types.release();
     }

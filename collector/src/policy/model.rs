@@ -8,9 +8,12 @@ pub mod actions;
 pub mod arguments;
 pub mod conditions;
 pub mod hooks;
+pub mod scope;
 pub mod selectors;
 
 use hooks::{Hook, List};
+use scope::{LabelSelector, Scope};
+use selectors::Selector;
 
 /// A tracing policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +30,10 @@ pub struct Policy {
     pub namespace: Option<String>,
     /// `spec.options`
     pub options: Options,
+    /// Where it applies. None: everywhere, pods and host.
+    pub scope: Option<Scope>,
+    /// `spec.nodeSelector`: the nodes on which it is loaded, if it comes from the API server. None: all.
+    pub node_selector: Option<LabelSelector>,
     /// `spec.lists`, used or not.
     pub lists: Vec<List>,
     /// kprobes, then fentries, then tracepoints, each in the order of the file.
@@ -38,6 +45,8 @@ pub struct Policy {
 pub enum ApiVersion {
     /// `cilium.io/v1alpha1`
     CiliumV1Alpha1,
+    /// `trigon.io/v1alpha1`: the same language.
+    TrigonV1Alpha1,
 }
 
 /// What a policy applies to.
@@ -45,6 +54,8 @@ pub enum ApiVersion {
 pub enum Kind {
     /// `TracingPolicy`: to the whole node.
     Cluster,
+    /// `TracingPolicyNamespaced`: to the pods of its namespace.
+    Namespaced,
 }
 
 /// `spec.options`
@@ -72,14 +83,32 @@ pub struct Located<T> {
     pub value: T,
 }
 
+/// What a policy is known by. No name has a slash in it.
+pub fn key_of(namespace: Option<&str>, name: &str) -> String {
+    namespace.map_or_else(|| name.to_owned(), |namespace| format!("{namespace}/{name}"))
+}
+
 // === impl Policy ===
 
 impl Policy {
+    /// What it is known by: `name`, or `namespace/name`.
+    pub fn key(&self) -> String {
+        key_of(self.namespace.as_deref(), &self.name)
+    }
+
     /// Whether it follows descriptors: then its `fd` arguments resolve through the followed ones, and a call on
     /// any other posts nothing.
     pub fn follows(&self) -> bool {
         let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
         selectors.any(|selector| selector.all_actions().any(|action| action.follows()))
+    }
+
+    /// Where a selector applies, or a hook without selectors. None: everywhere.
+    pub fn scope_of(&self, selector: Option<&Selector>) -> Option<Scope> {
+        match (&self.scope, selector.and_then(|selector| selector.workloads.as_ref())) {
+            (Some(one), Some(other)) => Some(one.and(other)),
+            (one, other) => one.as_ref().or(other).cloned(),
+        }
     }
 }
 

@@ -16,6 +16,7 @@ pub mod arguments;
 pub mod hooks;
 pub mod policy;
 pub mod selectors;
+pub mod workloads;
 
 /// A node of the file, and the way to it.
 #[derive(Clone, Copy)]
@@ -195,6 +196,25 @@ impl<'a> Item<'a> {
         }
         let item = move |(index, node)| Item { node, path: self.path.index(index), faults: self.faults };
         nodes.iter().map(|node| &**node).take(max).enumerate().map(item)
+    }
+
+    /// Keys and values of a mapping of at most `max`, whatever the keys are.
+    pub fn entries(&self, max: usize) -> impl Iterator<Item = (&str, Item<'_>)> {
+        let entries = match &self.node.value {
+            Value::Mapping(entries) => entries.as_slice(),
+            _ => {
+                self.wrong("a mapping");
+                &[]
+            }
+        };
+        if entries.len() > max {
+            let message = format!("this has {} keys", entries.len());
+            self.fault(Class::Limit, message, Some(format!("at most {max}")));
+        }
+        entries.iter().take(max).map(|entry| {
+            let item = Item { node: &entry.value, path: self.path.key(&entry.key), faults: self.faults };
+            (&*entry.key, item)
+        })
     }
 
     /// The keys of a mapping. Those that it can't have are noted.

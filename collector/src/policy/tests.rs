@@ -7,6 +7,7 @@ mod faults;
 mod hostile;
 mod shared;
 mod sound;
+mod workloads;
 
 /// A policy with this `spec`, which is indented by two.
 fn policy(spec: &str) -> String {

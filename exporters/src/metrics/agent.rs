@@ -31,6 +31,8 @@ pub struct AgentMetrics {
     pub table_capacity: IntGauge,
     /// Files that policies follow.
     pub followed_files: IntGauge,
+    /// Cgroups of which the kernel is told which pod they are of.
+    pub placements: IntGauge,
     /// Bytes in the kernel's ring buffer that wait to be read.
     pub ring_used: IntGauge,
     /// Bytes that the ring buffer can hold.
@@ -104,6 +106,10 @@ impl AgentMetrics {
                 "Processes that the process table can hold.",
             )?,
             followed_files: gauge("trigon_followed_files", "Open files that policies follow (FollowFD).")?,
+            placements: gauge(
+                "trigon_placements",
+                "Cgroups of pods that the kernel knows, for policies that select pods.",
+            )?,
             ring_used: gauge(
                 "trigon_ring_buffer_used_bytes",
                 "Bytes in the kernel's ring buffer that waited when it was last read.",

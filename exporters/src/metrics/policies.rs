@@ -6,14 +6,25 @@ use prometheus::Registry;
 
 use super::scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped};
 
-/// `trigon_policies{state}` and `trigon_policy_kernel_memory_bytes{policy}`, of one moment.
+/// `trigon_policies{state}` and `trigon_policy_kernel_memory_bytes{policy,policy_namespace}`, of one moment.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyMetrics(Arc<Mutex<Numbers>>);
 
 #[derive(Debug, Default)]
 struct Numbers {
     states: Vec<(&'static str, usize)>,
-    memory: Vec<(String, u64)>,
+    memory: Vec<PolicyMemory>,
+}
+
+/// What a policy takes.
+#[derive(Clone, Debug)]
+pub struct PolicyMemory {
+    /// Its name.
+    pub name: String,
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// Bytes of the kernel's memory.
+    pub bytes: u64,
 }
 
 const FAMILIES: &[ScrapeFamily] = &[
@@ -27,7 +38,7 @@ const FAMILIES: &[ScrapeFamily] = &[
         name: "trigon_policy_kernel_memory_bytes",
         help: "Bytes of the kernel's memory that a policy takes, at most; of what policies share, its share.",
         kind: ScrapeKind::Gauge,
-        labels: &["policy"],
+        labels: &["policy", "policy_namespace"],
     },
 ];
 
@@ -46,7 +57,7 @@ impl PolicyMetrics {
     }
 
     /// Sets all numbers: policies by state, and kernel memory by policy.
-    pub fn set(&self, states: Vec<(&'static str, usize)>, memory: Vec<(String, u64)>) {
+    pub fn set(&self, states: Vec<(&'static str, usize)>, memory: Vec<PolicyMemory>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Numbers { states, memory };
     }
 
@@ -55,8 +66,8 @@ impl PolicyMetrics {
         for (state, count) in &numbers.states {
             rows.push(FAMILIES[0].name, &[state], *count as f64);
         }
-        for (policy, bytes) in &numbers.memory {
-            rows.push(FAMILIES[1].name, &[policy], *bytes as f64);
+        for PolicyMemory { name, namespace, bytes } in &numbers.memory {
+            rows.push(FAMILIES[1].name, &[name, namespace], *bytes as f64);
         }
     }
 }
@@ -72,11 +83,18 @@ mod tests {
         let registry = Registry::new();
         let metrics = PolicyMetrics::register(&registry).unwrap();
         let text = || TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-        metrics.set(vec![("enabled", 2), ("error", 0)], vec![("a".into(), 4096), ("b".into(), 10)]);
+        let memory = |name: &str, namespace: &str, bytes| PolicyMemory {
+            name: name.to_owned(),
+            namespace: namespace.to_owned(),
+            bytes,
+        };
+        metrics.set(vec![("enabled", 2), ("error", 0)], vec![memory("a", "", 4096), memory("b", "team", 10)]);
         insta::assert_snapshot!(text());
-        metrics.set(vec![("enabled", 1), ("error", 0)], vec![("b".into(), 20)]);
+        metrics.set(vec![("enabled", 1), ("error", 0)], vec![memory("b", "", 20)]);
         assert!(text().contains("\ntrigon_policies{state=\"enabled\"} 1\n"));
-        assert!(text().contains("\ntrigon_policy_kernel_memory_bytes{policy=\"b\"} 20\n"));
+        assert!(
+            text().contains("\ntrigon_policy_kernel_memory_bytes{policy=\"b\",policy_namespace=\"\"} 20\n")
+        );
         assert!(!text().contains("policy=\"a\""));
     }
 }

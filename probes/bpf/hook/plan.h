@@ -33,6 +33,7 @@ enum value_source {
 	SOURCE_NAMESPACE = 7,   /* inode, by the number of the kind in struct task_namespaces */
 	SOURCE_CAPABILITIES = 8, /* 0 inheritable, 1 permitted, 2 effective */
 	SOURCE_PARENT_LINEAGE = 9,
+	SOURCE_SCOPES = 10, /* where the process is: a word of its cgroup's scopes */
 };
 
 /* How an argument is read. */

@@ -4,6 +4,7 @@
 #define TRIGON_HOOK_VALUE_H
 
 #include "bytes.h"
+#include "../placement.h"
 #include "call.h"
 #include "follow.h"
 #include "path.h"
@@ -207,6 +208,14 @@ static __always_inline __u64 capabilities(struct task_struct *task, __u8 set)
 	return bits;
 }
 
+/* A function of its own, for the sake of the stack. */
+static __attribute__((noinline)) __u64 current_scopes(__u32 word)
+{
+	struct placement *placement = current_placement();
+
+	return placement && word < SCOPE_WORDS ? placement->scopes[word] : 0;
+}
+
 /* Reads a value. Global: the kernel verifies a global function once, and not again at each place that calls it. */
 __attribute__((noinline)) int read_value(int index, __u32 number)
 {
@@ -257,6 +266,9 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 		break;
 	case SOURCE_CAPABILITIES:
 		read_number(value, capabilities(task, spec->index), TYPE_U64);
+		break;
+	case SOURCE_SCOPES:
+		read_number(value, current_scopes(spec->index), TYPE_U64);
 		break;
 	}
 	return 0;

@@ -13,13 +13,13 @@ use aya::{
 use syscalls::Sysno;
 
 use super::{
-    HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type, maps::open,
+    HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type,
     processes::tracepoint_type, programs::Loaded,
 };
 use crate::{
     ProbeError,
     lifecycle::Kernel,
-    object::Maps,
+    object::{Maps, open},
     sys::{self, attach_type, program_type},
 };
 

@@ -1,10 +1,8 @@
 //! The maps that tables lie in.
 
-use std::os::fd::AsFd as _;
-
 use aya::{
     Pod,
-    maps::{Array, HashMap, Map, MapData, MapError},
+    maps::{Array, HashMap, MapData, MapError},
 };
 
 use super::{
@@ -13,7 +11,10 @@ use super::{
     plan::{Mask, Selector, SelectorKey, Table},
     sets::{Entries, Sets},
 };
-use crate::{ProbeError, object::Maps};
+use crate::{
+    ProbeError,
+    object::{Maps, open, typed},
+};
 
 /// A hook's table, and what its dimensions are looked up in.
 #[derive(Clone, Debug, Default)]
@@ -72,23 +73,6 @@ mod pod {
     unsafe impl Pod for Selector {}
     // SAFETY: as above.
     unsafe impl Pod for SelectorKey {}
-}
-
-/// A handle of its own on a map that objects share.
-pub(super) fn open(maps: &Maps, name: &'static str) -> Result<Map, ProbeError> {
-    let failed = |source| ProbeError::Map { map: name, source };
-    let fd = maps.get(name).ok_or(ProbeError::Missing(name))?;
-    let fd = fd.as_fd().try_clone_to_owned();
-    let fd = fd.map_err(|source| ProbeError::Io { what: "open a map", source })?;
-    MapData::from_fd(fd).and_then(Map::from_map_data).map_err(failed)
-}
-
-/// The same, typed.
-pub(super) fn typed<T: TryFrom<Map, Error = MapError>>(
-    maps: &Maps,
-    name: &'static str,
-) -> Result<T, ProbeError> {
-    T::try_from(open(maps, name)?).map_err(|source| ProbeError::Map { map: name, source })
 }
 
 // === impl HookMaps ===

@@ -5,8 +5,8 @@ use aya::{
     maps::{HashMap, MapData},
 };
 
-use super::{Hooks, maps::open};
-use crate::ProbeError;
+use super::Hooks;
+use crate::{ProbeError, object::open};
 
 /// `struct pending_key` of bpf/hook/pending.h.
 #[derive(Clone, Copy, Debug)]

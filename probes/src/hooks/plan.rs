@@ -19,6 +19,11 @@ pub const TEXT_KEY_BYTES: usize = 252;
 /// Bytes of text that can be compared from its end.
 pub const SUFFIX_BYTES: usize = 128;
 
+/// Words of a placement: as many bits are scopes of policies.
+pub const SCOPE_WORDS: usize = 4;
+/// Scopes that a node can have.
+pub const SCOPES: usize = 64 * SCOPE_WORDS;
+
 /// Where a value comes from: `enum value_source`.
 #[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
 pub mod source {
@@ -32,6 +37,7 @@ pub mod source {
     pub const NAMESPACE: u8 = 7;
     pub const CAPABILITIES: u8 = 8;
     pub const PARENT_LINEAGE: u8 = 9;
+    pub const SCOPES: u8 = 10;
 }
 
 /// How an argument is read: `enum value_type`.

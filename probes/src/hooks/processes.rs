@@ -10,10 +10,11 @@ use aya::{
     maps::{Array, HashMap, MapData},
 };
 
-use super::{Hooks, attach::Attachment, maps::open};
+use super::{Hooks, attach::Attachment};
 use crate::{
     ProbeError,
     lifecycle::Kernel,
+    object::open,
     sys::{self, attach_type, program_type},
 };
 

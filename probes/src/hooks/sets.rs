@@ -8,11 +8,11 @@ use aya::{
     maps::{MapData, MapError, lpm_trie},
 };
 
-use super::{
-    maps::typed,
-    plan::{Mask, TEXT_KEY_BYTES},
+use super::plan::{Mask, TEXT_KEY_BYTES};
+use crate::{
+    ProbeError,
+    object::{Maps, typed},
 };
-use crate::{ProbeError, object::Maps};
 
 /// Entries of a set.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -65,6 +65,7 @@ pub(super) fn examine(bench: &Bench) -> Serving {
         ring_bytes: RING_BYTES,
         args_bytes: 1024,
         join_env: false,
+        cgroups: true,
         mechanism: lifecycle::Mechanism::Best,
     };
     let untried = |why: &str| Outcome::Untried(why.to_owned());

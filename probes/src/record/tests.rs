@@ -75,6 +75,30 @@ fn a_release_decodes() {
 }
 
 #[test]
+fn a_cgroup_decodes() {
+    let path = b"cri-containerd-1.scope\0kubepods.slice\0";
+    let length = size_of::<CgroupMadeRecord>() + path.len();
+    let header = Header { kind: 7, length: length as u32, ..Header::default() };
+    let cgroup_length = path.len() as u32;
+    let record =
+        CgroupMadeRecord { header, cgroup_id: 9, parent_id: 8, cgroup_length, ..CgroupMadeRecord::default() };
+    let mut bytes = [record.as_bytes(), path].concat();
+    let Ok(Record::CgroupMade(made)) = decode(&bytes) else { panic!("no cgroup") };
+    assert_eq!((made.fixed.cgroup_id, made.fixed.parent_id), (9, 8));
+    assert_eq!(self::path(made.cgroup.0, false), "kubepods.slice/cri-containerd-1.scope");
+    assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_err()));
+    bytes[size_of::<CgroupMadeRecord>() - 8] += 1;
+    assert_eq!(decode(&bytes).unwrap_err(), DecodeError::Text { beyond: 1 });
+
+    let header = Header { kind: 8, length: size_of::<CgroupGoneRecord>() as u32, ..Header::default() };
+    let record = CgroupGoneRecord { header, cgroup_id: 9 };
+    let bytes = record.as_bytes();
+    let Ok(Record::CgroupGone(gone)) = decode(bytes) else { panic!("no cgroup") };
+    assert_eq!(gone.cgroup_id, 9);
+    assert!((0..bytes.len()).all(|end| decode(&bytes[..end]).is_err()));
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     let mut bytes = exec_bytes([b"", b"", b"", b"", b"", b"", b""]);
     bytes[0] = 99;

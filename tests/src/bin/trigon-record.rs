@@ -116,6 +116,7 @@ fn record(mut deed: Deed, kernel: &Kernel) -> Vec<Vec<u8>> {
         ring_bytes: 1 << 24,
         args_bytes: deed.args_bytes,
         join_env: true,
+        cgroups: false,
         variables: Vec::new(),
         mechanism: Mechanism::Best,
     };

@@ -34,7 +34,7 @@ pub(super) struct AddArguments {
 /// Arguments of those that take names.
 #[derive(Debug, Args)]
 pub(super) struct NameArguments {
-    /// Names of policies.
+    /// Names of policies; of one of a namespace NAMESPACE/NAME.
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
     #[command(flatten)]
@@ -116,7 +116,7 @@ fn loaded(file: &Path, added: &Added) -> ExitCode {
             writeln!(out, "{file}:{}", warning.text)?;
         }
         for policy in &added.policies {
-            let (name, state) = (policy.name.as_deref().unwrap_or_default(), policy.state.as_str());
+            let (name, state) = (policy.key().unwrap_or_default(), policy.state.as_str());
             match &policy.error {
                 Some(error) => writeln!(out, "{file}: {state} {name}: {error}")?,
                 None => writeln!(out, "{file}: {state} {name}")?,

@@ -99,7 +99,7 @@ impl FileReport {
         let Checked { policies, faults, hidden, errors } = checked;
         let policies = policies
             .into_iter()
-            .map(|policy| PolicyReport { hooks: policy.hooks.len(), name: policy.name })
+            .map(|policy| PolicyReport { hooks: policy.hooks.len(), name: policy.key() })
             .collect();
         Self { file, ok: errors == 0 && unread.is_none(), policies, faults, hidden, unread }
     }

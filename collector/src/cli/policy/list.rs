@@ -56,11 +56,7 @@ fn write_text(list: &PolicyList, out: &mut dyn io::Write) -> io::Result<()> {
 }
 
 fn row(policy: &PolicyStatus) -> [String; 4] {
-    let name = match (&policy.namespace, &policy.name) {
-        (_, None) => "-".to_owned(),
-        (None, Some(name)) => name.clone(),
-        (Some(namespace), Some(name)) => format!("{namespace}/{name}"),
-    };
+    let name = policy.key().unwrap_or_else(|| "-".to_owned());
     let memory = match policy.kernel_memory_bytes {
         0 => "-".to_owned(),
         bytes => format!("{} KiB", bytes.div_ceil(1024)),

@@ -3,12 +3,17 @@
 use trigon_probes::hooks::plan::{self, PostArg, SELECTORS, ValueSpec, class, selector_flags, source};
 
 use super::{
-    super::model::{
-        Located,
-        actions::{Action, RateLimitScope},
-        arguments::{ArgumentType, Integer},
-        conditions::{Comparison, Condition, TextOperator},
-        selectors::{BinaryFilter, BinaryOperator, Membership, Namespace, NamespaceId, PidFilter, Selector},
+    super::{
+        model::{
+            Located,
+            actions::{Action, RateLimitScope},
+            arguments::{ArgumentType, Integer},
+            conditions::{Comparison, Condition, TextOperator},
+            selectors::{
+                BinaryFilter, BinaryOperator, Membership, Namespace, NamespaceId, PidFilter, Selector,
+            },
+        },
+        placements::ScopeBit,
     },
     CompileError, Part, argument,
     builder::Builder,
@@ -54,6 +59,9 @@ impl Builder<'_> {
         if part.hook.at_return() || returns {
             self.late.set(bit);
             plan.flags |= selector_flags::RETURN;
+        }
+        if let Some(Some(scope)) = part.scopes.get(usize::from(number)) {
+            self.within(scope, bit)?;
         }
         if let Some(selector) = selector {
             self.filters(part, selector, bit)?;
@@ -115,6 +123,13 @@ impl Builder<'_> {
             self.condition(value, kind, &filter.condition, true, bit)?;
         }
         Ok(())
+    }
+
+    /// The process is where the scope is.
+    fn within(&mut self, scope: &ScopeBit, bit: usize) -> Result<(), CompileError> {
+        let (word, scope) = (scope.bit() / 64, scope.bit() % 64);
+        let value = self.value(ValueSpec { source: source::SCOPES, index: word, ..ValueSpec::default() })?;
+        self.bits(value, bit, 1 << scope, false)
     }
 
     /// The process is in another namespace than the host's.

@@ -40,7 +40,7 @@ impl Manager {
         }
         for new in &mut left_out {
             let same = |old: &&PolicyStatus| {
-                (&old.name, &old.from, &old.error) == (&new.name, &new.from, &new.error)
+                (old.key(), &old.from, &old.error) == (new.key(), &new.from, &new.error)
             };
             match self.left_out.iter().find(same) {
                 Some(old) => new.since = old.since,
@@ -58,7 +58,7 @@ impl Manager {
         let mut owners: BTreeMap<String, PathBuf> = BTreeMap::new();
         for (file, policies) in &files {
             for policy in policies.iter().flatten() {
-                owners.entry(policy.name.clone()).or_insert_with(|| file.clone());
+                owners.entry(policy.key()).or_insert_with(|| file.clone());
             }
         }
         let mut broken = BTreeMap::new();
@@ -72,7 +72,7 @@ impl Manager {
                 }
             };
             for policy in policies {
-                let name = policy.name.clone();
+                let name = policy.key();
                 let other = match (owners.get(&name), self.entries.get(&name).map(|entry| &entry.from)) {
                     (Some(owner), _) if *owner != file => Some(owner.display().to_string()),
                     (_, Some(from @ (Origin::File(_) | Origin::Api))) => Some(from.to_string()),
@@ -120,13 +120,13 @@ impl Manager {
 
     /// Whether a file's policy is the one that is there. What was wrong with its file is mended then.
     fn has(&mut self, policy: &Policy, file: &Path) -> bool {
-        let Some(entry) = self.entries.get_mut(&policy.name) else { return false };
-        let loaded = self.engine.as_ref().and_then(|engine| engine.policy(&policy.name));
+        let Some(entry) = self.entries.get_mut(&policy.key()) else { return false };
+        let loaded = self.engine.as_ref().and_then(|engine| engine.policy(&policy.key()));
         let same = entry.waiting.as_deref().or(loaded) == Some(policy)
             && matches!(&entry.from, Origin::Directory(known) if known == file);
         if same && entry.waiting.is_none() && entry.error.take().is_some() {
             entry.since = Timestamp::now();
-            info!(policy = policy.name, "its file is again what is loaded");
+            info!(policy = policy.key(), "its file is again what is loaded");
         }
         same
     }

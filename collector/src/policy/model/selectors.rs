@@ -1,6 +1,8 @@
 //! Which calls a hook takes: every filter of a selector must hold.
 
-use super::{Located, Position, actions::Action, arguments::ArgumentSlot, conditions::Condition};
+use super::{
+    Located, Position, actions::Action, arguments::ArgumentSlot, conditions::Condition, scope::Scope,
+};
 
 /// An item of `selectors`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +25,8 @@ pub struct Selector {
     pub namespaces: Vec<NamespaceFilter>,
     /// `matchCapabilities`
     pub capabilities: Vec<CapabilityFilter>,
+    /// `matchWorkloads`: a further condition on where a process is.
+    pub workloads: Option<Scope>,
     /// `matchActions`. None of them is `NoPost`: the event is posted.
     pub actions: Vec<Located<Action>>,
     /// `matchReturnActions`: what is done once the return filters hold.

@@ -7,10 +7,11 @@ use super::{
         model::{
             ApiVersion, Kind, Options, Policy,
             hooks::{FunctionSection, Hook},
+            scope::{Scope, Workloads},
         },
         words::{Word, Words},
     },
-    Item, Keys, hooks,
+    Fields, Item, Keys, hooks, workloads,
 };
 
 const KEYS: Keys = Keys { known: &["apiVersion", "kind", "metadata", "spec", "status"], later: &[] };
@@ -38,19 +39,18 @@ const METADATA: Keys = Keys {
 };
 
 const SPEC: Keys = Keys {
-    known: &["kprobes", "fentries", "tracepoints", "lists", "options"],
-    later: &[
-        "lsmhooks",
-        "uprobes",
-        "usdts",
-        "loader",
+    known: &[
+        "kprobes",
+        "fentries",
+        "tracepoints",
+        "lists",
+        "options",
         "podSelector",
         "containerSelector",
         "hostSelector",
         "nodeSelector",
-        "enforcers",
-        "selectorsMacros",
     ],
+    later: &["lsmhooks", "uprobes", "usdts", "loader", "enforcers", "selectorsMacros"],
 };
 
 const API_VERSIONS: Words<ApiVersion> = Words {
@@ -58,14 +58,17 @@ const API_VERSIONS: Words<ApiVersion> = Words {
     any_case: false,
     words: &[
         ("cilium.io/v1alpha1", Word::Is(ApiVersion::CiliumV1Alpha1)),
-        ("trigon.io/v1alpha1", Word::Later),
+        ("trigon.io/v1alpha1", Word::Is(ApiVersion::TrigonV1Alpha1)),
     ],
 };
 
 const KINDS: Words<Kind> = Words {
     what: "kind",
     any_case: false,
-    words: &[("TracingPolicy", Word::Is(Kind::Cluster)), ("TracingPolicyNamespaced", Word::Later)],
+    words: &[
+        ("TracingPolicy", Word::Is(Kind::Cluster)),
+        ("TracingPolicyNamespaced", Word::Is(Kind::Namespaced)),
+    ],
 };
 
 #[derive(Clone, Copy)]
@@ -108,9 +111,7 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
     let metadata = metadata.as_ref().and_then(|item| item.fields(&METADATA));
     let name = metadata.as_ref().and_then(|metadata| metadata.need("name"));
     let name = name.and_then(|item| Some(item.locate(subdomain(&item)?)));
-    if let Some(item) = metadata.as_ref().and_then(|metadata| metadata.get("namespace")) {
-        item.warn("a TracingPolicy has no namespace: it applies to the whole node");
-    }
+    let namespace = namespace(metadata.as_ref(), kind);
     let spec = fields.need("spec")?;
     let spec = spec.fields(&SPEC)?;
     let options = options(&spec.list("options", OPTIONS.words.len(), option));
@@ -128,17 +129,46 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
     if functions == 0 && document.faults.fatal() == 0 {
         spec.item.warn("this policy has no hooks");
     }
+    let scope = scope(&spec, namespace.as_deref());
+    let node_selector = workloads::node_selector(&spec);
     let (name, api_version, kind) = (name?, api_version?, kind?);
     Some(Policy {
         at: name.at,
         api_version,
         kind,
         name: name.value,
-        namespace: None,
+        namespace,
         options,
+        scope,
+        node_selector,
         lists: lists.found,
         hooks: found,
     })
+}
+
+/// The namespace that a policy is of, and whose pods are all that it applies to.
+fn namespace(metadata: Option<&Fields<'_>>, kind: Option<Kind>) -> Option<String> {
+    let given = metadata.and_then(|metadata| metadata.get("namespace"));
+    match (kind?, given) {
+        (Kind::Namespaced, Some(item)) => subdomain(&item),
+        (Kind::Namespaced, None) => Some("default".to_owned()),
+        (Kind::Cluster, Some(item)) => {
+            item.warn("a TracingPolicy has no namespace: it applies to the whole node");
+            None
+        }
+        (Kind::Cluster, None) => None,
+    }
+}
+
+/// Where the policy applies; None: everywhere.
+fn scope(spec: &Fields<'_>, namespace: Option<&str>) -> Option<Scope> {
+    let scope = workloads::scope(spec);
+    let Some(namespace) = namespace else { return scope };
+    if let Some(item) = spec.get("hostSelector") {
+        item.invalid("a TracingPolicyNamespaced applies to pods of its namespace, and never to the host");
+    }
+    let pods = scope.and_then(|scope| scope.pods).unwrap_or_default();
+    Some(Scope { pods: Some(Workloads { namespace: Some(namespace.to_owned()), ..pods }), host: false })
 }
 
 fn options(found: &[(OptionName, bool)]) -> Options {

@@ -21,6 +21,7 @@ use super::{
     },
     Fields, Item, Keys, actions,
     arguments::{Arguments, Named},
+    workloads,
 };
 
 /// What filters and actions of a hook may name.
@@ -41,17 +42,11 @@ const SELECTOR: Keys = Keys {
         "matchReturnArgs",
         "matchNamespaces",
         "matchCapabilities",
+        "matchWorkloads",
         "matchActions",
         "matchReturnActions",
     ],
-    later: &[
-        "matchData",
-        "matchNamespaceChanges",
-        "matchCapabilityChanges",
-        "matchWorkloads",
-        "matchCmdArgs",
-        "macros",
-    ],
+    later: &["matchData", "matchNamespaceChanges", "matchCapabilityChanges", "matchCmdArgs", "macros"],
 };
 
 const PIDS: Keys = Keys { known: &["operator", "values", "isNamespacePID", "followForks"], later: &[] };
@@ -166,6 +161,7 @@ pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
         return_values: fields.list("matchReturnArgs", limits::FILTERS, |item| returned(item, scope)),
         namespaces: fields.list("matchNamespaces", limits::FILTERS, namespaces),
         capabilities: fields.list("matchCapabilities", limits::FILTERS, capabilities),
+        workloads: workloads::match_workloads(&fields),
         actions: actions::list(&fields, "matchActions", scope),
         return_actions: actions::list(&fields, "matchReturnActions", scope),
     };

@@ -12,6 +12,11 @@ kind: TracingPolicy
 metadata:
   name: all-of-it
 spec:
+  podSelector:
+    matchLabels: {app: web}
+    matchExpressions: [{key: tier, operator: NotIn, values: [one, two]}]
+  containerSelector: {matchExpressions: [{key: name, operator: In, values: [main]}]}
+  hostSelector: {}
   options:
   - {name: disable-kprobe-multi, value: "1"}
   lists:
@@ -43,6 +48,7 @@ spec:
       - {namespace: Pid, operator: NotIn, values: [host_ns, "4026531836"]}
       matchCapabilities:
       - {operator: In, values: [CAP_SYS_ADMIN]}
+      matchWorkloads: {podSelector: {matchLabels: {env: live}}}
       matchActions:
       - {action: Post, rateLimit: 5m, rateLimitScope: process}
   tracepoints:

@@ -39,7 +39,7 @@ fn documents() {
             "\tkind: x\n",
             "apiVersion: v1\nkind: Pod\nmetadata:\n  name: x\nspec: {}\n",
             "apiVersion: cilium.io/v1alpha2\nkind: TracingPolicie\nmetadata: {}\n",
-            "apiVersion: trigon.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {name: x, namespace: y}\nspec: {kprobes: [{call: sys_read}]}\n",
+            "apiVersion: trigon.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: x, namespace: y}\nspec: {kprobes: [{call: sys_read}]}\n",
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: Not_a_Name\n  lables: {}\nspec: {kprobe: []}\n",
             "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: a}\nspec: {kprobes: [{call: sys_a}]}\n---\napiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: a}\nspec: {kprobes: [{call: sys_a}]}\n",
             "a: [\n---\napiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: b}\nspec: {kprobes: [{call: b}]}\n",
@@ -61,10 +61,38 @@ fn specs() {
             "  lists: [{name: calls, type: syscalls, values: [sys_read]}]\n  kprobes: [{call: 'list:call'}, {call: 'list:other'}]\n",
             "  lists: [{name: all, type: generated_syscalls}, {name: f, type: generated_ftrace, pattern: ^x}]\n  kprobes: [{call: 'list:all'}]\n",
             "  lsmhooks: [{hook: file_open}]\n  uprobes: [{path: /bin/sh}]\n  usdts: [{path: /bin/sh}]\n  loader: true\n",
-            "  podSelector: {}\n  containerSelector: {}\n  hostSelector: {}\n  nodeSelector: {}\n  enforcers: [{calls: []}]\n  selectorsMacros: {a: {}}\n",
+            "  enforcers: [{calls: []}]\n  selectorsMacros: {a: {}}\n",
         ],
     );
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn workloads() {
+    let table = table_of(
+        policy,
+        &[
+            "  podSelector: app\n  containerSelector: [name]\n  hostSelector: true\n  kprobes: [{call: sys_read}]\n",
+            "  podSelector: {matchLabel: {a: b}, matchLabels: [a]}\n",
+            "  podSelector: {matchLabels: {a b: c, a/: x, /a: x, a/b/c: x, -a: x, \"\": x, d: e f, g: ~, h: [], k8s:io.kubernetes.pod.namespace: ok}}\n",
+            "  podSelector: {matchExpressions: [{key: a}, {key: a, operator: Equal, values: [b]}, {key: a, operator: In}, {key: a, operator: Exists, values: [b]}, {operator: Exists}, a]}\n",
+            "  containerSelector: {matchLabels: {nam: a, image: b}}\n",
+            "  hostSelector: {matchLabels: {a: b}}\n",
+            "  nodeSelector: {matchLabels: {a: b c}}\n  kprobes: [{call: sys_read}]\n",
+            "  nodeSelector: {}\n  kprobes: [{call: sys_read}]\n",
+            "  kprobes: [{call: sys_read, selectors: [{matchWorkloads: {}}, {matchWorkloads: {podselector: {}}}, {matchWorkloads: []}]}]\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+    let namespaced = |text: &str| {
+        format!("apiVersion: cilium.io/v1alpha1\nkind: TracingPolicyNamespaced\nmetadata: {text}\n")
+    };
+    let texts = [
+        "{name: a, namespace: b_c}\nspec: {kprobes: [{call: sys_read}]}",
+        "{name: a}\nspec: {hostSelector: {}, kprobes: [{call: sys_read}]}",
+    ];
+    let faults = texts.map(|text| written(&check_text(&namespaced(text))));
+    insta::assert_snapshot!(faults.concat());
 }
 
 #[test]

@@ -21,6 +21,8 @@ use std::{fmt, path::PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::kubernetes::config::PolicyGroup;
+
 pub mod client;
 pub mod events;
 mod policies;
@@ -88,7 +90,7 @@ pub enum State {
     Error,
     /// It could not be loaded.
     LoadError,
-    /// Left out: another one has its name.
+    /// Left out: it is for other nodes, or another one has its name.
     Skipped,
 }
 
@@ -102,6 +104,8 @@ pub enum Origin {
     Directory(PathBuf),
     /// This API.
     Api,
+    /// The API server of the cluster: an object of this group.
+    Kubernetes(PolicyGroup),
 }
 
 /// A hook of a policy.
@@ -173,6 +177,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File(path) | Self::Directory(path) => path.display().fmt(formatter),
             Self::Api => formatter.write_str("api"),
+            Self::Kubernetes(group) => write!(formatter, "kubernetes ({})", group.as_str()),
         }
     }
 }

@@ -3,6 +3,10 @@
 //! Nothing here is needed without Kubernetes: an agent on a host never talks to an API server.
 
 pub mod config;
+pub mod crd;
+pub mod node;
 pub mod pod;
+pub mod policies;
+pub mod report;
 
 pub use config::KubernetesConfig;

@@ -15,6 +15,7 @@ pub mod actions;
 pub mod arguments;
 pub mod hooks;
 pub mod policy;
+pub mod schema;
 pub mod selectors;
 
 /// A node of the file, and the way to it.

@@ -13,6 +13,8 @@ use super::{
     Item, Keys, hooks,
 };
 
+pub mod schema;
+
 const KEYS: Keys = Keys { known: &["apiVersion", "kind", "metadata", "spec", "status"], later: &[] };
 
 /// `metadata` is Kubernetes' ObjectMeta. The name is the policy's; the rest is the cluster's book-keeping.
@@ -67,6 +69,8 @@ const KINDS: Words<Kind> = Words {
     any_case: false,
     words: &[("TracingPolicy", Word::Is(Kind::Cluster)), ("TracingPolicyNamespaced", Word::Later)],
 };
+
+const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 
 #[derive(Clone, Copy)]
 enum OptionName {
@@ -148,7 +152,7 @@ fn options(found: &[(OptionName, bool)]) -> Options {
 }
 
 fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {
-    let fields = item.fields(&Keys { known: &["name", "value"], later: &[] })?;
+    let fields = item.fields(&OPTION)?;
     let name = fields.need("name")?.word(&OPTIONS)?;
     let value = fields.need("value")?.word(&BOOLEANS)?;
     Some((name, value))

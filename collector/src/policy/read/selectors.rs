@@ -23,6 +23,8 @@ use super::{
     arguments::{Arguments, Named},
 };
 
+pub mod schema;
+
 /// What filters and actions of a hook may name.
 pub struct Scope<'a> {
     /// Its arguments.

@@ -59,6 +59,7 @@ use crate::{
     watch,
 };
 
+mod cluster;
 mod error;
 mod kernel_loss;
 pub mod notify;
@@ -66,6 +67,7 @@ mod reader;
 mod reload;
 mod ways_out;
 
+use cluster::Cluster;
 pub use error::AgentError;
 use reload::Reloader;
 use ways_out::{Way, WaysOut};
@@ -155,6 +157,7 @@ impl Agent {
         let give_up = CancellationToken::new();
         serve(runtime, listener, registry.clone(), Arc::clone(&readiness), give_up.clone());
 
+        let cluster = Cluster::of(&settings, runtime, &registry)?;
         let options = Options {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
@@ -224,11 +227,24 @@ impl Agent {
         metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
         let (pipeline, jobs) = jobs::channel();
-        let stages = Pipeline { tracker, router };
-        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, &loss, state_file);
+        let stages = Pipeline {
+            tracker,
+            waiting: cluster::waiting(&settings),
+            router,
+            deleted_linger: settings.config.kubernetes.deleted_linger,
+        };
+        let metrics = reader::Metrics {
+            agent: metrics,
+            kubernetes: cluster.as_ref().map(|cluster| cluster.metrics.clone()),
+            loss: loss.clone(),
+        };
+        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, state_file);
         runtime.spawn(notify::watchdog(reader.heartbeat()));
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(manager::keep_house(policies.clone()));
+        if let Some(cluster) = cluster {
+            runtime.block_on(cluster.join(&pipeline, policies.clone()))?;
+        }
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {
             let policies = policies.clone();

@@ -26,7 +26,7 @@ use trigon_probes::lifecycle::{MAX_NAME_BYTES, MAX_VARIABLES};
 
 use crate::{
     api,
-    kubernetes::KubernetesConfig,
+    kubernetes::{KubernetesConfig, config::Enabled},
     redact::{Redaction, RedactionConfig, RedactionError},
     tracker::{self, trace::Rules},
 };
@@ -318,7 +318,11 @@ impl Config {
         let set = |name| environment(name).filter(|value| !value.is_empty());
         let named = set("NODE_NAME");
         // The name comes by the downward API, and the other variable is in every pod.
-        let kubernetes = named.is_some() && set("KUBERNETES_SERVICE_HOST").is_some();
+        let kubernetes = match self.kubernetes.enabled {
+            Enabled::Auto => named.is_some() && set("KUBERNETES_SERVICE_HOST").is_some(),
+            Enabled::Always => true,
+            Enabled::Never => false,
+        };
         let configured = Some(self.node.name.clone()).filter(|name| !name.is_empty());
         let node = named.or(configured).unwrap_or_else(host_name);
         let flag = overrides.otlp_endpoint.as_deref();

@@ -12,6 +12,7 @@ use trigon_probes::record::{
 
 use crate::{
     enrich::Cgroups,
+    kubernetes::pods::Pods,
     policy::matches::{Sources, hook_of},
     redact::{Redaction, Redactor},
     text::{first_args, push_escaped, trim_cut},
@@ -144,6 +145,16 @@ impl Tracker {
         self.settings.max_args = settings.max_args;
         self.redactor.follow(settings.redaction.clone());
         self.settings.redaction = settings.redaction;
+    }
+
+    /// The cgroups that processes are in.
+    pub fn cgroups(&self) -> &Cgroups {
+        &self.cgroups
+    }
+
+    /// Changes what is known of pods.
+    pub fn change_pods<T>(&mut self, change: impl FnOnce(&mut Pods) -> T) -> T {
+        self.cgroups.change_pods(change)
     }
 
     /// The table, for those who ask how it is.

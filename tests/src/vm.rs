@@ -40,7 +40,13 @@ struct Guest {
     lines: Receiver<String>,
 }
 
-/// Boots `kernel` with `initramfs` and hands each line of the report to `print` as it comes.
+/// What a kernel says on its console when it is its own fault that the machine breaks.
+const OOPSES: [&str; 6] =
+    ["Kernel panic", "BUG:", "Oops", "soft lockup", "rcu_sched self-detected", "general protection fault"];
+
+/// Boots `kernel` with `initramfs` and hands each line of the report to `print` as it comes. A machine that breaks
+/// without a word of its kernel's, as when the host has no memory left for the emulator, is booted once more and goes
+/// on with the suite that it was at.
 ///
 /// `folder` gets the console's log.
 ///
@@ -53,21 +59,18 @@ pub fn run(
     print: impl FnMut(&str),
 ) -> std::io::Result<Report> {
     let console = folder.join(format!("console-{}.log", kernel.name));
-    let guest = Guest::boot(kernel, initramfs, &console)?;
     let mut report = Report::new(&kernel.name, print);
-    let broken = loop {
-        match guest.lines.recv_timeout(SILENCE) {
-            Ok(line) => report.line(&line),
-            Err(RecvTimeoutError::Timeout) => break Some(format!("silent for {} s", SILENCE.as_secs())),
-            Err(RecvTimeoutError::Disconnected) if report.complete() => break None,
-            Err(RecvTimeoutError::Disconnected) => {
-                break Some("the machine stopped before its tests ended".into());
+    if let Some(reason) = Guest::boot(kernel, initramfs, &console, None)?.run(&mut report) {
+        let said = last_lines(&console);
+        if OOPSES.iter().any(|oops| said.contains(oops)) {
+            report.broke(&reason, &said);
+        } else {
+            let from = report.begin_again(&reason, &said);
+            if let Some(reason) = Guest::boot(kernel, initramfs, &console, from.as_deref())?.run(&mut report)
+            {
+                report.broke(&reason, &last_lines(&console));
             }
         }
-    };
-    drop(guest);
-    if let Some(reason) = broken {
-        report.broke(&reason, &last_lines(&console));
     }
     Ok(report.into_counts())
 }
@@ -82,17 +85,23 @@ fn last_lines(console: &Path) -> String {
 // === impl Guest ===
 
 impl Guest {
-    fn boot(kernel: &Kernel, initramfs: &Path, console: &Path) -> std::io::Result<Self> {
+    /// Boots; suites before `from` are left out.
+    fn boot(kernel: &Kernel, initramfs: &Path, console: &Path, from: Option<&str>) -> std::io::Result<Self> {
+        let command_line = match from {
+            Some(suite) => format!("{COMMAND_LINE} {}={suite}", image::FROM),
+            None => COMMAND_LINE.to_owned(),
+        };
         // QEMU would open it as root's umask says; made here, it is there however early QEMU fails.
         let errors = File::create(console)?;
         let mut qemu = Command::new("qemu-system-x86_64")
             .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-            .args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "2"])
+            // By default the emulator keeps 1 GiB of translated code, beside the guest's memory.
+            .args(["-accel", "tcg,tb-size=256", "-cpu", "max", "-m", "1024", "-smp", "2"])
             .arg("-kernel")
             .arg(&kernel.path)
             .arg("-initrd")
             .arg(initramfs)
-            .args(["-append", COMMAND_LINE])
+            .args(["-append", &command_line])
             .arg("-chardev")
             .arg(format!("file,id=console,append=on,path={}", console.display()))
             .args(["-serial", "chardev:console", "-serial", "stdio"])
@@ -112,6 +121,20 @@ impl Guest {
             }
         });
         Ok(Self { qemu, lines })
+    }
+
+    /// Reports what it says until it stops. Returns why, where that was before its tests had ended.
+    fn run(self, report: &mut Report<impl FnMut(&str)>) -> Option<String> {
+        loop {
+            match self.lines.recv_timeout(SILENCE) {
+                Ok(line) => report.line(&line),
+                Err(RecvTimeoutError::Timeout) => return Some(format!("silent for {} s", SILENCE.as_secs())),
+                Err(RecvTimeoutError::Disconnected) if report.complete() => return None,
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Some("the machine stopped before its tests ended".into());
+                }
+            }
+        }
     }
 }
 

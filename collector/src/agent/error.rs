@@ -8,6 +8,7 @@ use trigon_probes::ProbeError;
 use crate::{
     api::socket::SocketError,
     config::ConfigError,
+    kubernetes,
     policy::{FileError, engine::LoadError},
 };
 
@@ -26,6 +27,17 @@ pub enum AgentError {
     /// The kernel doesn't let it.
     #[error(transparent)]
     Probe(#[from] ProbeError),
+    /// The Kubernetes API server can't be reached as the configuration says.
+    #[error(transparent)]
+    Kubernetes(#[from] kubernetes::client::ClientError),
+    /// The container runtime's socket can't be used.
+    #[error("cannot use the container runtime's socket {}: {source}; kubernetes.cri_socket names it", socket.display())]
+    Cri {
+        /// The socket.
+        socket: PathBuf,
+        /// Why not.
+        source: tonic::transport::Error,
+    },
     /// An OTLP connection can't be prepared.
     #[error(transparent)]
     Otlp(#[from] ClientError),
@@ -76,7 +88,11 @@ impl AgentError {
     /// The program's exit code. 2 is what clap uses for a wrong command line.
     pub fn exit_code(&self) -> ExitCode {
         ExitCode::from(match self {
-            Self::Config(_) | Self::PolicyFile(_) | Self::Policy { .. } => 3,
+            Self::Config(_)
+            | Self::Kubernetes(_)
+            | Self::Cri { .. }
+            | Self::PolicyFile(_)
+            | Self::Policy { .. } => 3,
             Self::PolicyLoad { .. } => 7,
             Self::Probe(ProbeError::NotPermitted(_)) => 4,
             Self::Probe(ProbeError::NoBtf(_) | ProbeError::TooOld { .. } | ProbeError::Attach { .. }) => 5,

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tracing::warn;
 use trigon_exporters::{
     event::EventType,
-    metrics::{AgentMetrics, Loss},
+    metrics::{AgentMetrics, KubernetesMetrics, Loss},
 };
 use trigon_probes::{
     ProbeError,
@@ -23,6 +23,7 @@ use trigon_probes::{
 use super::{AgentError, kernel_loss::KernelLoss, notify::Heartbeat};
 use crate::{
     jobs::Jobs,
+    kubernetes::waiting::Outcomes,
     pipeline::Pipeline,
     router::CHUNK,
     tracker::{Counts, table::Evictions},
@@ -45,6 +46,16 @@ pub struct Reader {
     state_file: PathBuf,
 }
 
+/// Where the thread counts.
+pub struct Metrics {
+    /// The agent's health.
+    pub agent: AgentMetrics,
+    /// What is known of pods; none without Kubernetes.
+    pub kubernetes: Option<KubernetesMetrics>,
+    /// What is lost.
+    pub loss: Loss,
+}
+
 /// Decode, track, route.
 struct Stages {
     pipeline: Pipeline,
@@ -54,7 +65,14 @@ struct Stages {
     orphan_hooks: IntCounter,
     forgotten_files: IntCounter,
     counted: (Counts, Evictions),
+    kubernetes: Option<KubernetesNumbers>,
     heartbeat: Heartbeat,
+}
+
+/// What is counted of pods, and of events that wait for them.
+struct KubernetesNumbers {
+    metrics: KubernetesMetrics,
+    counted: Outcomes,
 }
 
 /// Records that could not be decoded, by reason.
@@ -74,10 +92,10 @@ impl Reader {
         lifecycle: Lifecycle,
         pipeline: Pipeline,
         jobs: Jobs<Pipeline>,
-        metrics: AgentMetrics,
-        loss: &Loss,
+        metrics: Metrics,
         state_file: &Path,
     ) -> Self {
+        let Metrics { agent: metrics, kubernetes, loss } = metrics;
         let undecoded = |reason| loss.untyped("decode", reason, "unknown");
         let stages = Stages {
             received: RecordType::IN_RING.map(|kind| metrics.received(kind.as_str())),
@@ -90,11 +108,12 @@ impl Reader {
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
             forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
             counted: Default::default(),
+            kubernetes: kubernetes.map(|metrics| KubernetesNumbers { metrics, counted: Outcomes::default() }),
             heartbeat: Heartbeat::default(),
             pipeline,
             metrics,
         };
-        let kernel_loss = KernelLoss::new(lifecycle.lost(), loss);
+        let kernel_loss = KernelLoss::new(lifecycle.lost(), &loss);
         Self {
             ring,
             lifecycle,
@@ -147,6 +166,7 @@ impl Reader {
         // Detached first: on a busy machine there would be no end to it.
         drop(self.lifecycle);
         while self.stages.take(&mut self.ring) > 0 {}
+        self.stages.pipeline.finish();
         self.kernel_loss.update();
         self.stages.keep_house();
         if !self.state_file.as_os_str().is_empty()
@@ -168,7 +188,7 @@ impl Stages {
     /// Takes at most a chunk of records through all stages; returns how many there were.
     fn take(&mut self, ring: &mut Ring) -> usize {
         self.heartbeat.beat();
-        let observed = self.pipeline.tracker.tick();
+        let (observed, now) = (self.pipeline.tracker.tick(), Instant::now());
         let count = ring.drain(CHUNK, |bytes| match decode(bytes) {
             Ok(record) => {
                 if let Some(index) = RecordType::IN_RING.iter().position(|kind| *kind == record.record_type())
@@ -176,11 +196,12 @@ impl Stages {
                     self.received[index].inc();
                 }
                 if let Some(event) = self.pipeline.tracker.take(record, observed) {
-                    self.pipeline.router.route(event);
+                    self.pipeline.take(event, now);
                 }
             }
             Err(error) => self.undecoded.count(error),
         });
+        self.pipeline.settle(now);
         self.pipeline.router.flush();
         count
     }
@@ -190,6 +211,10 @@ impl Stages {
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
         self.pipeline.router.tick();
+        self.pipeline.sweep(Instant::now());
+        if let Some(kubernetes) = &mut self.kubernetes {
+            kubernetes.update(&self.pipeline);
+        }
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));
@@ -200,6 +225,22 @@ impl Stages {
         metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);
         metrics.evicted("living").inc_by(evictions.living - evicted.living);
         metrics.table_size.set(i64::try_from(self.pipeline.tracker.table().len()).unwrap_or(i64::MAX));
+    }
+}
+
+// === impl KubernetesNumbers ===
+
+impl KubernetesNumbers {
+    fn update(&mut self, pipeline: &Pipeline) {
+        let (present, deleted) = pipeline.tracker.cgroups().pods().count();
+        self.metrics.pods(present, deleted);
+        self.metrics.waiting.set(i64::try_from(pipeline.waiting.count()).unwrap_or(i64::MAX));
+        let now = pipeline.waiting.outcomes();
+        let before = std::mem::replace(&mut self.counted, now);
+        self.metrics.waited("found", now.found - before.found);
+        self.metrics.waited("without_pod", now.without_pod - before.without_pod);
+        self.metrics.waited("without_container", now.without_container - before.without_container);
+        self.metrics.waited("full", now.full - before.full);
     }
 }
 

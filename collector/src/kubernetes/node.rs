@@ -1,6 +1,6 @@
 //! This node's object: its labels, by which policies select it, and its uid, by which what it owns goes with it.
 
-use std::{collections::BTreeMap, pin::pin, time::Duration};
+use std::{collections::BTreeMap, pin::pin};
 
 use futures_util::StreamExt as _;
 use k8s_openapi::api::core::v1::Node;
@@ -13,9 +13,9 @@ use kube::{
     },
 };
 use tokio::{sync::watch, time::sleep};
-use tracing::{debug, info, warn};
+use trigon_exporters::metrics::KubernetesMetrics;
 
-use super::policies::{code, said};
+use super::watch::{Complaint, PATIENCE, code};
 
 /// What is kept of a node's object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -26,21 +26,28 @@ pub struct NodeMeta {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How long one waits for what the API server doesn't show.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What the watch of it is called in metrics.
+const WATCH: &str = "node";
 
 /// Watches the object of a node, and keeps what was last known of it.
-pub async fn follow(client: Client, name: String, meta: watch::Sender<Option<NodeMeta>>) {
+pub async fn follow(
+    client: Client,
+    name: String,
+    meta: watch::Sender<Option<NodeMeta>>,
+    metrics: KubernetesMetrics,
+) {
     let api = Api::<PartialObjectMeta<Node>>::all(client);
     let config = watcher::Config::default().any_semantic().fields(&format!("metadata.name={name}"));
     let mut events = pin!(watcher(api, config).default_backoff());
-    let mut complained = false;
+    let mut complaint = Complaint::new(WATCH.to_owned(), metrics.clone());
     while let Some(event) = events.next().await {
+        // Each attempt to list begins with an Init; it says nothing of the API server.
+        if !matches!(event, Ok(Event::Init) | Err(_)) {
+            metrics.watch_event(WATCH);
+            complaint.over();
+        }
         match event {
             Ok(Event::Apply(node) | Event::InitApply(node)) => {
-                if std::mem::take(&mut complained) {
-                    info!(node = name, "the node's object can be watched again");
-                }
                 let next = NodeMeta {
                     uid: node.metadata.uid.unwrap_or_default(),
                     labels: node.metadata.labels.unwrap_or_default(),
@@ -51,16 +58,11 @@ pub async fn follow(client: Client, name: String, meta: watch::Sender<Option<Nod
                     changed
                 });
             }
-            Ok(_) => {}
+            Ok(Event::InitDone) => metrics.synced(WATCH, true),
+            // A node that is gone for the API server still runs this agent.
+            Ok(Event::Init | Event::Delete(_)) => {}
             Err(error) => {
-                if !std::mem::replace(&mut complained, true) {
-                    warn!(
-                        node = name,
-                        "the node's object can't be watched: {}; nodeSelectors see its labels as they were last known",
-                        said(&error)
-                    );
-                }
-                debug!(%error, "watching the node");
+                complaint.say(&error);
                 if matches!(code(&error), Some(401 | 403 | 404)) {
                     sleep(PATIENCE.mul_f64(fastrand::f64() / 2.0 + 0.5)).await;
                 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use trigon_exporters::event::{Place, Pod, PodContainer};
 
 /// A pod of this node.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PodEntry {
     /// What events tell of it.
     pub pod: Arc<Pod>,
@@ -15,6 +15,8 @@ pub struct PodEntry {
     pub labels: BTreeMap<String, String>,
     /// Its containers: init and ephemeral ones too, and of one that was started again those before it.
     pub containers: Vec<Arc<PodContainer>>,
+    /// Ids of its sandboxes, as far as the container runtime has told: they have cgroups, and are no containers.
+    pub sandboxes: Vec<String>,
 }
 
 // === impl PodEntry ===
@@ -26,8 +28,20 @@ impl PodEntry {
     }
 
     /// The place of a cgroup of this pod, by the id of its container.
-    pub fn place(&self, container: Option<&str>) -> Arc<Place> {
+    pub fn place(&self, container: Option<&str>) -> Place {
         let container = container.and_then(|id| self.container(id)).cloned();
-        Arc::new(Place { pod: Arc::clone(&self.pod), container })
+        Place { pod: Arc::clone(&self.pod), container }
+    }
+
+    /// Keeps those containers of what was known `before` that aren't there any more, as far as `most` in all allow.
+    pub fn remember(&mut self, before: &Self, most: usize) {
+        let former = before.containers.iter().filter(|container| self.container(&container.id).is_none());
+        let former: Vec<_> = former.cloned().collect();
+        self.containers.extend(former);
+        self.containers.truncate(most);
+        let former = before.sandboxes.iter().filter(|id| !self.sandboxes.contains(id));
+        let former: Vec<_> = former.cloned().collect();
+        self.sandboxes.extend(former);
+        self.sandboxes.truncate(most);
     }
 }

@@ -11,8 +11,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinSet,
 };
-use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use trigon_exporters::metrics::KubernetesMetrics;
 
 use super::{
     KubernetesConfig,
@@ -30,7 +29,6 @@ mod follow;
 pub mod object;
 
 use follow::Change;
-pub(super) use follow::{code, said};
 use object::{Object, ObjectKey};
 
 /// A policy of the API server, as this node has to see it.
@@ -54,25 +52,25 @@ type Objects = BTreeMap<Source, BTreeMap<ObjectKey, Arc<Object>>>;
 /// Changes that wait to be looked at; more wait with those who watch.
 const CHANGES: usize = 64;
 
-/// Has the policies of the API server loaded, and reports on all policies, until `stop`.
+/// Has the policies of the API server loaded, and reports on all policies, until the manager stops.
 pub async fn run(
     client: Client,
     node: String,
     config: KubernetesConfig,
     policies: Handle,
-    stop: CancellationToken,
+    metrics: KubernetesMetrics,
 ) {
     let Ok(told) = policies.call(|manager| manager.told()).await else { return };
     let (node_sender, node_meta) = watch::channel(None);
     let (sender, wanted) = watch::channel(WantedList::default());
     let mut tasks = JoinSet::new();
-    tasks.spawn(node::follow(client.clone(), node.clone(), node_sender));
+    tasks.spawn(node::follow(client.clone(), node.clone(), node_sender, metrics.clone()));
     if config.report {
         tasks.spawn(report::run(client.clone(), node, node_meta.clone(), told, config.report_interval));
     }
-    tasks.spawn(follow_all(client, config.policies, node_meta, sender));
-    tasks.spawn(apply(wanted, policies));
-    stop.cancelled().await;
+    tasks.spawn(follow_all(client, config.policies, node_meta, sender, metrics));
+    // With the manager it ends, and with it the others.
+    apply(wanted, policies).await;
 }
 
 /// Watches all kinds of these groups, and says what this node is to have.
@@ -81,12 +79,13 @@ pub async fn follow_all(
     groups: Vec<PolicyGroup>,
     mut node: watch::Receiver<Option<NodeMeta>>,
     wanted: watch::Sender<WantedList>,
+    metrics: KubernetesMetrics,
 ) {
     let (sender, mut changes) = mpsc::channel(CHANGES);
     let mut followers = JoinSet::new();
     for group in groups {
         for kind in PolicyKind::ALL {
-            followers.spawn(follow::follow(client.clone(), (group, kind), sender.clone()));
+            followers.spawn(follow::follow(client.clone(), (group, kind), sender.clone(), metrics.clone()));
         }
     }
     // With the last of them the channel ends.
@@ -157,34 +156,6 @@ fn refused(object: &Object, node: Option<&NodeMeta>) -> Option<(State, String)> 
         Some(_) => Some((State::Skipped, "its nodeSelector doesn't select this node".to_owned())),
         None => {
             Some((State::Skipped, "it has a nodeSelector, and this node's labels aren't known yet".to_owned()))
-        }
-    }
-}
-
-/// Says once that something of the API server can't be had, and once that it can be again.
-#[derive(Debug)]
-struct Complaint {
-    what: String,
-    said: Option<String>,
-}
-
-// === impl Complaint ===
-
-impl Complaint {
-    fn new(what: String) -> Self {
-        Self { what, said: None }
-    }
-
-    fn say(&mut self, error: String) {
-        if self.said.as_ref() != Some(&error) {
-            warn!("{} can't be watched: {error}; what is known stays", self.what);
-            self.said = Some(error);
-        }
-    }
-
-    fn over(&mut self) {
-        if self.said.take().is_some() {
-            tracing::info!("{} can be watched again", self.what);
         }
     }
 }

@@ -18,7 +18,7 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 8] = ["outage", "control", "flood", "service", "demo", "operate", "files", "exports"];
+const NATIVE: [&str; 9] = ["outage", "control", "flood", "service", "demo", "operate", "files", "exports", "cluster_policies"];
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -22,7 +22,9 @@ pub struct Report<P = ()> {
 struct Suite {
     name: String,
     began: Instant,
+    passed: usize,
     failed: usize,
+    ignored: usize,
     /// The list of failures, with their messages, has begun.
     failures: bool,
     /// A test whose name was printed, but not (yet) its result.
@@ -62,13 +64,31 @@ impl<P: FnMut(&str)> Report<P> {
         self.complete
     }
 
-    /// The machine hung or died.
-    pub(super) fn broke(&mut self, reason: &str, console: &str) {
-        let at = match &self.suite {
+    /// The machine broke, and is booted again: what it was at is run again, from the suite that is returned on.
+    pub(super) fn begin_again(&mut self, reason: &str, console: &str) -> Option<String> {
+        let at = self.at();
+        self.say(&format!(
+            "{}: {at}: {reason}; it is booted once more. The console's last lines:\n{console}",
+            self.kernel
+        ));
+        let suite = self.suite.take()?;
+        self.passed -= suite.passed;
+        self.ignored -= suite.ignored;
+        self.failed.truncate(self.failed.len() - suite.failed);
+        Some(suite.name)
+    }
+
+    fn at(&self) -> String {
+        match &self.suite {
             Some(Suite { name, running: Some(test), .. }) => format!("{name}::{test}"),
             Some(Suite { name, .. }) => name.clone(),
             None => "boot".into(),
-        };
+        }
+    }
+
+    /// The machine hung or died.
+    pub(super) fn broke(&mut self, reason: &str, console: &str) {
+        let at = self.at();
         self.fail(format!(
             "test {}: {at} ... FAILED ({reason}); the console's last lines:\n{console}",
             self.kernel
@@ -97,7 +117,10 @@ impl<P: FnMut(&str)> Report<P> {
         self.say(&format!("{}: {name} took {seconds:.1} s", self.kernel));
         let failed = suite.map_or(0, |suite| suite.failed);
         if status != "0" && failed == 0 {
-            self.fail(format!("test {}: {name} ... FAILED (the suite ended with status {status})", self.kernel));
+            self.fail(format!(
+                "test {}: {name} ... FAILED (the suite ended with status {status})",
+                self.kernel
+            ));
         }
     }
 
@@ -111,8 +134,14 @@ impl<P: FnMut(&str)> Report<P> {
             let place = format!("test {}: {}::{name} ... {result}", self.kernel, suite.name);
             suite.running = result.is_empty().then(|| name.to_owned());
             match result.split([' ', ',']).next() {
-                Some("ok") => self.passed += 1,
-                Some("ignored") => self.ignored += 1,
+                Some("ok") => {
+                    suite.passed += 1;
+                    self.passed += 1;
+                }
+                Some("ignored") => {
+                    suite.ignored += 1;
+                    self.ignored += 1;
+                }
                 Some("FAILED") => {
                     suite.failed += 1;
                     return self.fail(place);
@@ -131,7 +160,15 @@ impl<P: FnMut(&str)> Report<P> {
 
 impl Suite {
     fn new(name: &str) -> Self {
-        Self { name: name.into(), began: Instant::now(), failed: 0, failures: false, running: None }
+        Self {
+            name: name.into(),
+            began: Instant::now(),
+            passed: 0,
+            failed: 0,
+            ignored: 0,
+            failures: false,
+            running: None,
+        }
     }
 }
 
@@ -175,6 +212,26 @@ mod tests {
             said.last().map(String::as_str),
             Some("test 6.1: life ... FAILED (the suite ended with status 139)")
         );
+    }
+
+    #[test]
+    fn a_machine_that_is_booted_again_goes_on_with_its_suite() {
+        let mut report = Report::new("6.1", |_: &str| ());
+        let before = [
+            "@ begin first",
+            "test a ... ok",
+            "@ end first 0",
+            "@ begin life",
+            "test b ... ok",
+            "test c ... FAILED",
+        ];
+        before.iter().for_each(|line| report.line(line));
+        assert_eq!(report.begin_again("silent for 330 s", "").as_deref(), Some("life"));
+        ["@ begin life", "test b ... ok", "test c ... ok", "@ end life 0", "@ done"]
+            .iter()
+            .for_each(|line| report.line(line));
+        let report = report.into_counts();
+        assert_eq!((report.passed, report.failed.len(), report.complete), (3, 0, true));
     }
 
     #[test]

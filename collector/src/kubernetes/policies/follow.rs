@@ -12,12 +12,14 @@ use kube::{
     },
 };
 use tokio::{sync::mpsc, time::sleep};
-use tracing::{debug, info};
+use tracing::info;
+use trigon_exporters::metrics::KubernetesMetrics;
 
 use super::{
-    Complaint, Source,
+    Source,
     object::{Object, ObjectKey},
 };
+use crate::kubernetes::watch::{Complaint, PATIENCE, code};
 
 /// What became of the objects of a kind.
 #[derive(Debug)]
@@ -33,25 +35,32 @@ pub(super) enum Change {
 /// Objects of one answer.
 const PAGE: u32 = 500;
 
-/// How long a kind that the API server doesn't have, or doesn't show, is let be, at most.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// So many times in a row a kind is missing before its policies are taken to be gone: an API server that starts, or one of
 /// several that doesn't know of the kind yet, is no reason to let go of them.
 const MISSING: u32 = 2;
 
 /// Watches a kind and tells of its changes, until nobody listens.
-pub(super) async fn follow(client: Client, source: Source, changes: mpsc::Sender<(Source, Change)>) {
+pub(super) async fn follow(
+    client: Client,
+    source: Source,
+    changes: mpsc::Sender<(Source, Change)>,
+    metrics: KubernetesMetrics,
+) {
     let resource = source.1.resource(source.0);
     let what = format!("{}.{}", resource.plural, resource.group);
     let api = Api::<DynamicObject>::all_with(client, &resource);
     // From the API server's cache: a thousand nodes that ask at once shall not all ask its database.
     let config = watcher::Config::default().any_semantic().page_size(PAGE);
     let mut events = pin!(watcher(api, config).default_backoff());
-    let mut complaint = Complaint::new(what.clone());
+    let mut complaint = Complaint::new(what.clone(), metrics.clone());
     let mut missing = 0;
     let mut found = Vec::new();
     while let Some(event) = events.next().await {
+        // Each attempt to list begins with an Init; it says nothing of the API server.
+        if !matches!(event, Ok(Event::Init) | Err(_)) {
+            metrics.watch_event(&what);
+            complaint.over();
+        }
         let change = match event {
             Ok(Event::Init) => {
                 found.clear();
@@ -66,13 +75,10 @@ pub(super) async fn follow(client: Client, source: Source, changes: mpsc::Sender
                     info!("the API server has {what} now");
                 }
                 missing = 0;
-                complaint.over();
+                metrics.synced(&what, true);
                 Some(Change::All(std::mem::take(&mut found)))
             }
-            Ok(Event::Apply(object)) => {
-                complaint.over();
-                Object::of(source, object).map(Change::One)
-            }
+            Ok(Event::Apply(object)) => Object::of(source, object).map(Change::One),
             Ok(Event::Delete(object)) => Object::of(source, object).map(|object| Change::Gone(object.key)),
             Err(error) => {
                 let code = code(&error);
@@ -81,10 +87,10 @@ pub(super) async fn follow(client: Client, source: Source, changes: mpsc::Sender
                     if missing == 1 {
                         info!("the API server has no {what}: its definition isn't installed; asked again each minute");
                     }
+                    metrics.watch_error(&what, "missing");
                 } else {
-                    complaint.say(said(&error));
+                    complaint.say(&error);
                 }
-                debug!(%error, "watching {what}");
                 let gone = code == Some(404) && missing == MISSING;
                 if gone && changes.send((source, Change::All(Vec::new()))).await.is_err() {
                     return;
@@ -100,30 +106,5 @@ pub(super) async fn follow(client: Client, source: Source, changes: mpsc::Sender
         {
             return;
         }
-    }
-}
-
-/// The status of the API server's answer, where it was one.
-pub(in crate::kubernetes) fn code(error: &watcher::Error) -> Option<u16> {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => Some(status.code),
-        _ => None,
-    }
-}
-
-/// What is said of an error: of the API server's own, its words.
-pub(in crate::kubernetes) fn said(error: &watcher::Error) -> String {
-    match error {
-        watcher::Error::InitialListFailed(kube::Error::Api(status))
-        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
-        | watcher::Error::WatchFailed(kube::Error::Api(status))
-        | watcher::Error::WatchError(status) => format!("{} ({})", status.message, status.code),
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => error.to_string(),
-        other => other.to_string(),
     }
 }

@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help demo run install test test-kernels bench record-golden check
+.PHONY: help demo run install test test-kernels bench generate record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test-kernels: ## Run the kernel tests in Debian's kernels only (SUITES='lifecycl
 bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
+
+generate: ## Write what is made from the code: the definitions in deploy/crds
+	@scripts/setup run
+	@scripts/generate
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run

@@ -255,7 +255,7 @@ impl Agent {
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(manager::keep_house(policies.clone()));
         if let Some(cluster) = cluster {
-            runtime.block_on(cluster.join(&pipeline))?;
+            runtime.block_on(cluster.join(&pipeline, policies.clone()))?;
         }
         let no_requests = CancellationToken::new();
         if !directory.as_os_str().is_empty() {

@@ -23,7 +23,7 @@ use std::{fmt, path::PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::policy::model::key_of;
+use crate::{kubernetes::config::PolicyGroup, policy::model::key_of};
 
 pub mod client;
 pub mod events;
@@ -92,7 +92,7 @@ pub enum State {
     Error,
     /// It could not be loaded.
     LoadError,
-    /// Left out: another one has its name.
+    /// Left out: it is for other nodes, or another one has its name.
     Skipped,
 }
 
@@ -106,6 +106,8 @@ pub enum Origin {
     Directory(PathBuf),
     /// This API.
     Api,
+    /// The API server of the cluster: an object of this group.
+    Kubernetes(PolicyGroup),
 }
 
 /// A hook of a policy.
@@ -186,6 +188,7 @@ impl fmt::Display for Origin {
         match self {
             Self::File(path) | Self::Directory(path) => path.display().fmt(formatter),
             Self::Api => formatter.write_str("api"),
+            Self::Kubernetes(group) => write!(formatter, "kubernetes ({})", group.as_str()),
         }
     }
 }

@@ -5,9 +5,13 @@
 pub mod api_pod;
 pub mod client;
 pub mod config;
+pub mod crd;
 pub mod cri;
+pub mod node;
 pub mod pod;
 pub mod pods;
+pub mod policies;
+pub mod report;
 pub mod select;
 pub mod waiting;
 pub mod watch;

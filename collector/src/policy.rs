@@ -25,6 +25,7 @@ pub(crate) mod words;
 mod yaml;
 
 use fault::{Class, Fault, Faults};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::JSONSchemaProps;
 use model::{Policy, Position};
 
 #[cfg(test)]
@@ -41,6 +42,20 @@ pub struct Checked {
     pub hidden: usize,
     /// How many of all of them are more than a warning.
     pub errors: usize,
+}
+
+// === impl Checked ===
+
+impl Checked {
+    /// The first thing that keeps it from being used, without its place, and how many there are beside it.
+    pub fn first_error(&self) -> Option<String> {
+        let more = self.errors.checked_sub(1)?;
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        // Beyond the limit of faults they are only counted: warnings may have taken all the room.
+        let first = self.faults.iter().find(|fault| fault.class.is_error());
+        let first = first.map_or_else(|| "it has faults".to_owned(), |first| first.unplaced().to_string());
+        Some(format!("{first}{more}"))
+    }
 }
 
 /// A file or directory that can't be read.
@@ -99,6 +114,11 @@ pub fn check_text(text: &str) -> Checked {
     }
     let (faults, hidden) = faults.finish();
     Checked { policies, faults, hidden, errors }
+}
+
+/// The schema of a policy's `spec`, for the API server.
+pub fn schema(namespaced: bool) -> JSONSchemaProps {
+    read::policy::schema::spec(namespaced)
 }
 
 /// Reads the policies in a file.

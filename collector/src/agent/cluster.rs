@@ -10,8 +10,9 @@ use trigon_exporters::metrics::KubernetesMetrics;
 use super::AgentError;
 use crate::{
     config::Effective,
-    kubernetes::{KubernetesConfig, client, cri, select::Selection, waiting::Waiting, watch},
+    kubernetes::{KubernetesConfig, client, cri, policies, select::Selection, waiting::Waiting, watch},
     pipeline,
+    policy::manager,
 };
 
 /// A cluster that the node belongs to.
@@ -55,7 +56,11 @@ impl Cluster {
     ///
     /// # Errors
     /// The container runtime's socket can't be used.
-    pub async fn join(self, pipeline: &pipeline::Handle) -> Result<(), AgentError> {
+    pub async fn join(
+        self,
+        pipeline: &pipeline::Handle,
+        manager: manager::Handle,
+    ) -> Result<(), AgentError> {
         let Self { client, node, config, metrics } = self;
         let selection = Selection::new(&config);
         if !config.cri_socket.as_os_str().is_empty() {
@@ -67,6 +72,7 @@ impl Cluster {
             // It stops only where the whole agent does.
             let _ = pipeline.call(move |pipeline| pipeline.waiting.ask(questions)).await;
         }
+        tokio::spawn(policies::run(client.clone(), node.clone(), config, manager, metrics.clone()));
         tokio::spawn(watch::pods(client, node, selection, pipeline.clone(), metrics));
         Ok(())
     }

@@ -80,7 +80,7 @@ fn refused(refusal: &Refusal) -> Response {
             problem.hidden = *hidden;
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        Refusal::Exists { .. } => StatusCode::CONFLICT,
+        Refusal::Exists { .. } | Refusal::OfCluster { .. } => StatusCode::CONFLICT,
         Refusal::Unknown(_) => StatusCode::NOT_FOUND,
         Refusal::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };

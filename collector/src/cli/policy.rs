@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 mod change;
 mod check;
+mod crds;
 mod list;
 
 use change::Change;
@@ -27,6 +28,8 @@ pub struct Arguments {
 enum Command {
     /// Check policy files without loading them. Needs no privileges.
     Check(check::Arguments),
+    /// Print the definitions of the kinds of policies, for the API server: `trigon policy crds | kubectl apply -f -`.
+    Crds(crds::Arguments),
     /// Show the policies of the agent that runs here: state, hooks, how each is entered.
     List(list::Arguments),
     /// Load policies into the agent that runs here.
@@ -43,6 +46,7 @@ enum Command {
 pub fn run(arguments: Arguments) -> ExitCode {
     match arguments.command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Crds(arguments) => crds::run(&arguments),
         Command::List(arguments) => list::run(arguments),
         Command::Add(arguments) => change::add(arguments),
         Command::Delete(arguments) => change::each(arguments, Change::Delete),

@@ -52,7 +52,7 @@ pub enum Enabled {
 }
 
 /// An API group that has tracing policies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PolicyGroup {
     /// Ours.
     #[serde(rename = "trigon.io")]

@@ -1,5 +1,7 @@
 //! Watching the API server: what is watched comes as changes, whatever happens to the connection.
 
+use std::time::Duration;
+
 use futures_util::{StreamExt as _, pin_mut};
 use kube::{
     Api, Client,
@@ -66,6 +68,17 @@ fn change(event: Event<ApiPod>, selection: &Selection, metrics: &KubernetesMetri
     })
 }
 
+/// How long what the API server doesn't have, or doesn't show, is let be, at most.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Counts each failure of a watch, and says the first of a row, and when the row is over.
+#[derive(Debug)]
+pub struct Complaint {
+    watch: String,
+    metrics: KubernetesMetrics,
+    said: bool,
+}
+
 /// Counts a failure of a watch and says it, once where it goes on. It is tried again, later and later.
 pub fn failed(watch: &str, error: &watcher::Error, metrics: &KubernetesMetrics) {
     let (reason, status) = match error {
@@ -84,6 +97,17 @@ pub fn failed(watch: &str, error: &watcher::Error, metrics: &KubernetesMetrics) 
     let said = text(error);
     warn!(watch, "watching at the Kubernetes API server failed and is tried again: {said}");
     metrics.watch_error(watch, reason);
+}
+
+/// The status that the API server answered a watch with.
+pub fn code(error: &watcher::Error) -> Option<u16> {
+    match error {
+        watcher::Error::InitialListFailed(error)
+        | watcher::Error::WatchStartFailed(error)
+        | watcher::Error::WatchFailed(error) => status_of(error),
+        watcher::Error::WatchError(status) => Some(status.code),
+        watcher::Error::NoResourceVersion => None,
+    }
 }
 
 /// The status that the API server answered with.
@@ -106,4 +130,35 @@ fn text(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text
+}
+
+// === impl Complaint ===
+
+impl Complaint {
+    /// Nothing was wrong yet.
+    pub fn new(watch: String, metrics: KubernetesMetrics) -> Self {
+        Self { watch, metrics, said: false }
+    }
+
+    /// It failed, and is tried again.
+    pub fn say(&mut self, error: &watcher::Error) {
+        let reason = match (code(error), error) {
+            // The ordinary end of a long watch.
+            (Some(410), _) => return self.metrics.watch_error(&self.watch, "expired"),
+            (_, watcher::Error::InitialListFailed(_)) => "list",
+            _ => "watch",
+        };
+        self.metrics.watch_error(&self.watch, reason);
+        if !std::mem::replace(&mut self.said, true) {
+            let said = text(error);
+            warn!(watch = self.watch, "watching at the Kubernetes API server fails and is tried again; what is known stays: {said}");
+        }
+    }
+
+    /// It goes on.
+    pub fn over(&mut self) {
+        if std::mem::take(&mut self.said) {
+            info!(watch = self.watch, "watching at the Kubernetes API server goes on");
+        }
+    }
 }

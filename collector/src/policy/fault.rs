@@ -83,6 +83,19 @@ pub struct Quoted<'a>(pub &'a str);
 
 // === impl Fault ===
 
+impl Fault {
+    /// What is wrong, without the place in a file: `path: message; allowed: …`
+    pub fn unplaced(&self) -> impl fmt::Display + '_ {
+        fmt::from_fn(|formatter| {
+            if !self.path.is_empty() {
+                write!(formatter, "{}: ", self.path)?;
+            }
+            formatter.write_str(&self.message)?;
+            self.allowed.iter().try_for_each(|allowed| write!(formatter, "; allowed: {allowed}"))
+        })
+    }
+}
+
 impl fmt::Display for Fault {
     /// `line:column: error: path: message; allowed: …`
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -91,12 +104,7 @@ impl fmt::Display for Fault {
             Class::Note => "note",
             _ => "error",
         };
-        write!(formatter, "{}: {sort}: ", self.at)?;
-        if !self.path.is_empty() {
-            write!(formatter, "{}: ", self.path)?;
-        }
-        formatter.write_str(&self.message)?;
-        self.allowed.iter().try_for_each(|allowed| write!(formatter, "; allowed: {allowed}"))
+        write!(formatter, "{}: {sort}: {}", self.at, self.unplaced())
     }
 }
 

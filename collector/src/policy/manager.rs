@@ -23,9 +23,13 @@ use super::{
 use crate::{
     api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State},
     jobs,
+    kubernetes::config::PolicyGroup,
 };
 
+mod cluster;
 mod directory;
+
+use cluster::Cluster;
 
 /// What the engine is made of.
 #[derive(Clone, Debug)]
@@ -50,6 +54,8 @@ pub struct Manager {
     directory: Option<PathBuf>,
     /// What the directory has beside the policies that have their name here.
     left_out: Vec<PolicyStatus>,
+    /// What the API server has.
+    cluster: Cluster,
     metrics: PolicyMetrics,
     stopped: bool,
 }
@@ -83,6 +89,14 @@ pub enum Refusal {
         name: String,
         /// Where that one comes from.
         from: Origin,
+    },
+    /// It is the API server's.
+    #[error("policy {name} is an object of the cluster ({}): delete it there, or disable it here", group.as_str())]
+    OfCluster {
+        /// Which.
+        name: String,
+        /// Its group.
+        group: PolicyGroup,
     },
     /// There is none of that name.
     #[error("there is no policy named {0}")]
@@ -126,6 +140,7 @@ impl Manager {
             entries: BTreeMap::new(),
             directory: None,
             left_out: Vec::new(),
+            cluster: Cluster::default(),
             metrics,
             stopped: false,
         }
@@ -139,10 +154,18 @@ impl Manager {
         let (handle, mut jobs) = jobs::channel();
         self.settle();
         thread::Builder::new().name("trigon-policies".to_owned()).spawn(move || {
-            while !self.stopped
-                && let Some(job) = jobs.wait()
-            {
-                job(&mut self);
+            // A job may change what can be had: each is followed by steps until there are none to take.
+            let mut behind = false;
+            while !self.stopped {
+                let job = if behind { jobs.next_now() } else { jobs.wait() };
+                match job {
+                    Some(job) => {
+                        job(&mut self);
+                        behind = true;
+                    }
+                    None if behind => behind = self.catch_up(),
+                    None => break,
+                }
                 self.settle();
             }
         })?;
@@ -204,8 +227,11 @@ impl Manager {
     /// Takes a policy out of the kernel and forgets it. Another one that waited for its name has it then.
     ///
     /// # Errors
-    /// There is none of that name, or the kernel refuses what is to stay.
+    /// There is none of that name, it is the API server's, or the kernel refuses what is to stay.
     pub fn delete(&mut self, name: &str) -> Result<(), Refusal> {
+        if let Some(Entry { from: Origin::Kubernetes(group), .. }) = self.entries.get(name) {
+            return Err(Refusal::OfCluster { name: name.to_owned(), group: *group });
+        }
         self.remove(name)?;
         if self.left_out.iter().any(|left_out| left_out.key().as_deref() == Some(name)) {
             self.scan();
@@ -250,7 +276,7 @@ impl Manager {
     /// How it stands with all.
     pub fn list(&self) -> Vec<PolicyStatus> {
         let own = self.entries.keys().filter_map(|name| self.status(name));
-        let mut all: Vec<_> = own.chain(self.left_out.iter().cloned()).collect();
+        let mut all: Vec<_> = own.chain(self.left_out.iter().cloned()).chain(self.left_in_cluster()).collect();
         all.sort_by_key(PolicyStatus::key);
         all
     }
@@ -348,6 +374,7 @@ impl Manager {
         let memory = memory.collect();
         self.metrics.set(states.to_vec(), memory);
         self.types.release();
+        self.tell();
     }
 }
 

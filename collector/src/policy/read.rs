@@ -15,6 +15,7 @@ pub mod actions;
 pub mod arguments;
 pub mod hooks;
 pub mod policy;
+pub mod schema;
 pub mod selectors;
 pub mod workloads;
 

@@ -5,6 +5,7 @@ use super::{Checked, check_text, fault::Class};
 mod arbitrary;
 mod faults;
 mod hostile;
+mod schema;
 mod shared;
 mod sound;
 mod workloads;

@@ -18,8 +18,19 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 9] =
-    ["apiserver", "outage", "control", "flood", "service", "demo", "operate", "files", "exports"];
+const NATIVE: [&str; 11] = [
+    "apiserver",
+    "cluster_policies",
+    "control",
+    "demo",
+    "exports",
+    "files",
+    "flood",
+    "operate",
+    "outage",
+    "pods",
+    "service",
+];
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -75,7 +75,7 @@ impl Manager {
                 let name = policy.key();
                 let other = match (owners.get(&name), self.entries.get(&name).map(|entry| &entry.from)) {
                     (Some(owner), _) if *owner != file => Some(owner.display().to_string()),
-                    (_, Some(from @ (Origin::File(_) | Origin::Api))) => Some(from.to_string()),
+                    (_, Some(from @ (Origin::File(_) | Origin::Api | Origin::Kubernetes(_)))) => Some(from.to_string()),
                     _ => None,
                 };
                 if let Some(other) = other {
@@ -132,7 +132,7 @@ impl Manager {
     }
 
     /// A policy stays, although its file says something else.
-    fn keep(&mut self, name: &str, error: String) {
+    pub(super) fn keep(&mut self, name: &str, error: String) {
         let Some(entry) = self.entries.get_mut(name) else { return };
         if entry.error.as_ref() != Some(&error) {
             warn!(policy = name, from = %entry.from, "the policy stays as it was: {error}");

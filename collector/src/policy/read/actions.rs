@@ -18,6 +18,8 @@ use super::{
     selectors::Scope,
 };
 
+pub mod schema;
+
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Name {
     Post,

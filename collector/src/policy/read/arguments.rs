@@ -12,6 +12,8 @@ use super::{
     Fields, Item, Keys,
 };
 
+pub mod schema;
+
 /// Where arguments are taken.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Place {

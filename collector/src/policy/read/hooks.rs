@@ -18,6 +18,8 @@ use super::{
     selectors::{self, Scope},
 };
 
+pub mod schema;
+
 /// The lists of a policy.
 pub struct Lists {
     /// Those that could be read.
@@ -41,6 +43,8 @@ const FUNCTION: Keys = Keys {
     ],
     later: &["data"],
 };
+
+const IGNORE: Keys = Keys { known: &["callNotFound"], later: &[] };
 
 const TRACEPOINT: Keys =
     Keys { known: &["subsystem", "event", "raw", "args", "selectors", "message", "tags"], later: &[] };
@@ -82,7 +86,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
         action.word(&RETURN_ACTIONS);
     }
     let ignore = fields.get("ignore");
-    let ignore = ignore.as_ref().and_then(|item| item.fields(&Keys { known: &["callNotFound"], later: &[] }));
+    let ignore = ignore.as_ref().and_then(|item| item.fields(&IGNORE));
     let ignore_missing = ignore.is_some_and(|ignore| ignore.flag("callNotFound", false));
     let selectors = selectors(&fields, &arguments, return_value.as_ref());
     let point = called

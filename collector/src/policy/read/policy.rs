@@ -14,6 +14,8 @@ use super::{
     Fields, Item, Keys, hooks, workloads,
 };
 
+pub mod schema;
+
 const KEYS: Keys = Keys { known: &["apiVersion", "kind", "metadata", "spec", "status"], later: &[] };
 
 /// `metadata` is Kubernetes' ObjectMeta. The name is the policy's; the rest is the cluster's book-keeping.
@@ -70,6 +72,8 @@ const KINDS: Words<Kind> = Words {
         ("TracingPolicyNamespaced", Word::Is(Kind::Namespaced)),
     ],
 };
+
+const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 
 #[derive(Clone, Copy)]
 enum OptionName {
@@ -178,7 +182,7 @@ fn options(found: &[(OptionName, bool)]) -> Options {
 }
 
 fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {
-    let fields = item.fields(&Keys { known: &["name", "value"], later: &[] })?;
+    let fields = item.fields(&OPTION)?;
     let name = fields.need("name")?.word(&OPTIONS)?;
     let value = fields.need("value")?.word(&BOOLEANS)?;
     Some((name, value))

@@ -24,6 +24,8 @@ use super::{
     workloads,
 };
 
+pub mod schema;
+
 /// What filters and actions of a hook may name.
 pub struct Scope<'a> {
     /// Its arguments.

@@ -7,7 +7,7 @@ use super::{
     policy, selectors,
 };
 
-const SOUND: &str = r#"apiVersion: cilium.io/v1alpha1
+pub(super) const SOUND: &str = r#"apiVersion: cilium.io/v1alpha1
 kind: TracingPolicy
 metadata:
   name: all-of-it

@@ -11,7 +11,7 @@ use super::{
 };
 
 /// Where they are: `TRIGON_POLICIES`, else `shared/policies` beside the checkout.
-fn directory() -> Option<PathBuf> {
+pub(super) fn directory() -> Option<PathBuf> {
     let given = env::var_os("TRIGON_POLICIES").map(PathBuf::from);
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/policies");
     let directory = given.unwrap_or_else(beside);

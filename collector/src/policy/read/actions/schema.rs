@@ -1,0 +1,41 @@
+//! The schema of `matchActions` and `matchReturnActions`.
+
+use std::collections::BTreeMap;
+
+use super::{
+    super::{
+        super::limits,
+        schema::{
+            Build as _, Schema, has, integer, list, never, object, one_of, text, text_or_number, unknown, word,
+        },
+    },
+    KEYS, NAMES, SCOPES,
+};
+
+/// A list of actions.
+pub fn actions() -> Schema {
+    list(limits::ACTIONS, action())
+}
+
+fn action() -> Schema {
+    let argument = || integer(0..=limits::TRACEPOINT_INDEX).about("The index of an argument of the hook.");
+    // A signal without its number is none.
+    let signal = Schema { type_: None, ..one_of(["Signal"].into_iter()) };
+    let signal = Schema { properties: Some(BTreeMap::from([("action".to_owned(), signal)])), ..Schema::default() };
+    object(&KEYS, &["action"], |key| match key {
+        "action" => word(&NAMES),
+        "rateLimit" => text(limits::LABEL_CHARS)
+            .pattern("^[0-9]+[smh]?$")
+            .about("One event of the same within so many seconds, or 5m, 1h."),
+        "rateLimitScope" => word(&SCOPES).about("Whose events are the same."),
+        "argSig" => integer(1..=64).about("The signal's number."),
+        "argFd" | "argName" => argument(),
+        "kernelStackTrace" | "userStackTrace" | "imaHash" => never(),
+        // They have no effect on what is supported.
+        "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
+        "argError" | "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"
+        | "argIndex" | "argValue" => text_or_number(limits::EQUAL_BYTES),
+        _ => unknown(),
+    })
+    .any(vec![Schema::default().not(signal), has("argSig")])
+}

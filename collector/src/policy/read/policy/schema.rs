@@ -1,0 +1,57 @@
+//! The schema of `spec`.
+
+use super::{
+    super::{
+        super::limits,
+        hooks::schema::{function, function_list, tracepoint},
+        schema::{Build as _, Schema, labels, list, object, unknown, word},
+    },
+    BOOLEANS, OPTION, OPTIONS, SPEC,
+};
+
+/// `spec` of a policy; of a `namespaced` one, which is about a namespace's pods.
+pub fn spec(namespaced: bool) -> Schema {
+    let mut spec = object(&SPEC, &[], key);
+    if namespaced && SPEC.known.contains(&"hostSelector") {
+        spec = spec.rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
+    }
+    for section in ["kprobes", "fentries"] {
+        spec = spec.rule(
+            &format!(
+                "!has(self.{section}) || self.{section}.all(hook, !hook.call.startsWith('list:') || (has(self.lists) && self.lists.exists(known, 'list:' + known.name == hook.call)))"
+            ),
+            &format!("call: list:NAME of {section} needs a list of that name in lists"),
+        );
+    }
+    spec
+}
+
+fn key(key: &str) -> Schema {
+    match key {
+        "kprobes" => list(limits::HOOKS, function()).about("Functions of the kernel."),
+        "fentries" => {
+            list(limits::HOOKS, function()).about("Functions of the kernel, entered by a trampoline.")
+        }
+        "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
+        "lists" => list(limits::LISTS, function_list())
+            .by("name")
+            .about("Functions that a hook's call names as list:NAME."),
+        "options" => list(OPTIONS.words.len(), option()),
+        "podSelector" => labels::selector().about("Pods that the policy is about."),
+        "containerSelector" => {
+            labels::selector().about("Containers that the policy is about: by name and repo.")
+        }
+        "hostSelector" => {
+            labels::everything().about("Whether it is also about processes outside of pods: {} says so.")
+        }
+        "nodeSelector" => labels::selector().about("Nodes on which the policy is loaded."),
+        _ => unknown(),
+    }
+}
+
+fn option() -> Schema {
+    object(&OPTION, &["name", "value"], |key| match key {
+        "name" => word(&OPTIONS),
+        _ => word(&BOOLEANS),
+    })
+}

@@ -1,0 +1,94 @@
+//! The schema of `selectors`.
+
+use trigon_exporters::names;
+
+use super::{
+    super::{
+        super::limits,
+        actions,
+        schema::{
+            Build as _, Schema, boolean, integer, list, object, one_of, text, text_or_number, unknown, word,
+        },
+    },
+    ARGUMENT, BINARIES, BINARY_OPERATORS, CAPABILITIES, CAPABILITY_SETS, MEMBERSHIP, NAMESPACE_NAMES,
+    NAMESPACES, OPERATORS, PIDS, SELECTOR,
+};
+
+/// An item of `selectors`.
+pub fn selector() -> Schema {
+    object(&SELECTOR, &[], |key| match key {
+        "label" => text(limits::LABEL_CHARS).about("Its name in states and metrics."),
+        "matchPIDs" => list(limits::FILTERS, pids()),
+        "matchBinaries" => list(1, binaries()).about("The program's path."),
+        "matchParentBinaries" => list(1, binaries()).about("The parent's program."),
+        "matchArgs" => list(limits::FILTERS, argument()).about("Values of arguments."),
+        "matchReturnArgs" => list(limits::FILTERS, condition()).about("The value that is returned."),
+        "matchNamespaces" => list(limits::FILTERS, namespaces()),
+        "matchCapabilities" => list(limits::FILTERS, capabilities()),
+        "matchActions" => actions::schema::actions().about("What is done, beside posting the event."),
+        "matchReturnActions" => actions::schema::actions().about("What is done at the return."),
+        _ => unknown(),
+    })
+}
+
+fn pids() -> Schema {
+    object(&PIDS, &["operator", "values"], |key| match key {
+        "operator" => word(&MEMBERSHIP),
+        "values" => list(limits::PIDS, integer(0..=limits::PID)).at_least(1),
+        "isNamespacePID" => boolean().about("They are those of the process's own PID namespace."),
+        "followForks" => boolean().about("Whoever descends from one of them counts as one of them."),
+        _ => unknown(),
+    })
+}
+
+fn binaries() -> Schema {
+    let path = || Schema { min_length: Some(1), ..text(limits::EQUAL_BYTES) };
+    object(&BINARIES, &["operator", "values"], |key| match key {
+        "operator" => word(&BINARY_OPERATORS),
+        "values" => list(limits::BINARIES, path()).at_least(1),
+        "followChildren" => boolean().about("Whoever descends from such a process counts as one."),
+        _ => unknown(),
+    })
+    .rule(
+        "!has(self.followChildren) || !self.followChildren || self.operator in ['In', 'NotIn']",
+        "followChildren needs whole paths, with the operators In and NotIn",
+    )
+}
+
+fn namespaces() -> Schema {
+    object(&NAMESPACES, &["namespace", "operator", "values"], |key| match key {
+        "namespace" => word(&NAMESPACE_NAMES),
+        "operator" => word(&MEMBERSHIP),
+        "values" => list(limits::NAMESPACES, text_or_number(limits::LABEL_CHARS))
+            .at_least(1)
+            .about("host_ns, or the numbers that /proc/PID/ns shows."),
+        _ => unknown(),
+    })
+}
+
+fn capabilities() -> Schema {
+    let names = || (0..u64::BITS).filter_map(names::capability);
+    object(&CAPABILITIES, &["operator", "values"], |key| match key {
+        "type" => word(&CAPABILITY_SETS),
+        "operator" => word(&MEMBERSHIP),
+        "isNamespaceCapability" => boolean(),
+        "values" => list(u64::BITS as usize, one_of(names())).at_least(1),
+        _ => unknown(),
+    })
+}
+
+fn argument() -> Schema {
+    let both = Schema { required: Some(vec!["index".to_owned(), "args".to_owned()]), ..Schema::default() };
+    condition().not(both)
+}
+
+fn condition() -> Schema {
+    let place = || integer(0..=limits::ARGUMENTS as i64 - 1);
+    object(&ARGUMENT, &["operator", "values"], |key| match key {
+        "index" => integer(0..=limits::TRACEPOINT_INDEX).about("The argument's index."),
+        "args" => list(1, place()).at_least(1).about("Its place in the hook's args, instead."),
+        "operator" => word(&OPERATORS),
+        "values" => list(limits::MAP_VALUES, text_or_number(limits::EQUAL_BYTES)).at_least(1),
+        _ => unknown(),
+    })
+}

@@ -10,6 +10,8 @@ pub mod expected;
 pub mod exposition;
 pub mod http;
 pub mod json;
+pub mod kmock;
+pub mod kubectl;
 pub mod otlp;
 pub mod place;
 pub mod policed;

@@ -97,7 +97,10 @@ impl<P: FnMut(&str)> Report<P> {
         self.say(&format!("{}: {name} took {seconds:.1} s", self.kernel));
         let failed = suite.map_or(0, |suite| suite.failed);
         if status != "0" && failed == 0 {
-            self.fail(format!("test {}: {name} ... FAILED (the suite ended with status {status})", self.kernel));
+            self.fail(format!(
+                "test {}: {name} ... FAILED (the suite ended with status {status})",
+                self.kernel
+            ));
         }
     }
 

@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help demo run install test test-kernels bench record-golden check
+.PHONY: help demo run install deb test test-kernels bench generate record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ install: ## Build and install the agent: PREFIX=/usr/local, DESTDIR=
 	cargo build --release --package trigon
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install
 
+deb: ## Build a Debian package: target/debian/*.deb
+	@scripts/setup deb
+	@scripts/deb
+
 test: ## Run every test, natively and in Debian's 6.1 and 6.12 kernels
 	@scripts/setup test
 	@scripts/test
@@ -30,6 +34,10 @@ bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
 
+generate: ## Make deploy/manifests of the chart
+	@scripts/setup generate
+	@scripts/manifests
+
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run
 	cargo build -p trigon-tests --bins
@@ -41,3 +49,4 @@ check: ## Look at form: formatting, lints, documentation, scripts
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
 	shellcheck scripts/* .ci/run
+	.cache/hadolint/bin/hadolint Dockerfile

@@ -247,10 +247,10 @@ fn an_older_kubernetes() {
 fn rights_follow_the_configuration() {
     let rules = |options: &[&str]| Chart::new().rendered(options).one("ClusterRole")["rules"].clone();
     let rule = |groups: &[&str], resources: &[&str], verbs: &[&str]| json!({"apiGroups": groups, "resources": resources, "verbs": verbs});
-    let watch = ["get", "list", "watch"];
+    let watch = ["list", "watch"];
     let policies = ["tracingpolicies", "tracingpoliciesnamespaced"];
     let seen = rule(&[""], &["pods", "nodes"], &watch);
-    let report = rule(&["trigon.io"], &["tracingpolicyreports"], &["get", "create", "patch"]);
+    let report = rule(&["trigon.io"], &["tracingpolicyreports"], &["create", "patch"]);
     let both = rule(&["trigon.io", "cilium.io"], &policies, &watch);
     assert_eq!(rules(&[]), json!([seen, both, report]));
     let ours = rule(&["trigon.io"], &policies, &watch);

@@ -48,5 +48,5 @@ check: ## Look at form: formatting, lints, documentation, scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
-	shellcheck scripts/* .ci/run
+	shellcheck scripts/* .ci/run deploy/debian/postrm
 	.cache/hadolint/bin/hadolint Dockerfile

@@ -17,6 +17,7 @@ use trigon_tests::{
     suite::{self, Need},
 };
 
+mod definitions;
 mod values;
 
 const HELM: &[Need] = &[Need::Helm];
@@ -42,7 +43,8 @@ fn main() -> ExitCode {
         suite.test("rights_follow_the_configuration", HELM, rights_follow_the_configuration);
         suite.test("the_end_is_waited_for", HELM, the_end_is_waited_for);
         suite.test("a_changed_configuration_starts_anew", HELM, a_changed_configuration_starts_anew);
-        suite.test("definitions_stay_and_are_nobody_elses", HELM, definitions);
+        suite.test("definitions_stay_and_are_nobody_elses", HELM, definitions::stay_and_are_nobody_elses);
+        suite.test("definitions_in_a_cluster_that_has_some", HELM, definitions::in_a_cluster_that_has_some);
         suite.test("dashboards_and_alerts_are_taken_as_they_are", HELM, dashboards_and_alerts);
         suite.test("monitors_find_the_agents", HELM, monitors_find_the_agents);
         suite.test("the_plain_manifests_are_current", HELM, the_plain_manifests_are_current);
@@ -162,7 +164,8 @@ fn kubernetes_knows_every_field() {
 
 /// The configuration file of what is rendered, as the agent understands it.
 fn understood(rendered: &Rendered) -> Value {
-    let config = rendered.one("ConfigMap")["data"]["config.toml"].as_str().expect("a file");
+    let maps = rendered.of("ConfigMap");
+    let config = maps.iter().find_map(|map| map["data"]["config.toml"].as_str()).expect("a file");
     let file = tempfile::Builder::new().suffix(".toml").tempfile().expect("make a file");
     fs::write(file.path(), config).expect("write the configuration");
     let agent = |verb: &[&str]| said(Command::new(place::agent()).args(verb).arg(file.path()).env_clear());
@@ -286,48 +289,6 @@ fn a_changed_configuration_starts_anew() {
     let (before, after) = (annotations(&[]), annotations(&["--set", "config.recent.max_bytes=0"]));
     assert!(before.is_string() && after.is_string() && before != after, "{before} {after}");
     assert_eq!(annotations(&["--set", "rolloutOnConfigChange=false"]), Value::Null);
-}
-
-/// A definition of policies, of a group.
-fn definition(group: &str) -> String {
-    format!(
-        "apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {{name: tracingpolicies.{group}, annotations: {{kept: \"yes\"}}}}
-spec:
-  group: {group}
-  names: {{kind: TracingPolicy, plural: tracingpolicies}}
-  scope: Cluster
-  versions:
-    - name: v1alpha1
-      served: true
-      storage: true
-      schema: {{openAPIV3Schema: {{type: object, properties: {{a: {{type: integer, maximum: 4294967295}}}}}}}}
-"
-    )
-}
-
-fn definitions() {
-    let (ours, others) = (definition("trigon.io"), definition("cilium.io"));
-    let chart = Chart::with(&[("crds/trigon.io/a.yaml", &ours), ("crds/cilium.io/a.yaml", &others)]);
-    let groups = |options: &[&str]| {
-        let rendered = chart.rendered(options);
-        let groups =
-            rendered.of("CustomResourceDefinition").into_iter().map(|one| one["spec"]["group"].clone());
-        groups.collect::<Vec<_>>()
-    };
-    assert_eq!(groups(&[]), ["trigon.io"]);
-    assert_eq!(groups(&["--set", "crds.cilium=true"]), ["trigon.io", "cilium.io"]);
-    let there = ["--set", "crds.cilium=true", "--api-versions", "cilium.io/v1alpha1/TracingPolicy"];
-    assert_eq!(groups(&there), ["trigon.io"]);
-    assert_eq!(groups(&["--api-versions", "trigon.io/v1alpha1/TracingPolicy"]), ["trigon.io"]);
-    assert!(groups(&["--set", "crds.install=false"]).is_empty());
-
-    let rendered = chart.rendered(&[]);
-    let definition = rendered.one("CustomResourceDefinition");
-    let annotations = json!({"helm.sh/resource-policy": "keep", "kept": "yes"});
-    assert_eq!(definition["metadata"]["annotations"], annotations);
-    assert_eq!(definition["spec"], documents(&ours)[0]["spec"]);
 }
 
 fn dashboards_and_alerts() {

@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help demo run install test test-kernels bench generate record-golden check
+.PHONY: help demo run install deb test test-kernels bench generate record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -18,6 +18,10 @@ install: ## Build and install the agent: PREFIX=/usr/local, DESTDIR=
 	cargo build --release --package trigon
 	@PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)' scripts/install
 
+deb: ## Build a Debian package: target/debian/*.deb
+	@scripts/setup deb
+	@scripts/deb
+
 test: ## Run every test, natively and in Debian's 6.1 and 6.12 kernels
 	@scripts/setup test
 	@scripts/test
@@ -30,9 +34,10 @@ bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
 
-generate: ## Write what is made from the code: the definitions in deploy/crds
-	@scripts/setup run
+generate: ## Write what is made from the code and the chart: the definitions in deploy/crds, then deploy/manifests
+	@scripts/setup generate
 	@scripts/generate
+	@scripts/manifests
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run
@@ -44,4 +49,5 @@ check: ## Look at form: formatting, lints, documentation, scripts
 	cargo fmt --check
 	cargo clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS='-D warnings' cargo doc --workspace --no-deps
-	shellcheck scripts/* .ci/run
+	shellcheck scripts/* .ci/run deploy/debian/postrm
+	.cache/hadolint/bin/hadolint Dockerfile

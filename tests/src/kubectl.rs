@@ -69,9 +69,14 @@ impl Kubectl {
     /// # Panics
     /// It fails.
     pub fn helm(&self, arguments: &[&str]) -> String {
-        let said = self.run(&find_helm().expect("helm is installed"), arguments, "");
+        let said = self.helm_said(arguments);
         assert_eq!(said.code, Some(0), "helm {arguments:?}: {said:?}");
         said.out
+    }
+
+    /// Runs `helm` with these arguments.
+    pub fn helm_said(&self, arguments: &[&str]) -> Said {
+        self.run(&find_helm().expect("helm is installed"), arguments, "")
     }
 
     /// Starts `kubectl`; its standard output is a pipe.

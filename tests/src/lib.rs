@@ -22,6 +22,7 @@ pub mod policies;
 pub mod prometheus;
 pub mod rig;
 pub mod rotel;
+pub mod schemas;
 pub mod suite;
 pub mod vm;
 pub mod wait;

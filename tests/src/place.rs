@@ -20,9 +20,14 @@ pub fn demo() -> PathBuf {
     program("TRIGON_DEMO", "trigon-demo")
 }
 
+/// A file or folder of the workspace.
+pub fn workspace(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)
+}
+
 /// The workspace's folder for downloads, `.cache`.
 pub fn cache() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.cache")
+    workspace(".cache")
 }
 
 /// Policies that people use, from outside of the project: `TRIGON_POLICIES`, else `shared/policies` beside the checkout.

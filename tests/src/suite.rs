@@ -1,7 +1,8 @@
 //! A list of tests, each with what it needs of the machine.
 //!
 //! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
-//! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, separated by commas) that this machine must meet: there, such a test fails instead.
+//! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, separated by commas) that this machine must meet: there,
+//! such a test fails instead.
 
 use std::{
     cell::Cell,
@@ -14,7 +15,7 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{kmock, kubectl, place, prometheus, rotel, workload::Workload};
+use crate::{kmock, kubectl, place, prometheus, rotel, schemas, workload::Workload};
 
 /// The time after which a test counts as hung. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
@@ -38,6 +39,8 @@ pub enum Need {
     Helm,
     /// Somebody else's server of Kubernetes' API.
     Kmock,
+    /// The schemas of Kubernetes' own objects.
+    Schemas,
 }
 
 /// The tests of one binary.
@@ -119,6 +122,7 @@ impl Need {
             Self::Kubectl => "kubectl",
             Self::Helm => "helm",
             Self::Kmock => "kmock",
+            Self::Schemas => "schemas",
         }
     }
 
@@ -153,6 +157,9 @@ impl Need {
             Self::Kmock => {
                 kmock::find().is_none().then(|| "needs kmock in .cache/kmock (scripts/setup test)".into())
             }
+            Self::Schemas => schemas::find().is_none().then(|| {
+                "needs kubernetes-validate in .cache/kubernetes-validate (scripts/setup test)".into()
+            }),
         }
     }
 }

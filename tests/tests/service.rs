@@ -13,6 +13,7 @@ use std::{
 use nix::{
     sys::{
         ptrace,
+        signal::{Signal, kill},
         wait::{WaitPidFlag, waitpid},
     },
     unistd::Pid,
@@ -35,6 +36,7 @@ fn main() -> ExitCode {
         suite.test("readiness_life_and_end_are_told", KERNEL, readiness_life_and_end);
         suite.test("an_agent_that_stands_still_does_not_say_that_it_lives", KERNEL, stands_still);
         suite.test("the_rights_of_the_unit_suffice", KERNEL, the_rights_of_the_unit_suffice);
+        suite.test("what_the_pod_sees_of_the_node_suffices", KERNEL, what_the_pod_sees_suffices);
     })
 }
 
@@ -140,16 +142,20 @@ fn reader_of(agent: u32) -> Pid {
     Pid::from_raw(id.parse().expect("a number"))
 }
 
-/// The agent with the capabilities that deploy/systemd/trigon.service leaves it.
-fn the_rights_of_the_unit_suffice() {
+/// The capabilities that deploy/systemd/trigon.service leaves the agent, and the chart as well, as setpriv(1) wants them.
+fn bounding_set() -> String {
     let unit = include_str!("../../deploy/systemd/trigon.service");
     let set =
         unit.lines().find_map(|line| line.strip_prefix("CapabilityBoundingSet=")).expect("a bounding set");
     let names = set.split_whitespace().map(|name| name.trim_start_matches("CAP_").to_lowercase());
-    let bounding: String = names.map(|name| format!(",+{name}")).collect();
+    names.fold("--bounding-set=-all".to_owned(), |set, name| set + ",+" + &name)
+}
+
+/// The agent with these.
+fn the_rights_of_the_unit_suffice() {
     let under = |program: &str| {
         let mut command = Command::new("setpriv");
-        command.arg(format!("--bounding-set=-all{bounding}")).args(["--no-new-privs", program]);
+        command.args([&bounding_set(), "--no-new-privs", program]);
         command
     };
     let mut doctor = under(place::agent().to_str().expect("a plain path"));
@@ -167,4 +173,73 @@ fn the_rights_of_the_unit_suffice() {
     };
     assert_eq!(restricted["uses"]["lifecycle"], unrestricted["uses"]["lifecycle"]);
     assert_eq!(without(&restricted), without(&unrestricted));
+}
+
+/// Namespaces and mounts as the chart's pod has them: everything is read-only but the folder `$1`, /sys is a container's,
+/// with tracefs; the process ids are the host's. Then a program, with its rights.
+const POD: &str = r#"
+    folder=$1 rights=$2
+    shift 2
+    mount --make-rprivate /
+    mount --bind "$folder" "$folder"
+    mount -o remount,bind,ro /
+    mount -t sysfs -o ro none /sys
+    mount -t cgroup2 -o ro none /sys/fs/cgroup
+    mount -t tracefs none /sys/kernel/tracing
+    mount -o remount,bind,ro /sys/kernel/tracing
+    if touch "$(dirname "$0")/written" || touch /sys/kernel/tracing/trace; then exit 100; fi
+    exec setpriv "$rights" --no-new-privs "$@"
+"#;
+
+/// A tracepoint takes tracefs, the others the kernel's types.
+const POLICY: &str = "
+apiVersion: cilium.io/v1alpha1
+kind: TracingPolicy
+metadata: {name: pod}
+spec:
+  kprobes: [{call: sys_chdir, syscall: true}]
+  tracepoints: [{subsystem: task, event: task_rename}]
+";
+
+fn what_the_pod_sees_suffices() {
+    let folder = tempfile::Builder::new().prefix("trigon-pod-").tempdir().expect("make a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("a plain path").to_owned();
+    let config = format!("[process_table]\nstate_file = {:?}\n", path("processes"));
+    fs::write(path("config.toml"), config).expect("write the configuration");
+    fs::write(path("policy.yaml"), POLICY).expect("write a policy");
+    let agent = place::agent();
+    let socket = path("trigon.sock");
+    let log = fs::File::create(path("log")).expect("make a log");
+    let mut pod = Command::new("unshare")
+        .args(["--mount", "--net", "--uts", "--ipc", "--cgroup", "sh", "-ec", POD])
+        .arg("/bin/sh")
+        .args([path("."), bounding_set()])
+        .arg(&agent)
+        .args(["run", "--output", "none", "--metrics-addr", "0.0.0.0:2112", "--socket", &socket])
+        .args(["--config", &path("config.toml"), "--policy", &path("policy.yaml")])
+        .env("NODE_NAME", "node-1")
+        .stderr(log)
+        .spawn()
+        .expect("start the agent");
+    let said = || fs::read_to_string(path("log")).unwrap_or_default();
+    let ask = |arguments: &[&str]| {
+        let mut command = Command::new(&agent);
+        let output = command.args(arguments).args(["--socket", &socket]).output().expect("ask the agent");
+        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let healthy = || {
+        let ended = pod.try_wait().expect("ask for the agent's status");
+        assert!(ended.is_none(), "{ended:?}: {}", said());
+        ask(&["status"])
+    };
+    let status = wait::until("an agent that is healthy", healthy, said);
+    assert!(status.contains(" on node-1, ") && status.contains("tp_btf"), "{status}");
+    // What ran before it is known by the ids of the host.
+    let tree = ask(&["tree", &std::process::id().to_string()]);
+    assert!(tree.is_some_and(|tree| tree.contains("service")), "{}", said());
+    let id = Pid::from_raw(pod.id().try_into().expect("a process id"));
+    kill(id, Signal::SIGTERM).expect("tell the agent to end");
+    let status = pod.wait().expect("wait for the agent");
+    assert!(status.success(), "{status}: {}", said());
+    assert!(Path::new(&path("processes")).exists(), "what the next agent takes over");
 }

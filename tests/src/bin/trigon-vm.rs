@@ -4,7 +4,7 @@
 
 use std::{
     io::Write as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::{Command, ExitCode, Stdio},
     sync::Mutex,
     thread,
@@ -18,8 +18,9 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 11] = [
+const NATIVE: [&str; 12] = [
     "apiserver",
+    "chart",
     "cluster_policies",
     "control",
     "demo",
@@ -75,7 +76,7 @@ fn kernel((name, path): (&str, &str)) -> Kernel {
 
 /// What goes into the guest. Builds what isn't built, with the same features as `cargo test --workspace`.
 fn entries(only: &[String]) -> Vec<Entry> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let workspace = place::workspace(".");
     let cargo = |arguments: &[&str]| {
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         cargo

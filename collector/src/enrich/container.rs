@@ -51,13 +51,18 @@ impl Belongs {
     /// What the path of a cgroup tells.
     pub fn of_path(path: &str) -> Self {
         let mut belongs = Self::default();
-        let mut parent = "";
+        let (mut parent, mut of_pods) = ("", false);
         for name in path.split('/') {
             // Both in one name, where the drivers differ.
             let (slice, rest) =
                 name.split_once(':').map_or((name, None), |(slice, rest)| (slice, Some(rest)));
-            if let Some(uid) = pod_uid(slice) {
-                // Whatever is outside, as a node that is a container itself, is not what the pod runs in.
+            of_pods |= is_root_of_pods(name);
+            // Whoever is in a container may make cgroups that are called as another pod's: the outermost is it.
+            if of_pods
+                && belongs.pod.is_none()
+                && let Some(uid) = pod_uid(slice)
+            {
+                // What is outside, as a node that is a container itself, is not what the pod runs in.
                 belongs = Self { container: None, pod: Some(PodRef { uid, container: None }) };
             }
             let found = match rest.and_then(|rest| rest.split_once(':')) {

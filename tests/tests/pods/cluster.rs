@@ -24,7 +24,7 @@ fn away() {
     let (of_first, of_second) = (first.container(), second.container());
     scene.server.put(pod(&first, "web-1", &[("nginx", &of_first)]));
     scene.synced();
-    scene.server.stop_listening();
+    scene.server.leave();
     scene.agent.until_metrics("the failure", |metrics| {
         (metrics.sum("trigon_watch_errors_total", &[("watch", "pods")]) > 0.0).then_some(())
     });
@@ -33,7 +33,7 @@ fn away() {
     scene.lines(2).iter().for_each(|line| assert_placed(line, "web-1", &of_first));
     scene.run(&of_second);
     scene.lines(4)[2..].iter().for_each(assert_unplaced);
-    scene.server.listen_again();
+    scene.server.come_back();
     scene.synced();
     scene.run(&of_second);
     scene.lines(6)[4..].iter().for_each(|line| assert_placed(line, "web-2", &of_second));
@@ -41,14 +41,14 @@ fn away() {
 
 fn late() {
     let server = ApiServer::start();
-    server.stop_listening();
+    server.leave();
     let scene = Scene::with(server, LONG, "");
     let node_pod = NodePod::new(Driver::CriO);
     let container = node_pod.container();
     scene.run(&container);
     scene.until_waiting(4.0);
     scene.server.put(pod(&node_pod, "web-1", &[("nginx", &container)]));
-    scene.server.listen_again();
+    scene.server.come_back();
     scene.lines(2).iter().for_each(|line| assert_placed(line, "web-1", &container));
 }
 
@@ -60,11 +60,11 @@ fn gone() {
     let object = pod(&first, "web-1", &[("nginx", &first.container())]);
     scene.server.put(object.clone());
     scene.synced();
-    scene.server.stop_listening();
+    scene.server.leave();
     scene.server.delete(&object);
     scene.server.put(pod(&second, "web-2", &[("nginx", &container)]));
     scene.server.compact();
-    scene.server.listen_again();
+    scene.server.come_back();
     scene.agent.until_metrics("the new list", |metrics| {
         let count = |state| metrics.sum("trigon_pods", &[("state", state)]);
         (count("present") == 1.0 && count("deleted") == 1.0).then_some(())

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trigon_exporters::event::Event;
+use trigon_exporters::event::{Event, Pod};
 
 use crate::{
     jobs,
@@ -52,8 +52,14 @@ impl Pipeline {
 
     /// Forgets what is gone.
     pub fn sweep(&mut self, now: Instant) {
-        let linger = self.deleted_linger;
-        self.tracker.change_pods(|pods| pods.sweep(now, linger));
+        let Self { tracker, router, .. } = self;
+        for gone in tracker.forget_pods(now, self.deleted_linger) {
+            let Pod { namespace, name, .. } = &*gone.pod;
+            // Of a StatefulSet another has its name, and its series.
+            if !tracker.cgroups().pods().is_name_in_use(namespace, name) {
+                router.forget_pod(namespace, name);
+            }
+        }
         self.waiting.sweep();
     }
 

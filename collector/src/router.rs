@@ -72,6 +72,11 @@ impl Router {
         }
     }
 
+    /// A pod is gone: nothing is counted of it any more.
+    pub fn forget_pod(&mut self, namespace: &str, pod: &str) {
+        self.metrics.forget_pod(namespace, pod);
+    }
+
     /// Does what is due with time in the queues.
     pub fn tick(&self) {
         let queues = self.ways_out.iter().map(|(_, queue)| queue).chain(&self.followers);

@@ -1,6 +1,9 @@
 //! From records to events: who did it, who started them, and which trace it belongs to.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use trigon_exporters::{
     event::{Cgroup, Event, Exec, Image, Kind, Process, ProcessFlags, Replaced, Timestamp},
@@ -12,7 +15,7 @@ use trigon_probes::record::{
 
 use crate::{
     enrich::Cgroups,
-    kubernetes::pods::Pods,
+    kubernetes::{pod::PodEntry, pods::Pods},
     policy::matches::{Sources, hook_of},
     redact::{Redaction, Redactor},
     text::{first_args, push_escaped, trim_cut},
@@ -150,6 +153,11 @@ impl Tracker {
     /// The cgroups that processes are in.
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
+    }
+
+    /// Forgets pods that are gone since `linger`, and returns them.
+    pub fn forget_pods(&mut self, now: Instant, linger: Duration) -> Vec<Arc<PodEntry>> {
+        self.cgroups.forget_pods(now, linger)
     }
 
     /// Changes what is known of pods.

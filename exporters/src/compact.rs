@@ -1,7 +1,9 @@
 //! The compact line, for people: one event, one line, and nothing on it that a terminal would obey.
 //!
-//! `[timestamp ]🚀 process NODE BINARY ARGUMENTS`, `[timestamp ]💥 exit    NODE BINARY ARGUMENTS STATUS|SIGNAL`, for what
-//! policies ask for a sign and a word of its own as `[timestamp ]📚 read    NODE BINARY PATH BYTES`, and at the right edge `🛑 CAP_SYS_ADMIN` where the process holds that capability; as `tetra getevents -o compact`.
+//! `[timestamp ]🚀 process SOURCE BINARY ARGUMENTS`, `[timestamp ]💥 exit    SOURCE BINARY ARGUMENTS STATUS|SIGNAL`, for
+//! what policies ask for a sign and a word of its own as `[timestamp ]📚 read    SOURCE BINARY PATH BYTES`, and at the
+//! right edge `🛑 CAP_SYS_ADMIN` where the process holds that capability; as `tetra getevents -o compact`. The source is
+//! `NAMESPACE/POD`, or the node.
 
 use std::{
     fmt::{Display, Write as _},
@@ -61,17 +63,18 @@ impl CompactWriter {
         Self { node: node.into(), timestamps, line: Line { color, ..Line::default() }, fields: None }
     }
 
-    /// Writes of each event only what is to be shown. The line has its binary, its arguments (those of a call too) and
-    /// how it ended.
+    /// Writes of each event only what is to be shown. The line has its pod, its binary, its arguments (those of a call
+    /// too) and how it ended.
     pub fn showing(self, fields: Option<Arc<Fields>>) -> Self {
         Self { fields, ..self }
     }
 
     /// Appends one event and a newline; nothing for a descriptor, whose opening and closing are events of their own.
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
-        if let Some(mut told) = Told::of(event, &self.node) {
+        let place = event.process.place();
+        if let Some(mut told) = Told::of(event, place.as_deref(), &self.node) {
             if let Some(view) = self.fields.as_ref().and_then(|fields| fields.of(event.event_type())) {
-                told.keep(view);
+                told.keep(view, &self.node);
             }
             write(&told, self.timestamps, &mut self.line, out);
         }

@@ -5,7 +5,7 @@
 //! where there are allow rules, what none of them matches. A key that can't be answered is refused by name, never
 //! passed over.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use crate::nearest::nearest;
 
@@ -50,7 +50,7 @@ pub trait Subject {
     fn arguments(&self) -> Option<Cow<'_, str>>;
     /// A set of the process's capabilities, one bit each.
     fn capabilities(&self, set: CapabilitySet) -> Option<u64>;
-    /// Whether the process is in no container.
+    /// Whether the process is in no container, and in no pod.
     fn is_of_host(&self) -> Option<bool>;
     /// The runtime's id of the process's container.
     fn container_id(&self) -> Option<&str>;
@@ -60,6 +60,16 @@ pub trait Subject {
     fn parent_arguments(&self) -> Option<Cow<'_, str>>;
     /// The policy that asked for the event.
     fn policy_name(&self) -> Option<&str>;
+    /// Namespace of the process's pod; empty for a process in no pod.
+    fn namespace(&self) -> Option<&str>;
+    /// Name of its pod.
+    fn pod(&self) -> Option<&str>;
+    /// Name of its container in the pod.
+    fn container_name(&self) -> Option<&str>;
+    /// The value of a label of its pod.
+    fn label(&self, key: &str) -> Option<&str>;
+    /// Whether it, or its parent, may be a probe of Kubernetes that looks after a container.
+    fn is_health_check(&self) -> Option<bool>;
 
     /// Ids of the parent, its parent and so on, as far as they are told.
     fn ancestor_pids(&self) -> Vec<u32> {
@@ -69,28 +79,8 @@ pub trait Subject {
     fn ancestor_binaries(&self) -> Vec<&str> {
         Vec::new()
     }
-    /// Namespace of the process's pod; empty for a process in no pod.
-    fn namespace(&self) -> Option<&str> {
-        None
-    }
-    /// Name of its pod.
-    fn pod(&self) -> Option<&str> {
-        None
-    }
-    /// Name of its container in the pod.
-    fn container_name(&self) -> Option<&str> {
-        None
-    }
-    /// Labels of its pod.
-    fn labels(&self) -> Option<BTreeMap<&str, &str>> {
-        None
-    }
     /// Whether it descends from the first process of its container.
     fn in_init_tree(&self) -> Option<bool> {
-        None
-    }
-    /// Whether it may be a probe of Kubernetes that looks after a container.
-    fn is_health_check(&self) -> Option<bool> {
         None
     }
 }

@@ -19,6 +19,7 @@ mod escape;
 mod facts;
 mod hook;
 mod permission;
+mod pod;
 mod process;
 mod prune;
 mod scalar;

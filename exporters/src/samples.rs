@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use crate::{
     event::{
-        Cgroup, Container, Credentials, Event, Exec, Exit, FileFacts, Gains, Image, Kind, Namespaces,
-        Process, ProcessFlags, Timestamp,
+        Cgroup, Container, Credentials, Event, Exec, Exit, FileFacts, Gains, Image, Kind, Namespaces, Place,
+        Pod, PodContainer, Process, ProcessFlags, Service, Timestamp, Workload,
     },
     identity::{ExecId, SpanRef, Trace},
     names::CAP_SYS_ADMIN,
@@ -126,6 +126,8 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
     vec![
         ("root_shell", exec(root_shell())),
         ("container", exec(container())),
+        ("pod", exec(placed(container(), place()))),
+        ("sandbox", exec(placed(container(), Place { container: None, ..place() }))),
         ("script", exec(script())),
         ("memfd", exec(memfd())),
         ("setuid", exec(setuid())),
@@ -145,6 +147,7 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
         ),
         ("forked_only", exit(forked(), Exit { user_time: Duration::from_millis(20), ..Exit::default() })),
         ("hostile", exec(hostile())),
+        ("hostile_pod", exec(placed(process(310, image("/bin/true", &["true"])), hostile_place()))),
         ("no_arguments", exec(process(300, image("/bin/true", &[])))),
         ("empty_argument", exec(process(301, image("/bin/echo", &["echo", "", "a b", "\"", ""])))),
         ("many_arguments", exec(truncated(process(302, image("/bin/echo", &many))))),
@@ -201,6 +204,75 @@ fn container() -> Process {
     let from = ExecId { ktime: 7, pid: 7 };
     nginx.trace.link = Some(SpanRef { trace: from.trace_id(NODE), span: from.span_id(NODE) });
     nginx
+}
+
+/// The process in that place.
+pub(crate) fn placed(process: Process, place: Place) -> Process {
+    let cgroup = Cgroup::clone(&process.cgroup);
+    cgroup.place.set(Some(Arc::new(place)));
+    Process { cgroup: Arc::new(cgroup), ..process }
+}
+
+pub(crate) fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+}
+
+/// A web server's pod, of which not all labels are exported.
+pub(crate) fn pod() -> Pod {
+    let labels = pairs(&[("app", "web"), ("app.kubernetes.io/version", "3.1")]);
+    Pod {
+        namespace: "shop".to_owned(),
+        name: "web-7d4b9c-x2x4z".to_owned(),
+        uid: "8c9f5b0e-3f0a-4d0e-9a53-0f1f2c7f7a11".to_owned(),
+        start: Some(Timestamp(EPOCH - 60_000_000_000)),
+        workload: Some(Workload { kind: "Deployment".to_owned(), name: "web".to_owned() }),
+        all_labels: Arc::new(labels.iter().cloned().chain(pairs(&[("tier", "front")])).collect()),
+        labels,
+        annotations: pairs(&[("example.com/owner", "team a")]),
+        service: Default::default(),
+    }
+}
+
+pub(crate) fn place() -> Place {
+    let container = PodContainer {
+        name: "nginx".to_owned(),
+        id: "0123456789abcdef".repeat(4),
+        runtime: "containerd".to_owned(),
+        image: "docker.io/library/nginx:1.27".to_owned(),
+        image_id: format!("docker.io/library/nginx@sha256:{}", "ab".repeat(32)),
+        start: Some(Timestamp(EPOCH - 58_000_000_000)),
+        restarts: 2,
+        privileged: true,
+        probes: vec![vec!["cat".to_owned(), "/tmp/healthy".to_owned()]],
+    };
+    Place { pod: Arc::new(pod()), container: Some(Arc::new(container)) }
+}
+
+/// A place whose every text is of somebody who means ill.
+fn hostile_place() -> Place {
+    let evil = |text: &str| format!("{text}\u{1b}[31m\u{202e}\u{9b}\"\\\n{{}},=\0");
+    let evils = || vec![(evil("key"), evil("value")), (String::new(), String::new())];
+    let pod = Pod {
+        namespace: evil("namespace"),
+        name: evil("name"),
+        uid: evil("uid"),
+        start: Some(Timestamp(u64::MAX)),
+        workload: Some(Workload { kind: evil("kind"), name: evil("workload") }),
+        labels: evils(),
+        all_labels: Arc::new(evils().into_iter().collect()),
+        annotations: evils(),
+        service: Service { attributes: evils(), ..Service::default() },
+    };
+    let container = PodContainer {
+        name: evil("container"),
+        id: evil("id"),
+        runtime: evil("runtime"),
+        image: evil("image:@"),
+        image_id: evil("@:"),
+        probes: vec![vec![], vec![evil("probe")]],
+        ..PodContainer::default()
+    };
+    Place { pod: Arc::new(pod), container: Some(Arc::new(container)) }
 }
 
 fn script() -> Process {

@@ -3,13 +3,18 @@
 //! A test binary lists its tests in a [`suite::run`]; each says what it [`suite::Need`]s of the machine.
 
 pub mod agent;
+pub mod apiserver;
 pub mod cgroup;
 pub mod command;
 pub mod container;
+pub mod cri;
 pub mod expected;
 pub mod exposition;
 pub mod http;
 pub mod json;
+pub mod kubelet;
+pub mod kmock;
+pub mod kubectl;
 pub mod otlp;
 pub mod place;
 pub mod policed;

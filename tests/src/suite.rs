@@ -1,7 +1,7 @@
 //! A list of tests, each with what it needs of the machine.
 //!
 //! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
-//! `prometheus`, `rotel`, separated by commas) that this machine must meet: there, such a test fails instead.
+//! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, separated by commas) that this machine must meet: there, such a test fails instead.
 
 use std::{
     cell::Cell,
@@ -14,7 +14,7 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{place, prometheus, rotel, workload::Workload};
+use crate::{kmock, kubectl, place, prometheus, rotel, workload::Workload};
 
 /// The time after which a test counts as hung. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
@@ -32,6 +32,12 @@ pub enum Need {
     Prometheus,
     /// The rotel agent.
     Rotel,
+    /// Kubernetes' command line.
+    Kubectl,
+    /// Kubernetes' package manager.
+    Helm,
+    /// Somebody else's server of Kubernetes' API.
+    Kmock,
 }
 
 /// The tests of one binary.
@@ -110,6 +116,9 @@ impl Need {
             Self::Policies => "policies",
             Self::Prometheus => "prometheus",
             Self::Rotel => "rotel",
+            Self::Kubectl => "kubectl",
+            Self::Helm => "helm",
+            Self::Kmock => "kmock",
         }
     }
 
@@ -134,6 +143,15 @@ impl Need {
                 .then(|| "needs the program `prometheus` (scripts/setup test)".into()),
             Self::Rotel => {
                 rotel::find().is_none().then(|| "needs rotel in .cache/rotel (scripts/setup test)".into())
+            }
+            Self::Kubectl => kubectl::find()
+                .is_none()
+                .then(|| "needs kubectl in .cache/kubectl (scripts/setup test)".into()),
+            Self::Helm => kubectl::find_helm()
+                .is_none()
+                .then(|| "needs helm in .cache/kubectl (scripts/setup test)".into()),
+            Self::Kmock => {
+                kmock::find().is_none().then(|| "needs kmock in .cache/kmock (scripts/setup test)".into())
             }
         }
     }

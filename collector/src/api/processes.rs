@@ -1,6 +1,6 @@
 //! `GET /v1/processes`: the process table.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use axum::{
     Json,
@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use trigon_exporters::{
     display,
-    event::{self, Process, ProcessFlags},
+    event::{self, Place, Process, ProcessFlags},
     names,
 };
 
@@ -51,6 +51,9 @@ pub struct ProcessStatus {
     /// The id of its container.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub container: Option<String>,
+    /// Its pod.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod: Option<PodStatus>,
     /// It is a thread of the kernel.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub kernel_thread: bool,
@@ -60,6 +63,18 @@ pub struct ProcessStatus {
     /// How it ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub end: Option<EndStatus>,
+}
+
+/// The pod of an execution. What could act on a terminal is escaped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PodStatus {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// The name of the execution's container in it, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container: Option<String>,
 }
 
 /// The end of an execution.
@@ -82,6 +97,9 @@ pub enum How {
     /// Another execution took over its process.
     Exec,
 }
+
+/// Digits of a container's id that people are shown.
+const SHORT_ID: usize = 12;
 
 pub(super) async fn list(State(agent): State<Agent>) -> Response {
     // Only references are taken where records wait.
@@ -125,10 +143,49 @@ impl ProcessStatus {
             trace_id: process.trace.id.to_string(),
             span_id: process.exec_id.span_id(node).to_string(),
             container: process.container().map(|container| container.id.clone()),
+            pod: process.place().as_deref().map(PodStatus::new),
             kernel_thread: process.flags.contains(ProcessFlags::KERNEL_THREAD),
             forked: process.flags.contains(ProcessFlags::CLONE),
             end,
         }
+    }
+
+    /// Where it runs, for people: its pod and the container in it, or the container's id. None on the host, and where
+    /// the one above it is there, too.
+    pub fn place(&self, above: Option<&Self>) -> Option<String> {
+        if above.is_some_and(|above| (&above.container, &above.pod) == (&self.container, &self.pod)) {
+            return None;
+        }
+        let container = || {
+            let id = self.container.as_deref()?;
+            Some(format!("container {}", id.get(..SHORT_ID).unwrap_or(id)))
+        };
+        self.pod.as_ref().map(PodStatus::to_string).or_else(container)
+    }
+}
+
+// === impl PodStatus ===
+
+impl PodStatus {
+    fn new(Place { pod, container }: &Place) -> Self {
+        let harmless = |text: &str| {
+            let mut out = String::new();
+            display::harmless(&mut out, |out| out.push_str(text));
+            out
+        };
+        Self {
+            namespace: harmless(&pod.namespace),
+            name: harmless(&pod.name),
+            container: container.as_ref().map(|container| harmless(&container.name)),
+        }
+    }
+}
+
+impl fmt::Display for PodStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { namespace, name, container } = self;
+        write!(f, "{namespace}/{name}")?;
+        container.as_ref().map_or(Ok(()), |container| write!(f, " {container}"))
     }
 }
 
@@ -141,5 +198,31 @@ impl From<End> for How {
             End::Exit { signal, .. } => Self::Signal(names::signal(signal).into_owned()),
             End::Exec => Self::Exec,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trigon_exporters::event::{Cgroup, Pod, PodContainer};
+
+    use super::*;
+
+    #[test]
+    fn a_process_tells_of_its_pod_in_harmless_words() {
+        let process = Process { cgroup: Arc::new(Cgroup::default()), ..Process::default() };
+        let status = || ProcessStatus::new(&process, "n", None);
+        assert_eq!((status().pod, status().place(None)), (None, None));
+        let pod =
+            Pod { namespace: "shop".to_owned(), name: "web-\u{1b}[2J\u{202e}".to_owned(), ..Pod::default() };
+        let container = PodContainer { name: "nginx".to_owned(), ..PodContainer::default() };
+        for (container, expected) in
+            [(None, "shop/web-\\u{1b}[2J\\u{202e}"), (Some(container), "shop/web-\\u{1b}[2J\\u{202e} nginx")]
+        {
+            let place = Place { pod: Arc::new(pod.clone()), container: container.map(Arc::new) };
+            process.cgroup.place.set(Some(Arc::new(place)));
+            assert_eq!(status().place(None).as_deref(), Some(expected));
+        }
+        let read: ProcessStatus = serde_json::from_str(&serde_json::to_string(&status()).unwrap()).unwrap();
+        assert_eq!(read, status());
     }
 }

@@ -76,19 +76,26 @@ impl<'a> Waterfall<'a> {
             match span.parent_span_id.as_deref().and_then(|parent| known.get(parent)) {
                 // One that says it is its own child, or a later one's, would never be shown.
                 Some(parent) if *parent < index => children.entry(*parent).or_default().push(index),
-                _ => pending.push((index, 0)),
+                _ => pending.push((index, 0, None)),
             }
         }
         pending.reverse();
-        while let Some((index, depth)) = pending.pop() {
-            self.span(&spans[index], depth, out)?;
+        while let Some((index, depth, above)) = pending.pop() {
+            let span = &spans[index];
+            self.span(span, depth, above, out)?;
             let below = children.get(&index).map_or(&[][..], Vec::as_slice);
-            pending.extend(below.iter().rev().map(|child| (*child, depth + 1)));
+            pending.extend(below.iter().rev().map(|child| (*child, depth + 1, Some(span))));
         }
         Ok(())
     }
 
-    fn span(&self, span: &SpanStatus, depth: usize, out: &mut dyn io::Write) -> io::Result<()> {
+    fn span(
+        &self,
+        span: &SpanStatus,
+        depth: usize,
+        above: Option<&SpanStatus>,
+        out: &mut dyn io::Write,
+    ) -> io::Result<()> {
         let (start, end) = (span.start(), span.end());
         let took = between(start, end.unwrap_or(self.trace.now));
         let mut line = format!("{:>8}  {:>8}  {}  ", self.offset(start), length(took), self.bar(start, end));
@@ -105,6 +112,9 @@ impl<'a> Waterfall<'a> {
             }
             None => {
                 line += &format!("{} {}", span.process.pid, span.process.command);
+                if let Some(place) = span.process.place(above.map(|above| &above.process)) {
+                    line += &format!("  [{place}]");
+                }
                 line += &match span.process.end.as_ref().map(|end| &end.how) {
                     None => "  (runs)".to_owned(),
                     Some(How::ExitCode(0)) => String::new(),
@@ -160,7 +170,7 @@ impl<'a> Waterfall<'a> {
 mod tests {
     use super::*;
     use crate::api::{
-        processes::{EndStatus, ProcessStatus},
+        processes::{EndStatus, PodStatus, ProcessStatus},
         traces::{FileStatus, Mark},
     };
 
@@ -189,6 +199,7 @@ mod tests {
                 trace_id: String::new(),
                 span_id: id.to_owned(),
                 container: None,
+                pod: None,
                 kernel_thread: false,
                 forked: false,
                 end: end.map(|(end, how)| EndStatus { at: at(end), how }),
@@ -212,6 +223,15 @@ mod tests {
             bytes_read: 120,
             bytes_written: 0,
         });
+        let place = |container: &str| PodStatus {
+            namespace: "shop".to_owned(),
+            name: "web-1".to_owned(),
+            container: Some(container.to_owned()),
+        };
+        let mut entered = span("e", Some("a"), 6_000, None, "/bin/sh");
+        entered.process.pod = Some(place("nginx"));
+        let mut below = span("f", Some("e"), 6_500, Some((6_600, How::ExitCode(0))), "/bin/ls");
+        below.process.pod = Some(place("nginx"));
         let trace = TraceStatus {
             trace_id: "0123456789abcdef0123456789abcdef".to_owned(),
             now: at(8_000),
@@ -221,6 +241,8 @@ mod tests {
                 curl,
                 file,
                 span("d", Some("a"), 5_000, Some((5_001, How::Signal("SIGKILL".to_owned()))), "/bin/sleep 9"),
+                entered,
+                below,
             ],
         };
         let mut out = Vec::new();

@@ -132,12 +132,9 @@ impl<'a> Tree<'a> {
         let age = length(between(process.start, until));
         let mut line = format!("{:>7}  {age:>7}  {indent}{branch}{}", process.pid, process.command);
         let parent = process.parent_exec_id.as_deref().and_then(|id| self.known.get(id));
-        let parent = parent.map(|index| &self.list.processes[*index].container);
-        if let Some(container) = &process.container
-            && parent.is_none_or(|parent| parent.as_ref() != Some(container))
-        {
-            let short = container.get(..12).unwrap_or(container);
-            line += &format!("  [container {short}]");
+        let parent = parent.map(|index| &self.list.processes[*index]);
+        if let Some(place) = process.place(parent) {
+            line += &format!("  [{place}]");
         }
         if let Some(end) = &process.end {
             line += &format!("  ({})", ended(&end.how, end.at, now));
@@ -158,7 +155,7 @@ fn ended(how: &How, at: Timestamp, now: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::api::processes::EndStatus;
+    use crate::api::processes::{EndStatus, PodStatus};
 
     fn process(pid: u32, parent: u32, command: &str, end: Option<How>) -> ProcessStatus {
         let at = Timestamp::from_second(100 + i64::from(pid)).unwrap();
@@ -172,6 +169,7 @@ mod tests {
             trace_id: String::new(),
             span_id: String::new(),
             container: None,
+            pod: None,
             kernel_thread: false,
             forked: false,
             end: end.map(|how| EndStatus { at, how }),
@@ -180,6 +178,11 @@ mod tests {
 
     fn list() -> ProcessList {
         let contained = |process| ProcessStatus { container: Some("0123456789abcdef".to_owned()), ..process };
+        let in_pod = |container: Option<&str>, process| {
+            let container = container.map(str::to_owned);
+            let pod = PodStatus { namespace: "shop".to_owned(), name: "web-1".to_owned(), container };
+            ProcessStatus { pod: Some(pod), ..contained(process) }
+        };
         ProcessList {
             now: Timestamp::from_second(200).unwrap(),
             processes: vec![
@@ -189,6 +192,10 @@ mod tests {
                 contained(process(31, 30, "/pause", None)),
                 contained(process(32, 31, "/bin/sh -c exit", Some(How::ExitCode(3)))),
                 process(40, 1, "/usr/sbin/cron", Some(How::Signal("SIGKILL".to_owned()))),
+                process(50, 1, "/usr/bin/containerd-shim", None),
+                in_pod(None, process(51, 50, "/pause", None)),
+                in_pod(Some("nginx"), process(52, 50, "/usr/sbin/nginx", None)),
+                in_pod(Some("nginx"), process(53, 52, "/bin/sh", None)),
             ],
         }
     }

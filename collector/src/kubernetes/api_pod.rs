@@ -39,6 +39,21 @@ struct SpecContainer {
     name: String,
     image: String,
     security_context: Option<SecurityContext>,
+    liveness_probe: Option<Probe>,
+    readiness_probe: Option<Probe>,
+    startup_probe: Option<Probe>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct Probe {
+    exec: Option<ExecAction>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+struct ExecAction {
+    command: Vec<String>,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -107,13 +122,13 @@ impl ApiPod {
             start: self.status.start_time.as_ref().and_then(timestamp),
             workload: workload(meta),
             labels: selection.labels(labels),
+            all_labels: Arc::new(labels.clone()),
             annotations: selection.annotations(annotations),
             service: selection.service(labels, annotations),
         };
         Some(PodEntry {
             pod: Arc::new(pod),
             cgroup_uid: self.cgroup_uid()?.to_owned(),
-            labels: labels.clone(),
             containers: self.containers(),
             sandboxes: Vec::new(),
         })
@@ -171,6 +186,17 @@ impl kube::Resource for ApiPod {
     }
 }
 
+// === impl SpecContainer ===
+
+impl SpecContainer {
+    /// Commands that the kubelet runs in it to see how it is.
+    fn probes(&self) -> Vec<Vec<String>> {
+        let probes = [&self.liveness_probe, &self.readiness_probe, &self.startup_probe];
+        let commands = probes.into_iter().flatten().filter_map(|probe| probe.exec.as_ref());
+        commands.map(|exec| exec.command.clone()).filter(|command| !command.is_empty()).collect()
+    }
+}
+
 // === impl ContainerStatus ===
 
 impl ContainerStatus {
@@ -182,6 +208,7 @@ impl ContainerStatus {
             _ => &self.image,
         };
         let privileged = spec.and_then(|spec| spec.security_context.as_ref()?.privileged).unwrap_or(false);
+        let probes = spec.map(SpecContainer::probes).unwrap_or_default();
         let (now, before) = (self.state.run(), self.last_state.terminated.as_ref());
         let of = move |id: Option<&String>, run: Option<&Run>, restarts| {
             let (runtime, id) = id?.split_once("://")?;
@@ -194,6 +221,7 @@ impl ContainerStatus {
                 start: run.and_then(|run| run.started_at.as_ref()).and_then(timestamp),
                 restarts,
                 privileged,
+                probes: probes.clone(),
             })
         };
         let current = of(self.container_id.as_ref(), now, self.restart_count);

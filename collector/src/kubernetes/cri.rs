@@ -87,12 +87,12 @@ impl Runtime {
             labels: self.selection.labels(&labels),
             annotations: self.selection.annotations(&annotations),
             service: self.selection.service(&labels, &annotations),
+            all_labels: Arc::new(labels),
             ..Pod::default()
         };
         Some(PodEntry {
             pod: Arc::new(pod),
             cgroup_uid: metadata.uid,
-            labels,
             containers: container.map(of_pod_container).map(Arc::new).into_iter().collect(),
             sandboxes: vec![sandbox.id],
         })

@@ -11,8 +11,6 @@ pub struct PodEntry {
     pub pod: Arc<Pod>,
     /// The uid in the names of its cgroups: its own, or of a static pod the hash of its manifest.
     pub cgroup_uid: String,
-    /// All of its labels, for selectors.
-    pub labels: BTreeMap<String, String>,
     /// Its containers: init and ephemeral ones too, and of one that was started again those before it.
     pub containers: Vec<Arc<PodContainer>>,
     /// Ids of its sandboxes, as far as the container runtime has told: they have cgroups, and are no containers.
@@ -22,6 +20,11 @@ pub struct PodEntry {
 // === impl PodEntry ===
 
 impl PodEntry {
+    /// All of its labels, for selectors.
+    pub fn labels(&self) -> &BTreeMap<String, String> {
+        &self.pod.all_labels
+    }
+
     /// The container of that id.
     pub fn container(&self, id: &str) -> Option<&Arc<PodContainer>> {
         self.containers.iter().find(|container| container.id == id)

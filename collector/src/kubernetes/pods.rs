@@ -143,19 +143,21 @@ impl Pods {
         (self.known.len() - self.deleted, self.deleted)
     }
 
-    /// Forgets pods that were deleted longer ago than `linger`, and returns them.
+    /// Forgets pods that were deleted longer ago than `linger` and of which no cgroup is known any more, and returns
+    /// them.
     pub fn sweep(&mut self, now: Instant, linger: Duration) -> Vec<Arc<PodEntry>> {
         if self.deleted == 0 {
             return Vec::new();
         }
         // Where very many come and go there is no room for all of them to linger.
-        let over = |deleted: Instant, count: usize| {
-            now.saturating_duration_since(deleted) >= linger || count > DELETED
+        let over = |known: &Known, deleted: Instant, count: usize| {
+            let unused = known.places.values().all(|place| Arc::strong_count(place) == 1);
+            unused && now.saturating_duration_since(deleted) >= linger || count > DELETED
         };
         let mut left = self.deleted;
         let mut forgotten = Vec::new();
         self.known.retain(|_, known| match known.deleted {
-            Some(deleted) if over(deleted, left) => {
+            Some(deleted) if over(known, deleted, left) => {
                 left -= 1;
                 forgotten.push(Arc::clone(&known.entry));
                 false
@@ -244,10 +246,10 @@ mod tests {
         pods.take(Change::Learnt(Box::new(learnt(&["c1"]))), now);
         assert!(pods.place(&of("u1", "c1")).expect("known").container.is_some());
         let mut told = entry("u1", &[]);
-        told.labels.insert("app".into(), "web".into());
+        Arc::make_mut(&mut told.pod).all_labels = Arc::new([("app".into(), "web".into())].into());
         pods.take(Change::Is(told), now);
         pods.take(Change::Learnt(Box::new(learnt(&["c2"]))), now);
-        assert_eq!(pods.get("u1").expect("known").labels.len(), 1);
+        assert_eq!(pods.get("u1").expect("known").labels().len(), 1);
         for container in ["c1", "c2"] {
             assert!(pods.place(&of("u1", container)).expect("known").container.is_some());
         }

@@ -4,6 +4,7 @@ use unicode_width::UnicodeWidthStr;
 use super::{CompactWriter, TRAILER, TRAILER_END};
 use crate::{
     event::{Event, Hook, Value},
+    filter::{Filter, Source},
     json::JsonWriter,
     samples::{
         self, HOST, NODE,
@@ -31,8 +32,36 @@ fn every_event_is_one_line_for_people() {
 }
 
 #[test]
+fn where_a_pod_is_known_it_is_the_source() {
+    let cat = samples::process(9, samples::image("/bin/cat", &["cat"]));
+    let event = samples::exec(samples::placed(cat, samples::place()));
+    let source = |line: &str| line.split(' ').nth(2).unwrap().to_owned();
+    assert_eq!(source(&write(&event, false, false)), "shop/web-7d4b9c-x2x4z");
+    for (fields, expected) in
+        [("process.binary", NODE), ("process.pod,process.binary", "shop/web-7d4b9c-x2x4z")]
+    {
+        let config = toml::from_str(&format!("[[fields]]\nfields = '{fields}'")).unwrap();
+        let fields = Filter::new("x", &config, Source::Agent).unwrap().fields();
+        let mut line = Vec::new();
+        CompactWriter::new(NODE, false, false).showing(fields).write(&event, &mut line);
+        assert_eq!(source(&String::from_utf8(line).unwrap()), expected);
+    }
+}
+
+#[test]
+fn events_and_their_json_have_the_same_line() {
+    for (name, event) in
+        samples::table().iter().filter(|(name, _)| name.contains("pod") || *name == "sandbox")
+    {
+        let mut json = Vec::new();
+        JsonWriter::new(NODE, HOST).write(event, &mut json);
+        assert_eq!(write(event, false, true), write_json(&serde_json::from_slice(&json).unwrap()), "{name}");
+    }
+}
+
+#[test]
 fn the_time_comes_first() {
-    let (_, event) = samples::table().swap_remove(2);
+    let (_, event) = samples::table().into_iter().find(|(name, _)| *name == "script").unwrap();
     insta::assert_snapshot!("timestamps", write(&event, false, true));
 }
 

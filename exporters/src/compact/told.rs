@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::hook;
 use crate::{
-    event::{Event, Hook, HookKind, Image, Kind},
+    event::{Event, Hook, HookKind, Image, Kind, Place},
     filter::fields::View,
     names::{self, CAP_SYS_ADMIN},
     text::{moment, split_arguments},
@@ -90,7 +90,7 @@ const PROT_EXEC: i64 = 4;
 
 impl<'a> Told<'a> {
     /// What an event's line tells; none for a descriptor, whose opening and closing are events of their own.
-    pub(super) fn of(event: &'a Event, node: &'a str) -> Option<Self> {
+    pub(super) fn of(event: &'a Event, place: Option<&'a Place>, node: &'a str) -> Option<Self> {
         let process = &event.process;
         let arguments = Rest::Arguments(&process.image);
         let (head, rest, status) = match &event.kind {
@@ -113,7 +113,10 @@ impl<'a> Told<'a> {
         Some(Self {
             time: Time::Known(moment(event.time)),
             head,
-            source: Source::Node(node),
+            source: match place {
+                Some(Place { pod, .. }) => Source::Pod { namespace: &pod.namespace, name: &pod.name },
+                None => Source::Node(node),
+            },
             binary: is_of_process.then(|| process.image.binary()),
             rest,
             status,
@@ -122,7 +125,10 @@ impl<'a> Told<'a> {
     }
 
     /// Leaves out what is not to be shown.
-    pub(super) fn keep(&mut self, view: &View) {
+    pub(super) fn keep(&mut self, view: &View, node: &'a str) {
+        if !["process.pod.namespace", "process.pod.name"].into_iter().all(|path| view.shows(path)) {
+            self.source = Source::Node(node);
+        }
         let rest = match &self.rest {
             Rest::Arguments(_) | Rest::ArgumentsText(_) => "process.arguments",
             Rest::Call(_) => "args",

@@ -1,10 +1,10 @@
 //! Pods: what Kubernetes says of the cgroup that a process is in.
 
-use std::{fmt, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-use super::Timestamp;
+use super::{Image, Timestamp};
 
 /// A pod, as far as events tell of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,8 +19,10 @@ pub struct Pod {
     pub start: Option<Timestamp>,
     /// What made it.
     pub workload: Option<Workload>,
-    /// Those of its labels that the configuration selects, by key.
+    /// Those of its labels that the configuration selects, by key: what is exported.
     pub labels: Vec<(String, String)>,
+    /// All of its labels: what filters see.
+    pub all_labels: Arc<BTreeMap<String, String>>,
     /// Likewise of its annotations.
     pub annotations: Vec<(String, String)>,
     /// What its annotations and labels say of the service that it is part of.
@@ -50,7 +52,7 @@ pub struct Service {
     pub version: Option<String>,
     /// `service.instance.id`
     pub instance: Option<String>,
-    /// Further resource attributes, by key.
+    /// Further resource attributes, each key once.
     pub attributes: Vec<(String, String)>,
 }
 
@@ -73,6 +75,8 @@ pub struct PodContainer {
     pub restarts: u32,
     /// It may do what the node's root may.
     pub privileged: bool,
+    /// The commands of its exec probes.
+    pub probes: Vec<Vec<String>>,
 }
 
 /// Where in Kubernetes a cgroup belongs.
@@ -91,6 +95,39 @@ pub struct PlaceCell(ArcSwapOption<Place>);
 
 /// What a [`PlaceCell`] holds at the moment.
 pub type PlaceNow = Guard<Option<Arc<Place>>>;
+
+// === impl PodContainer ===
+
+impl PodContainer {
+    /// Whether this may be one of the container's exec probes: it executes what a probe's command names, with the
+    /// arguments of the command. What is named by a whole path must have that path, else the name alone tells; and
+    /// since the kernel tells where links lead to (`/bin/busybox`), the name by which it was called counts, too.
+    ///
+    /// It is a guess, as Tetragon's `maybe_exec_probe`: whoever may execute files in the container can look like one.
+    pub fn may_be_probe(&self, image: &Image) -> bool {
+        self.probes.iter().any(|command| is_run_by(image, command))
+    }
+}
+
+fn is_run_by(image: &Image, command: &[String]) -> bool {
+    let Some((program, arguments)) = command.split_first() else { return false };
+    let is_program = |path: &str| match program.starts_with('/') {
+        true => path == program,
+        false => base(path) == base(program),
+    };
+    let mut args = image.args();
+    let called = args.next();
+    match image.script() {
+        // The interpreter is given the script's path, and before that perhaps an argument of its own.
+        Some(script) => is_program(script) && args.any(|arg| arg == script) && args.eq(arguments),
+        None => (is_program(image.binary()) || called == Some(program.as_str())) && args.eq(arguments),
+    }
+}
+
+/// The last component of a path.
+fn base(path: &str) -> &str {
+    path.rsplit('/').next().unwrap_or(path)
+}
 
 // === impl PlaceCell ===
 

@@ -64,3 +64,47 @@ fn hooks_have_tetragons_names_in_metrics() {
     assert_eq!(kprobe("__x64_sys_read").name(), "kprobe:__x64_sys_read");
     assert_eq!(tracepoint("sched", "sched_process_exec").name(), "tracepoint:sched/sched_process_exec");
 }
+
+fn may_be_probe(command: &[&str], image: &Image) -> bool {
+    let command = command.iter().map(|part| (*part).to_owned()).collect();
+    PodContainer { probes: vec![vec!["other".to_owned()], command], ..PodContainer::default() }
+        .may_be_probe(image)
+}
+
+#[test]
+fn a_probe_is_known_by_its_command() {
+    let run = |binary: &str, script: &str, args: &str| Image::new(binary, script, "/", args, None);
+    let cat = run("/bin/cat", "", "cat\0/tmp/a b\0");
+    for (command, expected) in [
+        (&["cat", "/tmp/a b"][..], true),
+        (&["/bin/cat", "/tmp/a b"], true),
+        (&["/usr/bin/cat", "/tmp/a b"], false),
+        (&["sbin/cat", "/tmp/a b"], true),
+        (&["cat"], false),
+        (&["cat", "/tmp/a", "b"], false),
+        (&["cat", "/tmp/a b", ""], false),
+        (&["tac", "/tmp/a b"], false),
+        (&[], false),
+    ] {
+        assert_eq!(may_be_probe(command, &cat), expected, "{command:?}");
+    }
+    // A link, of which the kernel tells where it leads.
+    let busybox = run("/bin/busybox", "", "/bin/cat\0/x\0");
+    assert!(may_be_probe(&["/bin/cat", "/x"], &busybox) && !may_be_probe(&["cat", "/x"], &busybox));
+    let script = run("/bin/bash", "/health/ping.sh", "/bin/sh\0-e\0/health/ping.sh\0five\0");
+    assert!(may_be_probe(&["/health/ping.sh", "five"], &script));
+    assert!(may_be_probe(&["ping.sh", "five"], &script));
+    assert!(!may_be_probe(&["/health/ping.sh"], &script) && !may_be_probe(&["/bin/sh", "-e"], &script));
+    assert!(!may_be_probe(&["x"], &Image::default()));
+}
+
+#[test]
+fn a_place_that_is_learnt_later_is_that_of_all_processes_of_the_cgroup() {
+    let process = crate::samples::process(7, Image::default());
+    let other = Process { exec_id: ExecId { ktime: 1, pid: 8 }, ..process.clone() };
+    assert!(process.place().is_none());
+    process.cgroup.place.set(Some(Arc::new(crate::samples::place())));
+    assert_eq!(other.place().as_ref().map(|place| place.pod.name.clone()), Some("web-7d4b9c-x2x4z".into()));
+    process.cgroup.place.set(None);
+    assert!(other.place().is_none());
+}

@@ -54,7 +54,7 @@ pub struct Rule {
     /// What the process's capabilities are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capabilities: Option<Capabilities>,
-    /// Whether the process is in no container. Tetragon has no such key.
+    /// Whether the process is in no container and no pod. Tetragon has no such key.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<bool>,
     /// The container's id, all 64 digits of it.
@@ -69,7 +69,7 @@ pub struct Rule {
     /// Namespaces of pods; an empty one for processes in no pod.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespace: Vec<String>,
-    /// The same by expressions.
+    /// The same by expressions, which match no process that is in no pod.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub namespace_regex: Vec<String>,
     /// Names of pods.
@@ -78,7 +78,7 @@ pub struct Rule {
     /// Selectors of pods by their labels, as Kubernetes writes them: `app=web,tier in (front, back),!canary`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
-    /// Whether the process may be a probe of Kubernetes.
+    /// Whether the process, or its parent, may be an exec probe of Kubernetes.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health_check: Option<bool>,
     /// Expressions of CEL, which are refused.

@@ -4,17 +4,25 @@ use std::borrow::Cow;
 
 use super::{CapabilitySet, Subject};
 use crate::{
-    event::{Event, EventType, Kind, Process},
+    event::{Event, EventType, Kind, Place, PlaceNow, Process},
     text::Arguments,
 };
 
 /// An event, or what a span is made of, as filters see it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 pub struct About<'a> {
     kind: EventType,
     process: Option<&'a Process>,
     parent: Option<&'a Process>,
     policy: Option<&'a str>,
+    /// Where the process is, the same for all questions.
+    place: Option<PlaceNow>,
+}
+
+/// Whether the process may be an exec probe of its container.
+fn may_be_probe(process: &Process, place: Option<&Place>) -> bool {
+    let container = place.and_then(|place| place.container.as_deref());
+    container.is_some_and(|container| container.may_be_probe(&process.image))
 }
 
 fn arguments(process: &Process) -> Cow<'_, str> {
@@ -32,30 +40,35 @@ impl<'a> About<'a> {
             _ => None,
         };
         let process = !matches!(event.kind, Kind::RateLimit(_));
-        Self {
-            kind: event.event_type(),
-            process: process.then_some(&*event.process),
-            parent: event.parent.as_deref(),
-            policy,
-        }
+        Self::new(event.event_type(), process.then_some(&*event.process), event.parent.as_deref(), policy)
     }
 
     /// What the span is of that the event makes: where an exec took over a process, of the execution that it ended.
     pub fn span(event: &'a Event) -> Self {
         match &event.kind {
-            Kind::Exec(exec) if let Some(ended) = &exec.replaced => Self {
-                kind: EventType::ProcessExit,
-                process: Some(&ended.process),
-                parent: ended.parent.as_deref(),
-                policy: None,
-            },
+            Kind::Exec(exec) if let Some(ended) = &exec.replaced => {
+                Self::new(EventType::ProcessExit, Some(&ended.process), ended.parent.as_deref(), None)
+            }
             _ => Self::event(event),
         }
+    }
+
+    fn new(
+        kind: EventType,
+        process: Option<&'a Process>,
+        parent: Option<&'a Process>,
+        policy: Option<&'a str>,
+    ) -> Self {
+        Self { kind, process, parent, policy, place: process.map(Process::place) }
     }
 
     /// The type of event.
     pub fn kind(&self) -> EventType {
         self.kind
+    }
+
+    fn place(&self) -> Option<&Place> {
+        self.place.as_ref()?.as_deref()
     }
 }
 
@@ -86,7 +99,7 @@ impl Subject for About<'_> {
     }
 
     fn is_of_host(&self) -> Option<bool> {
-        self.process.map(|process| process.container().is_none())
+        self.process.map(|process| process.container().is_none() && self.place().is_none())
     }
 
     fn container_id(&self) -> Option<&str> {
@@ -103,5 +116,26 @@ impl Subject for About<'_> {
 
     fn policy_name(&self) -> Option<&str> {
         self.policy
+    }
+    fn namespace(&self) -> Option<&str> {
+        self.process?;
+        Some(self.place().map_or("", |place| &place.pod.namespace))
+    }
+
+    fn pod(&self) -> Option<&str> {
+        Some(&self.place()?.pod.name)
+    }
+
+    fn container_name(&self) -> Option<&str> {
+        Some(&self.place()?.container.as_ref()?.name)
+    }
+
+    fn label(&self, key: &str) -> Option<&str> {
+        self.place()?.pod.all_labels.get(key).map(String::as_str)
+    }
+
+    fn is_health_check(&self) -> Option<bool> {
+        let of_parent = |parent: &Process| may_be_probe(parent, parent.place().as_deref());
+        Some(may_be_probe(self.process?, self.place()) || self.parent.is_some_and(of_parent))
     }
 }

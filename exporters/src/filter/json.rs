@@ -1,6 +1,6 @@
 //! What filters ask, answered by a JSON line in Tetragon's shape, be it Trigon's or Tetragon's own.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::borrow::Cow;
 
 use serde_json::Value;
 
@@ -159,11 +159,8 @@ impl Subject for Line<'_> {
         Some(text(self.pod()?.get("container")?, "name"))
     }
 
-    fn labels(&self) -> Option<BTreeMap<&str, &str>> {
-        let labels = self.pod()?.get("pod_labels").and_then(Value::as_object);
-        let texts =
-            labels.into_iter().flatten().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
-        Some(texts.collect())
+    fn label(&self, key: &str) -> Option<&str> {
+        self.pod()?.get("pod_labels")?.get(key)?.as_str()
     }
 
     fn in_init_tree(&self) -> Option<bool> {

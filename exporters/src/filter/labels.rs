@@ -2,8 +2,6 @@
 //!
 //! Source: "Label selectors" in <https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/>.
 
-use std::collections::BTreeMap;
-
 /// What labels must be: all requirements must hold.
 #[derive(Clone, Debug)]
 pub(super) struct Selector(Vec<Requirement>);
@@ -44,11 +42,10 @@ impl Selector {
         }
     }
 
-    /// Whether the labels fit.
-    pub(super) fn matches(&self, labels: &BTreeMap<&str, &str>) -> bool {
+    /// Whether the labels fit; `label` gives the value of one, where there is it.
+    pub(super) fn matches<'l>(&self, label: impl Fn(&str) -> Option<&'l str>) -> bool {
         self.0.iter().all(|Requirement { key, positive, values }| {
-            let label = labels.get(key.as_str());
-            let fits = label.is_some_and(|label| {
+            let fits = label(key).is_some_and(|label| {
                 values.as_ref().is_none_or(|values| values.iter().any(|value| value == label))
             });
             fits == *positive
@@ -96,7 +93,8 @@ mod tests {
     use super::*;
 
     fn matches(selector: &str, labels: &[(&str, &str)]) -> bool {
-        Selector::parse(selector).unwrap().matches(&labels.iter().copied().collect())
+        let label = |key: &str| labels.iter().find(|(known, _)| *known == key).map(|(_, value)| *value);
+        Selector::parse(selector).unwrap().matches(label)
     }
 
     #[test]

@@ -59,8 +59,6 @@ const PATTERN_LIMIT: usize = 1 << 20;
 const FOREIGN_TYPES: [&str; 6] =
     ["PROCESS_LOADER", "PROCESS_UPROBE", "PROCESS_THROTTLE", "PROCESS_LSM", "PROCESS_USDT", "TEST"];
 
-const NO_PODS: &str = "it needs Kubernetes, and this agent knows no pods; for processes outside containers there is \
-                       `host = true`";
 const NO_CEL: &str = "Trigon doesn't evaluate CEL: say it by the other keys of a rule";
 const NO_ANCESTORS: &str = "an event tells of its process and of that one's parent, not of all ancestors: \
                             `parent_binary_regex` asks about the parent";
@@ -133,12 +131,6 @@ fn answerable(rule: &Rule, source: Source) -> Result<(), (&'static str, &'static
     let agent = source == Source::Agent;
     let refused = [
         (!rule.cel_expression.is_empty(), "cel_expression", NO_CEL),
-        (agent && !rule.namespace.is_empty(), "namespace", NO_PODS),
-        (agent && !rule.namespace_regex.is_empty(), "namespace_regex", NO_PODS),
-        (agent && !rule.pod_regex.is_empty(), "pod_regex", NO_PODS),
-        (agent && !rule.labels.is_empty(), "labels", NO_PODS),
-        (agent && !rule.container_name_regex.is_empty(), "container_name_regex", NO_PODS),
-        (agent && rule.health_check.is_some(), "health_check", NO_PODS),
         (agent && rule.in_init_tree.is_some(), "in_init_tree", NO_INIT_TREE),
         (agent && !rule.pid_set.is_empty(), "pid_set", NO_ANCESTORS),
         (agent && !rule.ancestor_binary_regex.is_empty(), "ancestor_binary_regex", NO_ANCESTORS),
@@ -238,9 +230,10 @@ impl Check {
             Self::Capabilities(set, holds, bits) => {
                 subject.capabilities(*set).is_some_and(|held| holds.holds(held, *bits))
             }
+            // A pod without labels fits `!canary`; a process in no pod fits nothing.
             Self::Labels(selectors) => {
-                let labels = subject.labels();
-                labels.is_some_and(|labels| selectors.iter().any(|selector| selector.matches(&labels)))
+                let fits = |selector: &Selector| selector.matches(|key| subject.label(key));
+                subject.pod().is_some() && selectors.iter().any(fits)
             }
             Self::Text(text, patterns) => text.matches(patterns, subject),
         }
@@ -260,7 +253,8 @@ impl Text {
             Self::AncestorBinary => subject.ancestor_binaries().into_iter().any(any),
             Self::ContainerId => subject.container_id().is_some_and(any),
             Self::ContainerName => subject.container_name().is_some_and(any),
-            Self::Namespace => subject.namespace().is_some_and(any),
+            // As with Tetragon only a pod's; `namespace` alone has a word for processes in no pod.
+            Self::Namespace => subject.pod().and(subject.namespace()).is_some_and(any),
             Self::Pod => subject.pod().is_some_and(any),
         }
     }

@@ -47,26 +47,38 @@ fn each_key_matches_what_it_says_on_events_and_on_lines() {
         ("event_set = ['PROCESS_EXIT']", &["exit_status", "killed_with_core", "forked_only"][..]),
         ("event_set = ['PROCESS_TRACEPOINT', 'PROCESS_LSM']", &["hook_tracepoint", "hook_raw_syscall"]),
         ("binary_regex = ['^/usr/bin/sudo$']", &["setuid", "exit_status"]),
-        ("binary_regex = ['^nothing', 'nginx']", &["container"]),
+        ("binary_regex = ['^nothing', 'nginx']", &["container", "pod", "sandbox"]),
         ("binary_regex = ['^$']", &["no_parent"]),
-        ("arguments_regex = ['^-g \"daemon off;\"$']", &["container"]),
+        ("arguments_regex = ['^-g \"daemon off;\"$']", &["container", "pod", "sandbox"]),
         ("arguments_regex = ['日本']", &["hostile"]),
         ("arguments_regex = ['\\x1b\\[31mred']", &["hostile"]),
         ("pid = [103, 104]", &["script", "memfd"]),
         ("parent_binary_regex = ['systemd']\nevent_set = ['PROCESS_EXIT']\npid = [105]", &["exit_status"]),
         ("parent_arguments_regex = ['.']", &[]),
         ("policy_names = ['no-shadow']", &["hook_killed"]),
-        ("host = false", &["container"]),
-        ("container_id = ['^0123456789abcdef']", &["container"]),
-        ("container_id = ['^(0123456789abcdef){4}$', 'zzz']", &["container"]),
-        ("capabilities.inheritable.all = ['CAP_NET_BIND_SERVICE']", &["container"]),
+        ("host = false", &["container", "pod", "sandbox", "hostile_pod"]),
+        ("container_id = ['^0123456789abcdef']", &["container", "pod", "sandbox"]),
+        ("container_id = ['^(0123456789abcdef){4}$', 'zzz']", &["container", "pod", "sandbox"]),
+        ("capabilities.inheritable.all = ['CAP_NET_BIND_SERVICE']", &["container", "pod", "sandbox"]),
         ("capabilities.permitted.any = ['CAP_AUDIT_READ']", &["root_shell", "killed_with_core"]),
-        ("capabilities.effective.exactly = ['CAP_CHOWN', 'cap_dac_override']", &["container"]),
+        (
+            "capabilities.effective.exactly = ['CAP_CHOWN', 'cap_dac_override']",
+            &["container", "pod", "sandbox"],
+        ),
         ("capabilities.effective.all = ['CAP_SYS_ADMIN', 'CAP_BPF']", &["root_shell", "killed_with_core"]),
         (
             "capabilities.permitted.none = ['CAP_SYS_ADMIN']\ncapabilities.permitted.any = ['CAP_CHOWN']",
-            &["container"],
+            &["container", "pod", "sandbox"],
         ),
+        ("namespace = ['shop', 'other']", &["pod", "sandbox"]),
+        ("namespace = ['', 'shop']\nbinary_regex = ['nginx']", &["container", "pod", "sandbox"]),
+        ("namespace_regex = ['^sh']", &["pod", "sandbox"]),
+        ("namespace_regex = ['']", &["pod", "sandbox", "hostile_pod"]),
+        ("pod_regex = ['^web-', 'x']", &["pod", "sandbox"]),
+        ("container_name_regex = ['^nginx$']", &["pod"]),
+        ("labels = ['app=db', 'app in (web, api),app.kubernetes.io/version']", &["pod", "sandbox"]),
+        ("labels = ['!app']", &["hostile_pod"]),
+        ("health_check = true", &[]),
     ] {
         assert_eq!(passing(&rule.replace('\n', ", ")), expected, "{rule}");
     }
@@ -74,9 +86,11 @@ fn each_key_matches_what_it_says_on_events_and_on_lines() {
     assert!(passing("capabilities.effective.exactly = []").contains(&"hostile"));
     assert_eq!(
         passing("host = true").len(),
-        samples::table().len() - 2,
-        "one is in a container, one of no process"
+        samples::table().len() - 5,
+        "four are in a container or pod, one is of no process"
     );
+    assert_eq!(passing("namespace = ['']").len(), samples::table().len() - 4, "of a pod, or of no process");
+    assert_eq!(passing("health_check = false").len(), samples::table().len() - 1);
     assert_eq!(
         passing("parent_binary_regex = ['']").len(),
         samples::table().len() - 2,
@@ -96,6 +110,33 @@ fn keys_are_anded_rules_are_ored_and_deny_wins() {
     assert_eq!(passing.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["script", "setuid"]);
     assert!(Filter::default().is_open() && !filter.is_open());
     assert!(samples::table().iter().all(|(_, event)| Filter::default().passes(&About::event(event))));
+}
+
+#[test]
+fn filters_see_all_labels_of_a_pod_and_lines_only_those_that_are_exported() {
+    let event = samples::table().into_iter().find(|(name, _)| *name == "pod").unwrap().1;
+    let rule = "allow = [{ labels = ['tier=front'] }]";
+    assert!(agent(rule).unwrap().passes(&About::event(&event)));
+    assert!(!lines(rule).unwrap().passes(&Line::new(&line(&event)).unwrap()));
+}
+
+#[test]
+fn probes_and_what_they_start_are_health_checks() {
+    let run = |args: &[&str]| {
+        samples::placed(samples::process(9, samples::image("/bin/cat", args)), samples::place())
+    };
+    let probe = samples::exec(run(&["cat", "/tmp/healthy"]));
+    let other = samples::exec(run(&["cat", "/tmp/other"]));
+    let child = Event { parent: Some(probe.process.clone()), ..other.clone() };
+    let (yes, no) = ("allow = [{ health_check = true }]", "allow = [{ health_check = false }]");
+    for (event, expected) in [(&probe, true), (&other, false), (&child, true)] {
+        let line = line(event);
+        let line = Line::new(&line).unwrap();
+        for (rule, expected) in [(yes, expected), (no, !expected)] {
+            assert_eq!(agent(rule).unwrap().passes(&About::event(event)), expected, "{rule}");
+            assert_eq!(lines(rule).unwrap().passes(&line), expected, "{rule}");
+        }
+    }
 }
 
 /// A line of Tetragon's own, of a pod.
@@ -128,6 +169,7 @@ fn lines_of_tetragon_answer_what_the_agent_cannot() {
         ("namespace = ['shop']", true),
         ("namespace = ['', 'sho']", false),
         ("namespace_regex = ['^sh']", true),
+        ("namespace_regex = ['^$']", false),
         ("pod_regex = ['web-\\d']", true),
         ("pod_regex = ['db']", false),
         ("labels = ['app=db', 'app=web,tier in (front, back)']", true),
@@ -194,10 +236,6 @@ fn what_cannot_be_used_is_named() {
             &["capabilities.effective.any[0]", "mean CAP_SYS_ADMIN"],
         ),
         ("cel_expression = ['true']", &["cel_expression", "CEL"]),
-        ("namespace = ['']", &["namespace", "Kubernetes", "host = true"]),
-        ("health_check = true", &["health_check", "Kubernetes"]),
-        ("labels = ['a=b']", &["labels", "Kubernetes"]),
-        ("pod_regex = ['a']", &["pod_regex", "Kubernetes"]),
         ("pid_set = [1]", &["pid_set", "parent_binary_regex"]),
         ("ancestor_binary_regex = ['a']", &["ancestor_binary_regex", "parent_binary_regex"]),
         ("in_init_tree = true", &["in_init_tree", "matchPIDs"]),
@@ -209,7 +247,7 @@ fn what_cannot_be_used_is_named() {
         }
         assert!(!message.contains('\n'), "{message}");
     }
-    let selector = lines("allow = [{ labels = ['a=b', 'a on b'] }]").unwrap_err().to_string();
+    let selector = agent("allow = [{ labels = ['a=b', 'a on b'] }]").unwrap_err().to_string();
     assert!(selector.contains("x.filter.allow[0].labels[1]"), "{selector}");
     assert!(toml::from_str::<FilterConfig>("allow = [{ binary = ['a'] }]").is_err());
 }

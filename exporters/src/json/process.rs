@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     Context, is_default,
+    pod::PodOf,
     scalar::{Id, Int64, Time},
 };
 use crate::{
@@ -59,6 +60,8 @@ pub(super) struct Process<'a> {
     flags: Flags,
     start_time: Time,
     auid: u32,
+    #[serde(skip_serializing_if = "PodOf::is_none")]
+    pod: PodOf<'a>,
     #[serde(skip_serializing_if = "str::is_empty")]
     docker: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -197,6 +200,7 @@ impl<'a> Process<'a> {
             flags: Flags(process.flags),
             start_time: Time(process.start),
             auid: process.auid,
+            pod: PodOf::new(process),
             docker: process.container().map_or("", |container| docker(&container.id)),
             parent_exec_id: process.parent_exec_id.map(|id| context.id(id)),
             cap: Capabilities::new(&process.credentials),

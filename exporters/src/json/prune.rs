@@ -177,6 +177,18 @@ mod tests {
     }
 
     #[test]
+    fn a_pod_loses_what_is_excluded_and_keeps_odd_labels() {
+        let rules = "[[fields]]\naction = 'EXCLUDE'\nfields = 'process.pod.pod_annotations,process.pod.container.image'";
+        let (whole, without) = (written("", "hostile_pod").1, written(rules, "hostile_pod").1);
+        let [mut pod, without] = [whole, without].map(|line| line["process_exec"]["process"]["pod"].clone());
+        assert!(pod.as_object_mut().unwrap().remove("pod_annotations").is_some());
+        assert!(pod["container"].as_object_mut().unwrap().remove("image").is_some());
+        assert_eq!(pod, without);
+        let only = written("[[fields]]\nfields = 'process.pod.pod_labels'", "hostile_pod").1;
+        assert_eq!(only["process_exec"], json!({"process": {"pod": {"pod_labels": without["pod_labels"]}}}));
+    }
+
+    #[test]
     fn text_stays_escaped_and_fields_in_their_order() {
         let rules = "[[fields]]\naction = 'EXCLUDE'\nfields = 'process.tid'";
         let (whole, without) = (written("", "hostile").0, written(rules, "hostile").0);

@@ -138,3 +138,55 @@ fn a_large_buffer_and_a_long_path_come_out_whole() {
 fn a_descriptor_has_no_line() {
     assert_eq!(write(&hooks::descriptor()), "");
 }
+
+#[test]
+fn a_process_tells_of_its_pod() {
+    let pod = json!({
+        "namespace": "shop",
+        "name": "web-7d4b9c-x2x4z",
+        "uid": "8c9f5b0e-3f0a-4d0e-9a53-0f1f2c7f7a11",
+        "container": {
+            "id": format!("containerd://{}", "0123456789abcdef".repeat(4)),
+            "name": "nginx",
+            "image": {
+                "id": format!("docker.io/library/nginx@sha256:{}", "ab".repeat(32)),
+                "name": "docker.io/library/nginx:1.27",
+            },
+            "start_time": "2026-08-17T11:59:02Z",
+            "pid": 1,
+            "security_context": {"privileged": true},
+        },
+        "pod_labels": {"app": "web", "app.kubernetes.io/version": "3.1"},
+        "workload": "web",
+        "workload_kind": "Deployment",
+        "pod_annotations": {"example.com/owner": "team a"},
+    });
+    let process = &parse(&sample("pod"))["process_exec"]["process"];
+    assert_eq!(process["pod"], pod);
+    assert_eq!(process["docker"], "0123456789abcdef0123456789abcde");
+    assert!(parse(&sample("sandbox"))["process_exec"]["process"]["pod"]["container"].is_null());
+    assert!(parse(&sample("container"))["process_exec"]["process"]["pod"].is_null());
+    let child = Event { parent: Some(sample("pod").process), ..sample("root_shell") };
+    let line = &parse(&child)["process_exec"];
+    assert_eq!((&line["parent"]["pod"], &line["process"]["pod"]), (&pod, &serde_json::Value::Null));
+}
+
+#[test]
+fn a_probe_is_marked() {
+    let cat = samples::process(9, samples::image("/bin/cat", &["cat", "/tmp/healthy"]));
+    let line = &parse(&samples::exec(samples::placed(cat, samples::place())));
+    assert_eq!(line["process_exec"]["process"]["pod"]["container"]["maybe_exec_probe"], true);
+}
+
+#[test]
+fn hostile_pods_are_read_back_as_they_are() {
+    let event = sample("hostile_pod");
+    let pod = &parse(&event)["process_exec"]["process"]["pod"];
+    let place = event.process.place().as_deref().unwrap().clone();
+    assert_eq!((&pod["name"], &pod["namespace"]), (&json!(place.pod.name), &json!(place.pod.namespace)));
+    for (key, of) in [("pod_labels", &place.pod.labels), ("pod_annotations", &place.pod.annotations)] {
+        let read: Vec<_> = pod[key].as_object().unwrap().iter().collect();
+        assert_eq!(read.len(), of.len());
+        assert!(of.iter().all(|(name, value)| pod[key][name] == json!(value)), "{read:?}");
+    }
+}

@@ -1,5 +1,7 @@
 //! A family of counters with a hard limit on its series.
 
+use std::sync::Arc;
+
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use rustc_hash::FxHashMap;
 
@@ -8,9 +10,9 @@ use super::{Label, MetricsConfig};
 /// Which of the labels that say who did it were chosen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Labels {
-    namespace: bool,
-    workload: bool,
-    pod: bool,
+    pub(super) namespace: bool,
+    pub(super) workload: bool,
+    pub(super) pod: bool,
     pub(super) binary: bool,
 }
 
@@ -23,7 +25,9 @@ pub(super) struct Capped<const WHAT: usize> {
     counters: IntCounterVec,
     folded: IntCounter,
     /// Counters of the series that there are, by the values of their labels, each followed by a NUL.
-    known: FxHashMap<Box<str>, IntCounter>,
+    known: FxHashMap<Arc<str>, IntCounter>,
+    /// Keys of the series of each pod, by its namespace and name, each followed by a NUL.
+    pods: FxHashMap<Box<str>, Vec<Arc<str>>>,
     /// Likewise those that stand for whoever found no room, by what happened.
     others: FxHashMap<Box<str>, IntCounter>,
     /// Where a key is put together.
@@ -38,6 +42,9 @@ pub(super) struct Capped<const WHAT: usize> {
 /// Names of the labels that say who did it.
 pub(super) const WHO_NAMES: [&str; WHO] = ["namespace", "workload", "pod", "binary"];
 const WHO: usize = 4;
+/// Places among them.
+const NAMESPACE: usize = 0;
+const POD: usize = 2;
 /// Bytes that the values of one series may have together: a path can be 4 KiB long, which times `max_series` would be
 /// too much to hold and to serve.
 const MAX_LEN: usize = 1024;
@@ -98,6 +105,7 @@ impl<const WHAT: usize> Capped<WHAT> {
             counters,
             folded,
             known: FxHashMap::default(),
+            pods: FxHashMap::default(),
             others: FxHashMap::default(),
             key: String::new(),
             other,
@@ -122,13 +130,31 @@ impl<const WHAT: usize> Capped<WHAT> {
 
     #[cold]
     fn count_new(&mut self, what: [&str; WHAT], who: [&str; WHO]) {
-        if self.room == 0 || self.key.len() > MAX_LEN {
+        // A value that holds a NUL would make the key one of other values. No name has one, but for hostile ones.
+        let is_plain = self.key.bytes().filter(|byte| *byte == 0).count() == WHAT + WHO;
+        if self.room == 0 || self.key.len() > MAX_LEN || !is_plain {
             return self.count_rest(what);
         }
         self.room -= 1;
         let counter = series(&self.counters, what, who);
         counter.inc();
-        self.known.insert(self.key.as_str().into(), counter);
+        let key: Arc<str> = self.key.as_str().into();
+        if !who[POD].is_empty() {
+            let pod = format!("{}\0{}\0", who[NAMESPACE], who[POD]);
+            self.pods.entry(pod.into()).or_default().push(Arc::clone(&key));
+        }
+        self.known.insert(key, counter);
+    }
+
+    /// Removes the series of a pod, and gives their room back. What was counted under `other` stays there.
+    pub(super) fn forget_pod(&mut self, namespace: &str, pod: &str) {
+        let keys = self.pods.remove(format!("{namespace}\0{pod}\0").as_str()).unwrap_or_default();
+        for key in keys {
+            let values: Vec<&str> = key.split_terminator('\0').collect();
+            // There is such a series, since the key is known.
+            let _ = self.counters.remove_label_values(&values);
+            self.room += usize::from(self.known.remove(&key).is_some());
+        }
     }
 
     fn count_rest(&mut self, what: [&str; WHAT]) {

@@ -59,12 +59,32 @@ impl EventMetrics {
 
     /// Counts an event.
     pub fn observe(&mut self, event: &Event) {
-        let binary = if self.labels.binary { event.process.image.binary() } else { "" };
-        let who = ["", "", "", binary];
+        let place = event.process.place();
+        let pod = place.as_ref().map(|place| &*place.pod);
+        let workload = pod.and_then(|pod| pod.workload.as_ref());
+        let who = [
+            (self.labels.namespace, pod.map(|pod| &*pod.namespace)),
+            (self.labels.workload, workload.map(|workload| &*workload.name)),
+            (self.labels.pod, pod.map(|pod| &*pod.name)),
+            (self.labels.binary, Some(event.process.image.binary())),
+        ];
+        let who = who.map(|(chosen, value)| value.filter(|_| chosen).unwrap_or_default());
         self.events.count([event.event_type().as_str()], who);
         if let Kind::Hook(hook) = &event.kind {
             let source = &*hook.source;
             self.policies.count([&source.policy.name, source.name(), hook.action.word()], who);
         }
+    }
+    /// Removes the series of a pod that is gone, so that others have their room. An event that comes after all makes
+    /// them anew, from 0: call it when no more are to be expected, and no other pod has taken over the name.
+    ///
+    /// Nothing happens where `pod` is none of the labels that were chosen: such series are of others, too.
+    pub fn forget_pod(&mut self, namespace: &str, pod: &str) {
+        if !self.labels.pod {
+            return;
+        }
+        let namespace = if self.labels.namespace { namespace } else { "" };
+        self.events.forget_pod(namespace, pod);
+        self.policies.forget_pod(namespace, pod);
     }
 }

@@ -116,7 +116,7 @@ impl<'a> Attributes<'a> {
     }
 
     /// ISO 8601 in UTC; left out for a moment that is not known.
-    fn time(&mut self, key: &str, time: Timestamp, scratch: &mut Scratch) {
+    pub(super) fn time(&mut self, key: &str, time: Timestamp, scratch: &mut Scratch) {
         let Ok(time) = jiff::Timestamp::from_nanosecond(time.0.into()) else { return };
         if time != jiff::Timestamp::UNIX_EPOCH {
             scratch.text.clear();

@@ -11,6 +11,7 @@ use super::{
     attributes::Scratch,
     config::BatchConfig,
     logs,
+    origin::{Origin, OriginNow},
     resource::{self, Envelope},
     span_events::SpanEvents,
     spans,
@@ -18,7 +19,7 @@ use super::{
     wire::Wire,
 };
 use crate::{
-    event::{Container, Event, EventType, Kind, Timestamp},
+    event::{Event, EventType, Kind, Timestamp},
     filter::{About, Fields},
     metrics::LossCounter,
     node::Node,
@@ -51,7 +52,7 @@ pub(super) struct Batcher {
     veil: Option<Veil>,
     groups: Vec<Group>,
     /// Where the group of a container, or of the host, is.
-    index: FxHashMap<Option<Arc<Container>>, usize>,
+    index: FxHashMap<Origin, usize>,
     /// Buffers of groups that were sealed.
     spare: Vec<Wire>,
     bytes: usize,
@@ -63,7 +64,7 @@ pub(super) struct Batcher {
 /// Encoded records of one resource.
 #[derive(Debug)]
 struct Group {
-    container: Option<Arc<Container>>,
+    origin: Origin,
     records: Wire,
 }
 
@@ -123,11 +124,11 @@ impl Batcher {
         if !self.signal.has_record(event) {
             return None;
         }
-        let container = match self.signal {
-            Signal::Logs => event.process.container(),
-            Signal::Spans => spans::spanned(event).and_then(|spanned| spanned.process().container()),
+        let process = match self.signal {
+            Signal::Logs => &*event.process,
+            Signal::Spans => spans::spanned(event)?.process(),
         };
-        let group = self.group(container);
+        let group = self.group(&OriginNow::of(process));
         let records = &mut self.groups[group].records;
         let before = records.len();
         let (field, node, scratch) = (resource::RECORDS, &self.node.name, &mut self.scratch);
@@ -169,8 +170,8 @@ impl Batcher {
         self.opened.take()?;
         let mut request = Wire::default();
         request.reserve(self.bytes + self.groups.len() * 16);
-        for Group { container, mut records } in self.groups.drain(..) {
-            self.envelope.group(container.as_deref(), records.as_slice(), &mut request);
+        for Group { origin, mut records } in self.groups.drain(..) {
+            self.envelope.group(&origin, records.as_slice(), &mut request);
             records.clear();
             self.spare.push(records);
         }
@@ -189,22 +190,19 @@ impl Batcher {
         })
     }
 
-    /// The group of this container's records, which is made where there is none.
-    fn group(&mut self, container: Option<&Arc<Container>>) -> usize {
+    /// The group of the records from there, which is made where there is none. What comes to be known of a pod between
+    /// two events makes a group of its own.
+    fn group(&mut self, now: &OriginNow<'_>) -> usize {
         // Events come in runs.
         if let Some(last) = self.groups.last()
-            && match (&last.container, container) {
-                (Some(last), Some(this)) => Arc::ptr_eq(last, this),
-                (None, None) => true,
-                _ => false,
-            }
+            && now.is(&last.origin)
         {
             return self.groups.len() - 1;
         }
-        *self.index.entry(container.cloned()).or_insert_with_key(|container| {
-            self.bytes += self.envelope.size();
+        *self.index.entry(now.to_owned()).or_insert_with_key(|origin| {
+            self.bytes += self.envelope.size(origin);
             let records = self.spare.pop().unwrap_or_default();
-            self.groups.push(Group { container: container.clone(), records });
+            self.groups.push(Group { origin: origin.clone(), records });
             self.groups.len() - 1
         })
     }

@@ -35,17 +35,26 @@ const KNOWN: [&str; 9] = [
 ];
 
 /// As [`KNOWN`], by how keys begin.
-const KNOWN_BELOW: [&str; 9] = [
+const KNOWN_BELOW: [&str; 13] = [
     "container.",
     "k8s.container.",
+    "k8s.cronjob.",
+    "k8s.daemonset.",
     "k8s.deployment.",
+    "k8s.job.",
     "k8s.namespace.",
     "k8s.pod.",
     "k8s.replicaset.",
+    "k8s.statefulset.",
     "process.",
     "telemetry.",
     "trigon.",
 ];
+
+/// Whether the agent finds that out itself.
+pub(super) fn is_known(key: &str) -> bool {
+    KNOWN.contains(&key) || KNOWN_BELOW.iter().any(|start| key.starts_with(start))
+}
 
 // === impl Declared ===
 
@@ -61,7 +70,7 @@ impl Declared {
         for member in list.split(',').map(str::trim).filter(|member| !member.is_empty()) {
             let (key, value) =
                 pair(member).ok_or_else(|| SettingsError::new(ATTRIBUTES, shown(member), LIST))?;
-            if KNOWN.contains(&&*key) || KNOWN_BELOW.iter().any(|start| key.starts_with(start)) {
+            if is_known(&key) {
                 tracing::warn!("{ATTRIBUTES}: {key} is left out, since the agent finds that out itself");
                 continue;
             }

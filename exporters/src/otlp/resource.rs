@@ -1,7 +1,11 @@
 //! The resource: what a group of records is from, a container or the host.
 
+use rustc_hash::FxHashSet;
+
 use super::{
-    attributes::Attributes,
+    attributes::{Attributes, Scratch},
+    origin::Origin,
+    pod,
     wire::{Wire, delimited_size},
 };
 use crate::{event::Container, node::Node};
@@ -41,8 +45,11 @@ pub(super) struct Envelope {
     host: Wire,
     /// `InstrumentationScope`, as a field of its group.
     scope: Wire,
+    /// Keys of attributes that say more of the node, and come from variables.
+    declared: FxHashSet<String>,
     /// Working memory for a container's attributes.
     own: Wire,
+    scratch: Scratch,
 }
 
 // === impl Envelope ===
@@ -62,23 +69,31 @@ impl Envelope {
             scope.string(field::NAME, "trigon");
             scope.string(field::VERSION, env!("CARGO_PKG_VERSION"));
         });
-        Self { node: shared, host, scope, own: Wire::default() }
+        let declared = node.declared.of_all().map(|(key, _)| key.clone()).collect();
+        let (own, scratch) = (Wire::default(), Scratch::default());
+        Self { node: shared, host, scope, declared, own, scratch }
     }
 
     /// About how many bytes the envelope adds to a group of records.
-    pub(super) fn size(&self) -> usize {
-        self.node.len() + self.host.len() + self.scope.len() + 2 * SCHEMA_URL.len() + 128
+    pub(super) fn size(&self, origin: &Origin) -> usize {
+        let own = origin.place.as_deref().map_or(self.host.len(), pod::size);
+        self.node.len() + own + self.scope.len() + 2 * SCHEMA_URL.len() + 128
     }
 
     /// Appends a group to a request: its resource, our scope, and `records` as fields of the scope's group.
-    pub(super) fn group(&mut self, container: Option<&Container>, records: &[u8], request: &mut Wire) {
+    pub(super) fn group(&mut self, origin: &Origin, records: &[u8], request: &mut Wire) {
         self.own.clear();
-        let own = match container {
-            Some(container) => {
-                container_attributes(container, &mut Attributes::new(&mut self.own, field::ATTRIBUTES));
+        let attributes = &mut Attributes::new(&mut self.own, field::ATTRIBUTES);
+        let own = match (&origin.place, origin.container.as_deref()) {
+            (Some(place), container) => {
+                pod::attributes(place, container, &self.declared, &mut self.scratch, attributes);
                 &self.own
             }
-            None => &self.host,
+            (None, Some(container)) => {
+                container_attributes(container, attributes);
+                &self.own
+            }
+            (None, None) => &self.host,
         };
         let schema = delimited_size(SCHEMA_URL.len());
         let resource = self.node.len() + own.len();

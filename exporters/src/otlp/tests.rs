@@ -4,6 +4,7 @@ mod child;
 mod delivery;
 mod encoding;
 mod hooks;
+mod pods;
 mod proxy;
 mod push;
 mod receiver;

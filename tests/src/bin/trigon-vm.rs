@@ -18,7 +18,9 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 9] = ["outage", "control", "flood", "service", "demo", "operate", "files", "exports", "cluster_policies"];
+const NATIVE: [&str; 10] = [
+    "apiserver", "outage", "control", "flood", "service", "demo", "operate", "files", "exports", "cluster_policies",
+];
 
 fn main() -> ExitCode {
     let start = Instant::now();

@@ -68,6 +68,17 @@ fn filters_choose() {
 }
 
 #[test]
+fn an_agent_is_asked_by_the_same_filters() {
+    for options in ["-n kube-system --pod ^tetra", "--host -n default -e exec", "--process sh --policy p"] {
+        let query = arguments(options).query();
+        let config: FilterConfig = serde_json::from_str(&query.filter).unwrap();
+        assert_eq!(config, arguments(options).filters.config());
+        assert!(Filter::new("filter", &config, Source::Agent).is_ok(), "{options}");
+    }
+    assert_eq!(arguments("").query(), EventsQuery::default());
+}
+
+#[test]
 fn what_is_damaged_is_reported_with_its_number_and_skipped() {
     let long = "x".repeat(lines::MAX_LINE + 1);
     let text =

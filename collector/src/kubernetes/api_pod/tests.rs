@@ -32,7 +32,8 @@ fn all_of_its_containers() {
     let found = entry(json!({
         "metadata": { "uid": "u", "name": "web-1", "namespace": "shop" },
         "spec": {
-            "containers": [{ "name": "nginx", "image": "nginx:1.27", "securityContext": { "privileged": true } }],
+            "containers": [{ "name": "nginx", "image": "nginx:1.27", "securityContext": { "privileged": true },
+                "livenessProbe": { "exec": { "command": ["cat", "/ready"] } }, "readinessProbe": { "httpGet": { "port": 80 } } }],
             "initContainers": [{ "name": "setup", "image": "busybox" }],
             "ephemeralContainers": [{ "name": "debugger", "image": "busybox", "targetContainerName": "nginx" }],
         },
@@ -55,6 +56,7 @@ fn all_of_its_containers() {
         },
     }));
     assert_eq!(found.pod.start, Some(Timestamp(1_795_514_400_000_000_000)));
+    assert_eq!(found.containers[0].probes, [["cat", "/ready"]]);
     let told: Vec<_> = found
         .containers
         .iter()

@@ -6,7 +6,7 @@ use crate::filter::FilterError;
 const PROCESSES: [&str; 3] = ["process", "parent", "ancestors"];
 
 /// Paths below a process.
-const OF_PROCESS: [&str; 74] = [
+const OF_PROCESS: [&str; 75] = [
     "exec_id",
     "pid",
     "uid",
@@ -30,6 +30,7 @@ const OF_PROCESS: [&str; 74] = [
     "pod.container.pid",
     "pod.container.maybe_exec_probe",
     "pod.container.security_context",
+    "pod.container.security_context.privileged",
     "pod.pod_labels",
     "pod.pod_annotations",
     "pod.workload",
@@ -178,7 +179,16 @@ mod tests {
     };
 
     /// Within these are arguments, lists and ids that have no paths.
-    const ENDS: [&str; 6] = ["args", "return", "tags", "trigon.link", "trigon.args", "trigon.flags"];
+    const ENDS: [&str; 8] = [
+        "args",
+        "process.pod.pod_annotations",
+        "process.pod.pod_labels",
+        "return",
+        "tags",
+        "trigon.args",
+        "trigon.flags",
+        "trigon.link",
+    ];
 
     fn walk(path: &str, value: &Value) {
         let Value::Object(members) = value else { return };

@@ -201,3 +201,93 @@ fn long_names_of_policies_fold() {
     assert_eq!(all.len(), 1);
     assert_eq!(all[0].1, 10.0);
 }
+
+fn in_pod(namespace: &str, name: &str, binary: &str) -> Event {
+    let place = samples::place();
+    let pod = crate::event::Pod { namespace: namespace.into(), name: name.into(), ..samples::pod() };
+    let process = samples::process(7, samples::image(binary, &[]));
+    samples::exec(samples::placed(process, crate::event::Place { pod: pod.into(), ..place }))
+}
+
+#[test]
+fn pods_are_labels() {
+    let (registry, mut metrics) = register(&MetricsConfig::default());
+    metrics.observe(&in_pod("shop", "web-1", "/bin/sh"));
+    metrics.observe(&Event {
+        kind: matched("p", "f", Action::Post, "").kind,
+        ..in_pod("shop", "web-1", "/bin/sh")
+    });
+    let who = [("namespace", "shop"), ("workload", "web"), ("pod", "web-1"), ("binary", "/bin/sh")];
+    assert_eq!(value(&registry, &who), Some(1.0));
+    let policies = &series(&registry, POLICIES)[0].0;
+    assert!(
+        who.iter().all(|(name, value)| policies.contains(&((*name).into(), (*value).into()))),
+        "{policies:?}"
+    );
+
+    let labels = vec![Label::Namespace, Label::Workload];
+    let (registry, mut metrics) = register(&MetricsConfig { labels, ..MetricsConfig::default() });
+    metrics.observe(&in_pod("shop", "web-1", "/bin/sh"));
+    metrics.observe(&in_pod("shop", "web-2", "/bin/ls"));
+    metrics.forget_pod("shop", "web-1");
+    let who = [("namespace", "shop"), ("workload", "web"), ("pod", ""), ("binary", "")];
+    assert_eq!(value(&registry, &who), Some(2.0), "it is of others, too");
+}
+
+#[test]
+fn the_series_of_a_pod_that_is_gone_give_their_room_back() {
+    let max_series = EventType::ALL.len() + 1 + 3;
+    let (registry, mut metrics) = register(&MetricsConfig { max_series, ..MetricsConfig::default() });
+    let of = |pod| value(&registry, &[("pod", pod)]);
+    for event in
+        [in_pod("a", "x", "/1"), in_pod("a", "x", "/2"), in_pod("b", "x", "/1"), in_pod("a", "y", "/1")]
+    {
+        metrics.observe(&event);
+    }
+    assert_eq!((of("other"), of("y")), (Some(1.0), None));
+    metrics.forget_pod("a", "x");
+    metrics.forget_pod("a", "x");
+    metrics.forget_pod("a", "y");
+    metrics.forget_pod("", "x");
+    let left = |namespace| value(&registry, &[("namespace", namespace), ("pod", "x")]);
+    assert_eq!((left("a"), left("b"), of("other")), (None, Some(1.0), Some(1.0)));
+    // Two have room, and a third has not.
+    for pod in ["p", "q", "r"] {
+        metrics.observe(&in_pod("a", pod, "/1"));
+    }
+    assert_eq!((of("p"), of("q"), of("r"), of("other")), (Some(1.0), Some(1.0), None, Some(2.0)));
+    // One that comes after all begins anew.
+    metrics.forget_pod("a", "p");
+    metrics.observe(&in_pod("a", "p", "/1"));
+    assert_eq!(of("p"), Some(1.0));
+}
+
+#[test]
+fn without_the_namespace_a_pod_is_known_by_its_name() {
+    let labels = vec![Label::Pod, Label::Binary];
+    let (registry, mut metrics) = register(&MetricsConfig { labels, ..MetricsConfig::default() });
+    metrics.observe(&in_pod("a", "x", "/1"));
+    metrics.observe(&in_pod("a", "y", "/1"));
+    metrics.forget_pod("a", "x");
+    assert_eq!(series(&registry, "trigon_events_total").len(), 1);
+}
+
+#[test]
+fn hostile_names_of_pods_are_served_as_one_line_each_and_never_mixed_up() {
+    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let names = ["a\nb\"c\\d", "\u{1b}[31m\u{202e}", &"n".repeat(5000), "x\0", "x"];
+    for namespace in ["a\0b", "a"] {
+        for name in names {
+            metrics.observe(&in_pod(namespace, name, "/1"));
+        }
+    }
+    let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+    assert!(text.lines().all(|line| line.starts_with('#') || line.starts_with("trigon_")), "{text}");
+    assert!(text.len() < 5000 && !text.contains('\0'));
+    assert_eq!(sum(&registry, "trigon_events_total"), 10.0);
+    for namespace in ["a\0b", "a"] {
+        names.into_iter().for_each(|name| metrics.forget_pod(namespace, name));
+    }
+    let all = series(&registry, "trigon_events_total");
+    assert_eq!((all.len(), all[0].1), (1, 7.0), "what was counted under other stays");
+}

@@ -42,7 +42,7 @@ pub(super) fn decoded<M: Message + Default>(batch: &Batch) -> M {
     message
 }
 
-fn logs(events: &[Event]) -> ExportLogsServiceRequest {
+pub(super) fn logs(events: &[Event]) -> ExportLogsServiceRequest {
     decoded(&sealed(Signal::Logs, sample::node(), events).expect("a batch"))
 }
 
@@ -80,7 +80,7 @@ fn text(value: &AnyValue) -> String {
     }
 }
 
-fn table<'a>(rows: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
+pub(super) fn table<'a>(rows: &[(&'a str, &str)]) -> BTreeMap<&'a str, String> {
     rows.iter().map(|(key, value)| (*key, (*value).to_owned())).collect()
 }
 

@@ -1,0 +1,65 @@
+//! Very many pods come and go: nothing stays of them.
+
+use std::fs;
+
+use trigon_tests::{
+    kubelet::{Driver, NodePod},
+    suite::Suite,
+};
+
+use crate::{
+    KERNEL,
+    scene::{LONG, Scene, pod},
+};
+
+/// Pods that the memory before and after is compared by, and pods in between.
+const WARM: usize = 500;
+const PODS: usize = 10_000;
+
+pub fn tests(suite: &mut Suite) {
+    suite.test("ten_thousand_pods_leave_nothing", KERNEL, churn);
+}
+
+fn churn() {
+    let scene = Scene::start(LONG, "deleted_linger = '1s'");
+    scene.synced();
+    (0..WARM).for_each(|number| come_and_go(&scene, number));
+    settled(&scene);
+    let before = resident(&scene);
+    (WARM..WARM + PODS).for_each(|number| come_and_go(&scene, number));
+    settled(&scene);
+    let after = resident(&scene);
+    println!("resident before {before} KiB, after {after} KiB");
+    assert!(after as f64 <= 1.2 * before as f64, "resident memory grew from {before} to {after} KiB");
+    let metrics = scene.agent.metrics();
+    assert!(metrics.sum("trigon_pod_waits_total", &[("outcome", "full")]) == 0.0, "{metrics}");
+    assert!(metrics.labels("trigon_lost_events_total", &[]).is_empty(), "{metrics}");
+}
+
+/// Told, run, deleted, removed.
+fn come_and_go(scene: &Scene, number: usize) {
+    let node_pod = NodePod::new(Driver::Systemd);
+    let container = node_pod.container();
+    let object = pod(&node_pod, &format!("web-{number}"), &[("nginx", &container)]);
+    scene.server.put(object.clone());
+    let status = container.enter("/bin/true".as_ref(), [""; 0]).status().expect("run a program");
+    assert!(status.success());
+    scene.server.delete(&object);
+}
+
+/// Waits until nothing is left that is counted: pods, series, entries in the kernel.
+fn settled(scene: &Scene) {
+    scene.agent.until_metrics("the end of all pods", |metrics| {
+        let pods: f64 = metrics.sum("trigon_pods", &[]);
+        let waiting = metrics.sum("trigon_pod_waiting_events", &[]);
+        let series = metrics.labels("trigon_events_total", &[("namespace", "shop")]).len();
+        (pods == 0.0 && waiting == 0.0 && series == 0).then_some(())
+    });
+}
+
+/// KiB of memory that the agent has of its own.
+fn resident(scene: &Scene) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", scene.agent.pid())).expect("the agent lives");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it has memory");
+    line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
+}

@@ -1,6 +1,6 @@
 //! Watching one kind of policy.
 
-use std::{pin::pin, time::Duration};
+use std::pin::pin;
 
 use futures_util::StreamExt as _;
 use kube::{

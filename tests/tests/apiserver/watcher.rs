@@ -310,7 +310,12 @@ pub fn survives_faults() {
                 while server.open_watches() == 0 {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                 }
+                let watches = || server.calls().iter().filter(|call| call.asked.verb == "watch").count();
+                let before = watches();
                 server.reset_connections();
+                while watches() == before {
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                }
                 server.put(pod(&name, "n"));
             });
             assert_eq!(names(&told, '+'), [name.as_str()]);

@@ -6,6 +6,7 @@
 //! evaluate rules in CEL, fills in no defaults of Kubernetes' own kinds, and keeps everything in memory.
 
 mod access;
+mod admission;
 mod answer;
 mod definition;
 mod discovery;

@@ -6,6 +6,7 @@
 //! evaluate rules in CEL, fills in no defaults of Kubernetes' own kinds, and keeps everything in memory.
 
 mod access;
+mod admission;
 mod answer;
 mod definition;
 mod discovery;
@@ -16,6 +17,7 @@ mod objects;
 mod ownership;
 mod patch;
 pub mod pods;
+mod protobuf;
 mod reading;
 mod record;
 mod request;
@@ -257,7 +259,9 @@ impl ApiServer {
     /// Closes the port and every connection.
     pub fn leave(&self) {
         if let Some(runtime) = self.open.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            runtime.shutdown_timeout(Duration::from_secs(10));
+            // On a thread of its own: whoever calls this may be on another runtime, which doesn't let it wait.
+            let end = std::thread::spawn(move || runtime.shutdown_timeout(Duration::from_secs(10)));
+            end.join().expect("the runtime ends");
         }
     }
 
@@ -314,9 +318,10 @@ impl ApiServer {
     fn open(&self) -> SocketAddr {
         let mut builder = tokio::runtime::Builder::new_multi_thread();
         let runtime = builder.worker_threads(2).enable_all().build().expect("make a runtime");
-        let listener = runtime
-            .block_on(async { door::listen(self.address) })
-            .unwrap_or_else(|error| panic!("listen on {}: {error}", self.address));
+        let within = runtime.enter();
+        let listener =
+            door::listen(self.address).unwrap_or_else(|error| panic!("listen on {}: {error}", self.address));
+        drop(within);
         let address = listener.local_addr().expect("read the address of a listener");
         let tls = self.identity.as_ref().map(|identity| identity.acceptor.clone());
         runtime.spawn(door::serve(listener, Arc::clone(&self.shared), tls));

@@ -102,6 +102,8 @@ impl Kubectl {
         command
             .args(arguments)
             .env_clear()
+            // `kubectl diff` runs diff.
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .env("HOME", self.home.path())
             .env("KUBECONFIG", &self.kubeconfig)
             .current_dir(self.home.path())

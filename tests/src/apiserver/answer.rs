@@ -13,6 +13,7 @@ use super::{
     Shared, discovery,
     faults::Fault,
     objects::{Change, Done},
+    protobuf,
     reading::Wanted,
     record::Entry,
     request::Asked,
@@ -158,6 +159,9 @@ fn read(media: &str, body: &Bytes) -> Result<Value, Status> {
         "application/apply-patch+yaml" | "application/yaml" => {
             let text = std::str::from_utf8(body).map_err(|error| unreadable(error.to_string()))?;
             serde_saphyr::from_str(text).map_err(|error| unreadable(error.to_string()))
+        }
+        "application/vnd.kubernetes.protobuf" => {
+            protobuf::read(body).map_err(|why| Status::new(415, "UnsupportedMediaType", why))
         }
         "" => serde_json::from_slice(body).map_err(|error| unreadable(error.to_string())),
         json if json.ends_with("json") => {

@@ -111,8 +111,12 @@ pub fn apply(
     for entry in entries.iter_mut().filter(|entry| !entry.is_of(writer)) {
         let taken: Vec<_> =
             entry.fields.intersection(&wanted).filter(|path| differs(path)).cloned().collect();
+        // Who goes over from one way of `kubectl apply` to the other takes over from itself.
+        let same = (writer.manager, entry.manager()) == ("kubectl", "kubectl-client-side-apply");
         for path in taken {
-            conflicts.push((readable(&path), entry.manager().to_owned()));
+            if !same {
+                conflicts.push((readable(&path), entry.manager().to_owned()));
+            }
             entry.fields.remove(&path);
         }
     }
@@ -135,7 +139,7 @@ pub fn apply(
     let mut entry = Entry::new(writer, &applied["apiVersion"]);
     entry.fields = wanted;
     entry.head.insert("time".into(), writer.time.into());
-    entries.push(entry);
+    entries.insert(place.unwrap_or(entries.len()), entry);
     write(&mut object, entries);
     Ok(object)
 }

@@ -111,7 +111,7 @@ impl Wanted {
                 break;
             }
         }
-        Ok(self.look.list(&self.resource, &self.version, items, meta))
+        Ok(self.look.list(&self.resource, &self.version, &items, &meta))
     }
 }
 

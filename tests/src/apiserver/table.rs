@@ -79,13 +79,13 @@ impl Look {
             Self::Metadata => metadata(&object),
             Self::Table => {
                 let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
-                table(resource, version, &[object], meta)
+                table(resource, version, &[object], &meta)
             }
         }
     }
 
     /// A list with these metadata.
-    pub fn list(self, resource: &Resource, version: &Version, objects: Vec<Value>, meta: Value) -> Value {
+    pub fn list(self, resource: &Resource, version: &Version, objects: &[Value], meta: &Value) -> Value {
         match self {
             Self::Whole => json!({
                 "kind": format!("{}List", resource.kind), "apiVersion": resource.api_version(&version.name),
@@ -95,7 +95,7 @@ impl Look {
                 "kind": "PartialObjectMetadataList", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
                 "items": objects.iter().map(metadata).collect::<Vec<_>>(),
             }),
-            Self::Table => table(resource, version, &objects, meta),
+            Self::Table => table(resource, version, objects, meta),
         }
     }
 }
@@ -104,7 +104,7 @@ fn metadata(object: &Value) -> Value {
     json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": object["metadata"]})
 }
 
-fn table(resource: &Resource, version: &Version, objects: &[Value], meta: Value) -> Value {
+fn table(resource: &Resource, version: &Version, objects: &[Value], meta: &Value) -> Value {
     let column = |name: &str, kind: &str, priority: u8| {
         let format = if name == "Name" { "name" } else { "" };
         json!({"name": name, "type": kind, "format": format, "description": name, "priority": priority})

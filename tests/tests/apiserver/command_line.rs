@@ -31,7 +31,7 @@ pub fn gets() {
     let (server, kubectl) = start();
     server.put(pods::node("n1"));
     let pod = pods::Pod::scheduled("default", "web", "n1", &["main"]).owner("ReplicaSet", "web-1");
-    server.put(pod.clone().container("main", &"0a".repeat(32), State::Running).object());
+    server.put(pod.container("main", &"0a".repeat(32), State::Running).object());
     server.put(pods::Pod::scheduled("kube-system", "dns", "n1", &["main"]).object());
     let table = kubectl.prints(&["get", "pods", "-A"]);
     let table = rows(&table);

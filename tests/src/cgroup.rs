@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -42,7 +43,12 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // The kernel frees a cgroup a moment after its last process: then it can be removed.
         let leaf = self.folder();
-        wait::until("the cgroup to be empty", || fs::remove_dir(&leaf).ok(), || leaf.display().to_string());
+        // One that was in it may have taken it along.
+        let removed = || match fs::remove_dir(&leaf) {
+            Err(error) if error.kind() != ErrorKind::NotFound => None,
+            _ => Some(()),
+        };
+        wait::until("the cgroup to be empty", removed, || leaf.display().to_string());
         let above = self.path.ancestors().skip(1).take_while(|path| *path != Path::new(""));
         above.for_each(|path| drop(fs::remove_dir(self.mount.join(path))));
     }

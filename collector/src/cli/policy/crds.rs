@@ -20,8 +20,10 @@ pub(super) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, ValueEnum)]
 enum Group {
+    /// Trigon's own.
     #[value(name = "trigon.io")]
     Trigon,
+    /// Tetragon's.
     #[value(name = "cilium.io")]
     Cilium,
 }

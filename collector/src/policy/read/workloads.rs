@@ -14,11 +14,11 @@ use super::{
 /// Their keys.
 pub const SELECTORS: [&str; 3] = ["podSelector", "containerSelector", "hostSelector"];
 
-const WORKLOADS: Keys = Keys { known: &SELECTORS, later: &[] };
-const LABEL_SELECTOR: Keys = Keys { known: &["matchLabels", "matchExpressions"], later: &[] };
-const EXPRESSION: Keys = Keys { known: &["key", "operator", "values"], later: &[] };
+pub(super) const WORKLOADS: Keys = Keys { known: &SELECTORS, later: &[] };
+pub(super) const LABEL_SELECTOR: Keys = Keys { known: &["matchLabels", "matchExpressions"], later: &[] };
+pub(super) const EXPRESSION: Keys = Keys { known: &["key", "operator", "values"], later: &[] };
 
-const OPERATORS: Words<LabelOperator> = Words {
+pub(super) const OPERATORS: Words<LabelOperator> = Words {
     what: "operator",
     any_case: true,
     words: &[

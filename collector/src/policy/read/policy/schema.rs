@@ -13,7 +13,8 @@ use super::{
 pub fn spec(namespaced: bool) -> Schema {
     let mut spec = object(&SPEC, &[], key);
     if namespaced && SPEC.known.contains(&"hostSelector") {
-        spec = spec.rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
+        spec = spec
+            .rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
     }
     for section in ["kprobes", "fentries"] {
         spec = spec.rule(
@@ -39,7 +40,7 @@ fn key(key: &str) -> Schema {
         "options" => list(OPTIONS.words.len(), option()),
         "podSelector" => labels::selector().about("Pods that the policy is about."),
         "containerSelector" => {
-            labels::selector().about("Containers that the policy is about: by name and repo.")
+            labels::containers().about("Containers that the policy is about: by name and repo.")
         }
         "hostSelector" => {
             labels::everything().about("Whether it is also about processes outside of pods: {} says so.")

@@ -7,7 +7,8 @@ use super::{
         super::limits,
         actions,
         schema::{
-            Build as _, Schema, boolean, integer, list, object, one_of, text, text_or_number, unknown, word,
+            Build as _, Schema, boolean, integer, labels, list, object, one_of, text, text_or_number,
+            unknown, word,
         },
     },
     ARGUMENT, BINARIES, BINARY_OPERATORS, CAPABILITIES, CAPABILITY_SETS, MEMBERSHIP, NAMESPACE_NAMES,
@@ -25,6 +26,9 @@ pub fn selector() -> Schema {
         "matchReturnArgs" => list(limits::FILTERS, condition()).about("The value that is returned."),
         "matchNamespaces" => list(limits::FILTERS, namespaces()),
         "matchCapabilities" => list(limits::FILTERS, capabilities()),
+        "matchWorkloads" => {
+            labels::workloads().about("Pods, containers and the host, beside the policy's own.")
+        }
         "matchActions" => actions::schema::actions().about("What is done, beside posting the event."),
         "matchReturnActions" => actions::schema::actions().about("What is done at the return."),
         _ => unknown(),

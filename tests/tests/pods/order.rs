@@ -8,7 +8,7 @@ use trigon_tests::{
 
 use crate::{
     KERNEL,
-    scene::{LONG, Scene, assert_placed, assert_unplaced, pod},
+    scene::{DIGEST, LONG, Scene, assert_placed, assert_unplaced, pod},
 };
 
 pub fn tests(suite: &mut Suite) {
@@ -50,10 +50,11 @@ fn before() {
                 .find(|span| span.origin.text("k8s.pod.name") == Some(&name))
                 .cloned()
         });
+        let version = format!("1.27@{DIGEST}");
         for (key, value) in [
             ("service.name", "web"),
             ("service.namespace", "shop"),
-            ("service.version", "1.27@sha256:0123"),
+            ("service.version", version.as_str()),
             ("k8s.namespace.name", "shop"),
             ("k8s.pod.uid", node_pod.uid.as_str()),
             ("k8s.container.name", "nginx"),
@@ -160,8 +161,8 @@ fn entered() {
     let container = node_pod.container();
     scene.server.put(pod(&node_pod, "web-1", &[("nginx", &container)]));
     scene.synced();
-    let status = container.enter(scene.workload.program(), ["exit", "0", "main"]).status();
-    assert!(status.expect("run the workload").success());
+    let output = container.enter(scene.workload.program(), ["exit", "0", "main"]).output();
+    assert!(output.expect("run the workload").status.success());
     let lines = scene.lines(2);
     lines.iter().for_each(|line| assert_placed(line, "web-1", &container));
     // What it was before it entered is the host's.

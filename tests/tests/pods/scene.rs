@@ -17,6 +17,9 @@ pub const NODE: &str = "node-1";
 /// Long enough for anything to come, and short enough for a test that waits in vain to end.
 pub const LONG: &str = "10m";
 
+/// What the image of a container was resolved to.
+pub const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
 /// All of it.
 pub struct Scene {
     pub server: ApiServer,
@@ -60,8 +63,8 @@ impl Scene {
 
     /// Runs the workload in a container until it has ended.
     pub fn run(&self, container: &NodeContainer) {
-        let status = container.start(self.workload.program(), ["exit", "0", "main"]).status();
-        assert!(status.expect("run the workload").success());
+        let output = container.start(self.workload.program(), ["exit", "0", "main"]).output();
+        assert!(output.expect("run the workload").status.success());
     }
 
     /// The JSON lines about the workload, once there are `count`.
@@ -87,7 +90,7 @@ pub fn pod(of: &NodePod, name: &str, containers: &[(&str, &NodeContainer)]) -> V
     let status = |(name, container): &(&str, &NodeContainer)| {
         json!({
             "name": name, "containerID": container.api_id, "image": "docker.io/library/nginx:1.27",
-            "imageID": "docker.io/library/nginx@sha256:0123", "restartCount": 2, "ready": true,
+            "imageID": format!("docker.io/library/nginx@{DIGEST}"), "restartCount": 2, "ready": true,
             "state": { "running": { "startedAt": "2026-11-24T10:00:09Z" } },
         })
     };

@@ -61,7 +61,7 @@ impl KubernetesMetrics {
             )?,
             watch_synced: gauges(
                 "trigon_watch_synced",
-                "Whether the agent has the whole list of what it watches, and the watch stands.",
+                "Whether the agent has the whole list of what it watches. It keeps that while the API server is away.",
                 "watch",
             )?,
         })
@@ -84,13 +84,12 @@ impl KubernetesMetrics {
         self.watch_events.with_label_values(&[watch]).inc();
     }
 
-    /// Counts a failure; from now on the watch doesn't stand.
+    /// Counts a failure. What is known stays.
     pub fn watch_error(&self, watch: &str, error: &str) {
         self.watch_errors.with_label_values(&[watch, error]).inc();
-        self.synced(watch, false);
     }
 
-    /// Tells whether a watch stands.
+    /// Tells whether all that is watched is known.
     pub fn synced(&self, watch: &str, synced: bool) {
         self.watch_synced.with_label_values(&[watch]).set(i64::from(synced));
     }

@@ -34,7 +34,9 @@ fn away() {
     scene.run(&of_second);
     scene.lines(4)[2..].iter().for_each(assert_unplaced);
     scene.server.come_back();
-    scene.synced();
+    scene.agent.until_metrics("the other pod", |metrics| {
+        (metrics.sum("trigon_pods", &[("state", "present")]) == 2.0).then_some(())
+    });
     scene.run(&of_second);
     scene.lines(6)[4..].iter().for_each(|line| assert_placed(line, "web-2", &of_second));
 }

@@ -18,7 +18,7 @@ pub const NODE: &str = "node-1";
 pub const LONG: &str = "10m";
 
 /// What the image of a container was resolved to.
-pub const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+const DIGEST: &str = "sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /// All of it.
 pub struct Scene {

@@ -22,11 +22,23 @@ const REPORTS: &str = "tracingpolicyreports";
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        suite.test("an_object_is_loaded_changed_and_deleted", KERNEL, an_object_is_loaded_changed_and_deleted);
+        suite.test(
+            "an_object_is_loaded_changed_and_deleted",
+            KERNEL,
+            an_object_is_loaded_changed_and_deleted,
+        );
         suite.test("what_is_refused_is_told", KERNEL, what_is_refused_is_told);
-        suite.test("a_node_selector_follows_the_nodes_labels", KERNEL, a_node_selector_follows_the_nodes_labels);
+        suite.test(
+            "a_node_selector_follows_the_nodes_labels",
+            KERNEL,
+            a_node_selector_follows_the_nodes_labels,
+        );
         suite.test("the_report_says_how_it_stands", KERNEL, the_report_says_how_it_stands);
-        suite.test("a_report_that_is_refused_is_written_later", KERNEL, a_report_that_is_refused_is_written_later);
+        suite.test(
+            "a_report_that_is_refused_is_written_later",
+            KERNEL,
+            a_report_that_is_refused_is_written_later,
+        );
         suite.test("while_the_server_is_away_policies_stay", KERNEL, while_the_server_is_away_policies_stay);
         suite.test("definitions_may_come_later", KERNEL, definitions_may_come_later);
         suite.test("one_name_has_one_policy", KERNEL, one_name_has_one_policy);
@@ -66,7 +78,8 @@ impl Cluster {
         let shipped = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds");
         for group in ["cilium.io", "trigon.io"] {
             for file in shipped.join(group).read_dir().expect("read the shipped definitions") {
-                let text = fs::read_to_string(file.expect("read an entry").path()).expect("read a definition");
+                let text =
+                    fs::read_to_string(file.expect("read an entry").path()).expect("read a definition");
                 let definition: Value = serde_saphyr::from_str(&text).expect("a definition is YAML");
                 self.server.put(definition);
             }
@@ -132,7 +145,9 @@ fn until_state(agent: &Running, name: &str, state: &str) -> Value {
 
 fn until_gone(agent: &Running, name: &str) {
     let gone = || listed(agent).iter().all(|policy| policy["name"] != name).then_some(());
-    wait::until(&format!("the end of policy {name}"), gone, || format!("{:#?}\n{}", listed(agent), agent.log()));
+    wait::until(&format!("the end of policy {name}"), gone, || {
+        format!("{:#?}\n{}", listed(agent), agent.log())
+    });
 }
 
 /// Opens a file until the agent tells of it. A policy that is loaded sees the first time.
@@ -254,7 +269,8 @@ fn the_report_says_how_it_stands() {
     let node = cluster.server.get("", "nodes", "", NODE).expect("the node");
     cluster.report(|report| {
         let owner = &report["metadata"]["ownerReferences"][0];
-        let owns = owner["kind"] == "Node" && owner["name"] == NODE && owner["uid"] == node["metadata"]["uid"];
+        let owns =
+            owner["kind"] == "Node" && owner["name"] == NODE && owner["uid"] == node["metadata"]["uid"];
         owns.then_some(())
     });
     let report = cluster.server.get("trigon.io", REPORTS, "", NODE).expect("the report");
@@ -389,7 +405,8 @@ fn what_is_the_clusters_is_deleted_there() {
     assert!(!refused.status.success());
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
     assert!(said.contains("an object of the cluster (cilium.io)"), "{said}");
-    let disabled = agent.command(&["policy", "disable", "opens"]).status().expect("run trigon policy disable");
+    let disabled =
+        agent.command(&["policy", "disable", "opens"]).status().expect("run trigon policy disable");
     assert!(disabled.success());
     until_state(&agent, "opens", "disabled");
     cluster.reported("cilium.io", "opens", |policy| (policy["state"] == "disabled").then_some(()));

@@ -56,11 +56,7 @@ impl Cluster {
     ///
     /// # Errors
     /// The container runtime's socket can't be used.
-    pub async fn join(
-        self,
-        pipeline: &pipeline::Handle,
-        manager: manager::Handle,
-    ) -> Result<(), AgentError> {
+    pub async fn join(self, pipeline: &pipeline::Handle, manager: manager::Handle) -> Result<(), AgentError> {
         let Self { client, node, config, metrics } = self;
         let selection = Selection::new(&config);
         if !config.cri_socket.as_os_str().is_empty() {

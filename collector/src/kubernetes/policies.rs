@@ -154,9 +154,10 @@ fn refused(object: &Object, node: Option<&NodeMeta>) -> Option<(State, String)> 
     match node {
         Some(node) if node.is_selected(selector) => None,
         Some(_) => Some((State::Skipped, "its nodeSelector doesn't select this node".to_owned())),
-        None => {
-            Some((State::Skipped, "it has a nodeSelector, and this node's labels aren't known yet".to_owned()))
-        }
+        None => Some((
+            State::Skipped,
+            "it has a nodeSelector, and this node's labels aren't known yet".to_owned(),
+        )),
     }
 }
 

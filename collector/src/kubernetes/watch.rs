@@ -151,7 +151,10 @@ impl Complaint {
         self.metrics.watch_error(&self.watch, reason);
         if !std::mem::replace(&mut self.said, true) {
             let said = text(error);
-            warn!(watch = self.watch, "watching at the Kubernetes API server fails and is tried again; what is known stays: {said}");
+            warn!(
+                watch = self.watch,
+                "watching at the Kubernetes API server fails and is tried again; what is known stays: {said}"
+            );
         }
     }
 

@@ -271,7 +271,8 @@ impl Manager {
     /// How it stands with all.
     pub fn list(&self) -> Vec<PolicyStatus> {
         let own = self.entries.keys().filter_map(|name| self.status(name));
-        let mut all: Vec<_> = own.chain(self.left_out.iter().cloned()).chain(self.left_in_cluster()).collect();
+        let mut all: Vec<_> =
+            own.chain(self.left_out.iter().cloned()).chain(self.left_in_cluster()).collect();
         all.sort_by(|one, other| one.name.cmp(&other.name));
         all
     }

@@ -19,7 +19,16 @@ use trigon_tests::{
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
 const NATIVE: [&str; 10] = [
-    "apiserver", "outage", "control", "flood", "service", "demo", "operate", "files", "exports", "cluster_policies",
+    "apiserver",
+    "outage",
+    "control",
+    "flood",
+    "service",
+    "demo",
+    "operate",
+    "files",
+    "exports",
+    "cluster_policies",
 ];
 
 fn main() -> ExitCode {

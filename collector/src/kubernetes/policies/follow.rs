@@ -85,7 +85,9 @@ pub(super) async fn follow(
                 if code == Some(404) {
                     missing += 1;
                     if missing == 1 {
-                        info!("the API server has no {what}: its definition isn't installed; asked again each minute");
+                        info!(
+                            "the API server has no {what}: its definition isn't installed; asked again each minute"
+                        );
                     }
                     metrics.watch_error(&what, "missing");
                 } else {

@@ -1,7 +1,7 @@
 //! What the agent keeps of a policy's object.
 
-use kube::core::{DynamicObject, Selector};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
+use kube::core::{DynamicObject, Selector};
 use serde_json::{Value, json};
 
 use super::Source;
@@ -57,7 +57,9 @@ impl Object {
             None | Some(Value::Null) => Ok(Selector::default()),
             Some(selector) => serde_json::from_value::<LabelSelector>(selector)
                 .map_err(|error| error.to_string())
-                .and_then(|selector| selector.try_into().map_err(|error: kube::core::ParseExpressionError| error.to_string())),
+                .and_then(|selector| {
+                    selector.try_into().map_err(|error: kube::core::ParseExpressionError| error.to_string())
+                }),
         };
         let mut names = json!({ "name": key.name });
         if let Some(namespace) = &key.namespace {

@@ -46,14 +46,18 @@ fn no_object_is_too_odd() {
         json!({"metadata": {"name": "a"}, "spec": {"nodeSelector": null}}),
         json!({"metadata": {"name": "a", "namespace": "n"}, "spec": {"nodeSelector": {}}}),
     ] {
-        let object = Object::of((PolicyGroup::Cilium, PolicyKind::Cluster), serde_json::from_value(data).unwrap());
+        let object =
+            Object::of((PolicyGroup::Cilium, PolicyKind::Cluster), serde_json::from_value(data).unwrap());
         let object = object.unwrap();
         assert!(object.nodes.unwrap().selects_all());
         // Whatever it says of it, the reader comes to an end.
         crate::policy::check_text(&object.text);
     }
-    for selector in [json!("a=b"), json!({"matchExpressions": [{"key": "a", "operator": "Like", "values": []}]})] {
-        let object = object(PolicyGroup::Cilium, "a", "2026-01-02T03:04:05Z", json!({"nodeSelector": selector}));
+    for selector in
+        [json!("a=b"), json!({"matchExpressions": [{"key": "a", "operator": "Like", "values": []}]})]
+    {
+        let object =
+            object(PolicyGroup::Cilium, "a", "2026-01-02T03:04:05Z", json!({"nodeSelector": selector}));
         let (state, error) = refused(&object, None).unwrap();
         assert_eq!(state, State::LoadError);
         assert!(error.starts_with("spec.nodeSelector: "), "{error}");
@@ -76,7 +80,8 @@ fn the_oldest_of_a_name_comes_first_on_every_node() {
 #[test]
 fn a_node_is_selected_by_its_labels() {
     let expression = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]});
-    let object = object(PolicyGroup::Trigon, "a", "2026-01-01T00:00:00Z", json!({"nodeSelector": expression}));
+    let object =
+        object(PolicyGroup::Trigon, "a", "2026-01-01T00:00:00Z", json!({"nodeSelector": expression}));
     let node = |zone: &str| NodeMeta {
         uid: String::new(),
         labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]),

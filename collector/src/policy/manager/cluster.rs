@@ -97,7 +97,9 @@ impl Manager {
             let left_out = self.left_out_of_cluster(wanted);
             let done = self.cluster.done.get(&wanted.object.key);
             let stands = done.is_some_and(|done| match (&done.outcome, &left_out) {
-                (Outcome::LeftOut(state, error), Some(left_out)) => (*state, error) == (left_out.0, &left_out.1),
+                (Outcome::LeftOut(state, error), Some(left_out)) => {
+                    (*state, error) == (left_out.0, &left_out.1)
+                }
                 (Outcome::Loaded | Outcome::Invalid(_), None) => done.object == wanted.object,
                 _ => false,
             });
@@ -134,8 +136,8 @@ impl Manager {
     fn take_object(&mut self, object: &Object) -> Outcome {
         let name = object.key.policy();
         let loaded = self.cluster.done.get(&object.key);
-        let same = loaded
-            .is_some_and(|done| done.outcome == Outcome::Loaded && done.object.text == object.text);
+        let same =
+            loaded.is_some_and(|done| done.outcome == Outcome::Loaded && done.object.text == object.text);
         if same && self.entries.contains_key(&name) {
             // Another version of it, with the same hooks.
             return Outcome::Loaded;

@@ -75,7 +75,9 @@ impl Manager {
                 let name = policy.name.clone();
                 let other = match (owners.get(&name), self.entries.get(&name).map(|entry| &entry.from)) {
                     (Some(owner), _) if *owner != file => Some(owner.display().to_string()),
-                    (_, Some(from @ (Origin::File(_) | Origin::Api | Origin::Kubernetes(_)))) => Some(from.to_string()),
+                    (_, Some(from @ (Origin::File(_) | Origin::Api | Origin::Kubernetes(_)))) => {
+                        Some(from.to_string())
+                    }
                     _ => None,
                 };
                 if let Some(other) = other {

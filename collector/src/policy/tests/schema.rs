@@ -52,9 +52,7 @@ fn plain(schema: &Value) -> Value {
                 properties.iter().map(|(key, schema)| (key.clone(), self::plain(schema))).collect()
             }
             ("items" | "not" | "additionalProperties", schema) => self::plain(schema),
-            ("anyOf" | "allOf" | "oneOf", Value::Array(schemas)) => {
-                schemas.iter().map(self::plain).collect()
-            }
+            ("anyOf" | "allOf" | "oneOf", Value::Array(schemas)) => schemas.iter().map(self::plain).collect(),
             (_, value) => value.clone(),
         };
         plain.insert(key.clone(), value);
@@ -108,7 +106,10 @@ fn the_schema_is_structural_and_every_key_has_its_own() {
         walk(&schema, "spec", 1, &mut |part, path, times| {
             parts += 1;
             let either = part["x-kubernetes-int-or-string"] == json!(true);
-            assert!(part["x-kubernetes-preserve-unknown-fields"].is_null(), "{path} has no schema of its own");
+            assert!(
+                part["x-kubernetes-preserve-unknown-fields"].is_null(),
+                "{path} has no schema of its own"
+            );
             assert_eq!(part["type"].is_string(), !either, "{path}: a type, or either");
             if part["type"] == "string" && part["enum"].is_null() {
                 assert!(part["maxLength"].is_u64(), "{path} has no maxLength");

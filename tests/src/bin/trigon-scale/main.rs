@@ -58,7 +58,9 @@ fn main() -> ExitCode {
     // A connection has two ends here.
     let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("ask for the limit of files");
     setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("raise the limit of files");
-    println!("| nodes | what happens | watches | requests | MB received by all nodes | writes | most writes in a second | last node has it after | last report after |");
+    println!(
+        "| nodes | what happens | watches | requests | MB received by all nodes | writes | most writes in a second | last node has it after | last report after |"
+    );
     println!("|---:|---|---:|---:|---:|---:|---:|---:|---:|");
     for size in sizes {
         let fleet = Fleet::of(size);

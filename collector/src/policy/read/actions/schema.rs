@@ -6,7 +6,8 @@ use super::{
     super::{
         super::limits,
         schema::{
-            Build as _, Schema, has, integer, list, never, object, one_of, text, text_or_number, unknown, word,
+            Build as _, Schema, has, integer, list, never, object, one_of, text, text_or_number, unknown,
+            word,
         },
     },
     KEYS, NAMES, SCOPES,
@@ -21,7 +22,8 @@ fn action() -> Schema {
     let argument = || integer(0..=limits::TRACEPOINT_INDEX).about("The index of an argument of the hook.");
     // A signal without its number is none.
     let signal = Schema { type_: None, ..one_of(["Signal"].into_iter()) };
-    let signal = Schema { properties: Some(BTreeMap::from([("action".to_owned(), signal)])), ..Schema::default() };
+    let signal =
+        Schema { properties: Some(BTreeMap::from([("action".to_owned(), signal)])), ..Schema::default() };
     object(&KEYS, &["action"], |key| match key {
         "action" => word(&NAMES),
         "rateLimit" => text(limits::LABEL_CHARS)

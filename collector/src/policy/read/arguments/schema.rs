@@ -17,7 +17,9 @@ pub fn arguments(place: Place) -> Schema {
     };
     let argument = object(&ARGUMENT, &["index"], |key| match key {
         "index" => integer(0..=last).about("Which argument, or field of the record, from 0."),
-        "sizeArgIndex" => integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are."),
+        "sizeArgIndex" => {
+            integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are.")
+        }
         "returnCopy" if place != Place::Function => never().about("A tracepoint doesn't return."),
         "returnCopy" => boolean().about("Read it when the function returns."),
         "maxData" => boolean().about("Up to 327360 bytes rather than 4096."),

@@ -76,7 +76,8 @@ pub fn function_list() -> Schema {
     let prefixes = ABIS.map(Abi::prefix).join("|");
     let calls = Schema::default().pattern(&format!("^({prefixes})"));
     let values = Schema { type_: None, max_items: None, ..list(0, calls) };
-    let typed = Schema { properties: Some(BTreeMap::from([("values".to_owned(), values)])), ..Schema::default() };
+    let typed =
+        Schema { properties: Some(BTreeMap::from([("values".to_owned(), values)])), ..Schema::default() };
     object(&LIST, &["name", "values"], |key| match key {
         "name" => text(limits::LABEL_CHARS),
         "type" => word(&LIST_TYPES).about("Whose names they are: functions', where there is none."),

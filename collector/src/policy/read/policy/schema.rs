@@ -13,7 +13,8 @@ use super::{
 pub fn spec(namespaced: bool) -> Schema {
     let mut spec = object(&SPEC, &[], key);
     if namespaced && SPEC.known.contains(&"hostSelector") {
-        spec = spec.rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
+        spec = spec
+            .rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
     }
     for section in ["kprobes", "fentries"] {
         spec = spec.rule(

@@ -440,7 +440,9 @@ fn inherit(resource: &Resource, before: Option<&Value>, object: &mut Value) {
         }
         None => 1,
     };
-    let has_status = resource.versions.iter().any(|version| version.status);
+    // Objects of a definition always have a generation, with a status of their own or without.
+    let counts = |version: &Version| version.status || matches!(version.shape, Shape::Defined(_));
+    let has_generation = resource.versions.iter().any(counts);
     let Value::Object(metadata) = &mut object["metadata"] else { return };
     for name in ["uid", "creationTimestamp", "resourceVersion", "deletionTimestamp"] {
         match before.and_then(|before| before["metadata"].get(name)) {
@@ -458,7 +460,7 @@ fn inherit(resource: &Resource, before: Option<&Value>, object: &mut Value) {
             None => metadata.remove(name),
         };
     }
-    if has_status {
+    if has_generation {
         metadata.insert("generation".into(), generation.into());
     }
 }

@@ -202,7 +202,7 @@ impl Since {
         let writes: Vec<Instant> = calls.iter().filter(|call| call.is_write()).map(|call| call.at).collect();
         let within = |at: &Instant| {
             let second = *at..*at + Duration::from_secs(1);
-            writes.iter().filter(|other| second.contains(other)).count()
+            writes.iter().filter(|other| second.contains(*other)).count()
         };
         Seen {
             taken,

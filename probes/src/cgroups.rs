@@ -72,10 +72,21 @@ const SCOPES: [&str; 4] = ["cri-containerd-", "crio-", "docker-", "libpod-"];
 // === impl Cgroups ===
 
 impl Cgroups {
-    /// Finds out, as this process sees the host. What can't be read is taken for not there.
+    /// Finds out, as the first process sees the host: in a container that shares the host's PIDs that is the host's
+    /// own, while this process may see a part of a hierarchy only. What can't be read is taken for not there.
     pub fn detect() -> Self {
         let text = |path: &str| fs::read_to_string(path).unwrap_or_default();
-        Self::of(&text("/proc/self/mountinfo"), &text("/proc/self/cgroup"), has_containers)
+        let own = text("/proc/self/cgroup");
+        let root = Path::new("/proc/1/root");
+        match fs::read_to_string("/proc/1/mountinfo").and_then(|text| root.read_dir().map(|_| text)) {
+            Ok(mountinfo) => {
+                let there = |mount: &Path| root.join(mount.strip_prefix("/").unwrap_or(mount));
+                let mut found = Self::of(&mountinfo, &own, |mount| has_containers(&there(mount)));
+                found.mount = found.mount.as_deref().map(there);
+                found
+            }
+            Err(_) => Self::of(&text("/proc/self/mountinfo"), &own, has_containers),
+        }
     }
 
     /// The same, of the texts of proc_pid_mountinfo(5) and cgroups(7), and of what directories have containers.

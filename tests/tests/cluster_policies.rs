@@ -291,8 +291,8 @@ fn the_report_says_how_it_stands() {
     wait::until("a report of the second agent", || (writes() > 0).then_some(()), || agent.log());
     cluster.server.delete(&object);
     cluster.report(|report| (report["summary"]["policies"] == 0).then_some(()));
-    // At the start with the policy or without it and then with it, with the node's uid or before it; and without it.
-    assert!((2..=4).contains(&writes()), "{} writes", writes());
+    // Gathered: at the start, with the policy, with the node's uid, and without the policy; fewer where two fell together.
+    assert!(writes() <= 4, "{} writes", writes());
     agent.stop();
 }
 

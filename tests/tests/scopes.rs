@@ -224,17 +224,29 @@ fn container(uid: &str, id: &str) -> Cgroup {
     Cgroup::new(&format!("{}/cri-containerd-{id}.scope", slice(uid)))
 }
 
-fn pod(uid: &str, namespace: &str, labels: &[(&str, &str)], containers: &[(&str, &str, &str)]) -> PodEntry {
+fn pod(
+    uid: &str,
+    namespace: &str,
+    labels: &[(&str, &str)],
+    containers: &[(&str, &str, &str)],
+) -> Arc<PodEntry> {
     let container = |(name, id, image): &(&str, &str, &str)| {
         let (name, id, image) = ((*name).to_owned(), (*id).to_owned(), (*image).to_owned());
         Arc::new(PodContainer { name, id, image, ..PodContainer::default() })
     };
-    PodEntry {
-        pod: Arc::new(Pod { namespace: namespace.to_owned(), name: uid.to_owned(), ..Pod::default() }),
+    let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    let pod = Pod {
+        namespace: namespace.to_owned(),
+        name: uid.to_owned(),
+        all_labels: Arc::new(labels.collect()),
+        ..Pod::default()
+    };
+    Arc::new(PodEntry {
+        pod: Arc::new(pod),
         cgroup_uid: uid.to_owned(),
-        labels: labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect(),
         containers: containers.iter().map(container).collect(),
-    }
+        ..PodEntry::default()
+    })
 }
 
 fn id_of(folder: &Path) -> u64 {

@@ -123,7 +123,9 @@ pub(super) fn inherit(resource: &Resource, before: Option<&Value>, object: &mut 
         }
         None => 1,
     };
-    let has_status = resource.versions.iter().any(|version| version.status);
+    // Objects of a definition always have a generation, with a status of their own or without.
+    let counts = |version: &Version| version.status || matches!(version.shape, Shape::Defined(_));
+    let has_generation = resource.versions.iter().any(counts);
     let Value::Object(metadata) = &mut object["metadata"] else { return };
     for name in ["uid", "creationTimestamp", "resourceVersion", "deletionTimestamp"] {
         match before.and_then(|before| before["metadata"].get(name)) {
@@ -141,7 +143,7 @@ pub(super) fn inherit(resource: &Resource, before: Option<&Value>, object: &mut 
             None => metadata.remove(name),
         };
     }
-    if has_status {
+    if has_generation {
         metadata.insert("generation".into(), generation.into());
     }
 }

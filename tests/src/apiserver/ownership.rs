@@ -437,7 +437,7 @@ mod tests {
         let of = |nodes: Value| json!({"apiVersion": "g/v1", "metadata": {"name": "x"}, "status": {"nodes": nodes}});
         let live = json!({"apiVersion": "g/v1", "metadata": {"name": "x"}});
         let apply = |live: &Value, nodes: Value, manager, force| {
-            super::apply(live, &of(nodes), form, writer(manager, "Apply"), force)
+            apply(live, &of(nodes), form, writer(manager, "Apply"), force)
         };
         let live = apply(&live, json!([{"node": "a", "state": "on", "note": "n"}]), "a", false).unwrap();
         let live = apply(&live, json!([{"node": "b", "state": "off"}]), "b", false).unwrap();

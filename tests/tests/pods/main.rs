@@ -8,6 +8,7 @@ use trigon_tests::suite::{self, Need};
 mod churn;
 mod cluster;
 mod order;
+mod policies;
 mod runtime;
 mod scene;
 
@@ -19,6 +20,7 @@ fn main() -> ExitCode {
         order::tests(suite);
         cluster::tests(suite);
         runtime::tests(suite);
+        policies::tests(suite);
         churn::tests(suite);
     })
 }

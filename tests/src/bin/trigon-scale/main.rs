@@ -48,8 +48,18 @@ struct Seen {
     taken: Duration,
     /// Until the last report told of it.
     told: Duration,
-    calls: Vec<Call>,
+    requests: usize,
+    /// Bytes that the API server sent, on watches too.
+    sent: u64,
+    writes: usize,
+    /// In the second that had most of them.
     peak: usize,
+}
+
+/// A moment from which on things are counted.
+struct Since {
+    begin: Instant,
+    sent: u64,
 }
 
 fn main() -> ExitCode {
@@ -84,7 +94,7 @@ impl Fleet {
         let interval = config.report_interval;
         let runtime = Runtime::new().expect("make a runtime");
         let mut nodes = Vec::new();
-        let begin = Instant::now();
+        let since = Since::now(&server);
         for index in 0..size {
             let name = name(index);
             let mut object = pods::node(&name);
@@ -96,9 +106,9 @@ impl Fleet {
         }
         let fleet = Self { server, nodes, interval, _runtime: runtime };
         fleet.server.until_watches(size * WATCHES);
-        let taken = begin.elapsed();
+        let taken = since.begin.elapsed();
         fleet.until_reports(|report| report["summary"]["policies"] == 0);
-        let seen = fleet.seen(taken, begin.elapsed());
+        let seen = since.seen(&fleet.server, taken);
         fleet.print("all nodes start", &seen);
         fleet
     }
@@ -133,9 +143,9 @@ impl Fleet {
         );
         self.print("one policy for a quarter of the nodes is made", &seen);
 
-        self.server.forget_calls();
+        let since = Since::now(&self.server);
         std::thread::sleep(self.interval * 4);
-        let seen = self.seen(Duration::ZERO, Duration::ZERO);
+        let seen = since.seen(&self.server, Duration::ZERO);
         self.print(&format!("nothing, for {:?}", self.interval * 4), &seen);
     }
 
@@ -148,14 +158,13 @@ impl Fleet {
     ) -> Seen {
         // No node is to owe a report, nor to have just written one.
         std::thread::sleep(self.interval);
-        self.server.forget_calls();
-        let begin = Instant::now();
+        let since = Since::now(&self.server);
         change();
         let waiting = || self.nodes.iter().all(|wanted| has(&wanted.borrow())).then_some(());
         wait::until("all nodes", waiting, String::new);
-        let taken = begin.elapsed();
+        let taken = since.begin.elapsed();
         self.until_reports(tells);
-        self.seen(taken, begin.elapsed())
+        since.seen(&self.server, taken)
     }
 
     fn until_reports(&self, tells: impl Fn(&Value) -> bool) {
@@ -165,24 +174,49 @@ impl Fleet {
         }
     }
 
-    fn seen(&self, taken: Duration, told: Duration) -> Seen {
-        Seen { taken, told, calls: self.server.calls(), peak: self.server.most_writes_per_second() }
-    }
-
     fn print(&self, what: &str, seen: &Seen) {
-        let sent: u64 = seen.calls.iter().map(|call| call.sent).sum();
         println!(
             "| {} | {what} | {} | {} | {:.1} | {} | {} | {:.1} s | {:.1} s |",
             self.nodes.len(),
             self.server.open_watches(),
-            seen.calls.len(),
-            sent as f64 / 1e6,
-            seen.calls.iter().filter(|call| call.is_write()).count(),
+            seen.requests,
+            seen.sent as f64 / 1e6,
+            seen.writes,
             seen.peak,
             seen.taken.as_secs_f64(),
             seen.told.as_secs_f64(),
         );
     }
+}
+
+// === impl Since ===
+
+impl Since {
+    fn now(server: &ApiServer) -> Self {
+        Self { begin: Instant::now(), sent: sent(server) }
+    }
+
+    fn seen(&self, server: &ApiServer, taken: Duration) -> Seen {
+        let told = self.begin.elapsed();
+        let calls: Vec<Call> = server.calls().into_iter().filter(|call| call.at >= self.begin).collect();
+        let writes: Vec<Instant> = calls.iter().filter(|call| call.is_write()).map(|call| call.at).collect();
+        let within = |at: &Instant| {
+            let second = *at..*at + Duration::from_secs(1);
+            writes.iter().filter(|other| second.contains(*other)).count()
+        };
+        Seen {
+            taken,
+            told,
+            requests: calls.len(),
+            sent: sent(server) - self.sent,
+            writes: writes.len(),
+            peak: writes.iter().map(within).max().unwrap_or_default(),
+        }
+    }
+}
+
+fn sent(server: &ApiServer) -> u64 {
+    server.calls().iter().map(|call| call.sent).sum()
 }
 
 /// A node: what `policies::run` starts, with [`loaded::by_reader`] in the place of the kernel.

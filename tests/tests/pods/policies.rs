@@ -37,7 +37,8 @@ fn selected() {
             object["metadata"]["namespace"] = namespace.into();
             object["metadata"]["labels"]["app"] = app.into();
             scene.server.put(object);
-            (app, namespace, node_pod, container)
+            // In the order in which they go: a pod's cgroup is removed after those in it.
+            (app, namespace, container, node_pod)
         })
         .collect();
     scene.agent.until_metrics("the pods", |metrics| {
@@ -57,7 +58,7 @@ fn selected() {
 
     let folder = tempfile::tempdir().expect("make a folder");
     for time in 0..TIMES {
-        for (app, namespace, _, container) in &pods {
+        for (app, namespace, container, _) in &pods {
             let path = folder.path().join(format!("{app}-{namespace}-{time}"));
             in_container(container, "mkdir", &path);
             in_container(container, "rmdir", &path);
@@ -77,11 +78,11 @@ fn selected() {
         let of_policy = || {
             let lines = scene.agent.lines_with(&text);
             let lines =
-                lines.into_iter().filter(|line| line.text("/policy_name") == policy).collect::<Vec<_>>();
+                lines.into_iter().filter(|line| line.at("/policy_name") == policy).collect::<Vec<_>>();
             (lines.len() == TIMES).then_some(lines)
         };
         let lines = trigon_tests::wait::until("the events", of_policy, || scene.agent.log());
-        let (app, namespace, _, container) = &pods[index];
+        let (app, namespace, container, _) = &pods[index];
         assert_eq!(lines[0].text("/process/pod/namespace"), *namespace);
         if *namespace == "shop" {
             assert_placed(&lines[0], &format!("{app}-1"), container);

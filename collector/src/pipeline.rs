@@ -64,7 +64,8 @@ impl Pipeline {
     /// Forgets what is gone.
     pub fn sweep(&mut self, now: Instant) {
         let Self { tracker, placements, router, .. } = self;
-        for gone in tracker.forget_pods(now, self.deleted_linger) {
+        let linger = self.deleted_linger;
+        for gone in tracker.change_pods(|pods| pods.sweep(now, linger)) {
             placements.pod_gone(&gone.cgroup_uid);
             let Pod { namespace, name, .. } = &*gone.pod;
             // Of a StatefulSet another has its name, and its series.

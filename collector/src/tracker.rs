@@ -1,9 +1,6 @@
 //! From records to events: who did it, who started them, and which trace it belongs to.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use trigon_exporters::{
     event::{Cgroup, Event, Exec, Image, Kind, Process, ProcessFlags, Replaced, Timestamp},
@@ -15,7 +12,7 @@ use trigon_probes::record::{
 
 use crate::{
     enrich::Cgroups,
-    kubernetes::{pod::PodEntry, pods::Pods},
+    kubernetes::pods::Pods,
     policy::matches::{Sources, hook_of},
     redact::{Redaction, Redactor},
     text::{first_args, push_escaped, trim_cut},
@@ -153,11 +150,6 @@ impl Tracker {
     /// The cgroups that processes are in.
     pub fn cgroups(&self) -> &Cgroups {
         &self.cgroups
-    }
-
-    /// Forgets pods that are gone since `linger`, and returns them.
-    pub fn forget_pods(&mut self, now: Instant, linger: Duration) -> Vec<Arc<PodEntry>> {
-        self.cgroups.forget_pods(now, linger)
     }
 
     /// Changes what is known of pods.

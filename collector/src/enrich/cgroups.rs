@@ -1,15 +1,12 @@
 //! The cgroups that processes were seen in, each kept once, and the pods that they are of.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 use trigon_exporters::event::{Cgroup, PlaceCell};
 
 use super::container::{Belongs, PodRef};
-use crate::kubernetes::{pod::PodEntry, pods::Pods};
+use crate::kubernetes::pods::Pods;
 
 /// As many cgroups are kept before those that no process uses any more are looked for.
 const SWEEP_AT: usize = 1024;
@@ -39,7 +36,7 @@ impl Cgroups {
             return Arc::clone(&known.cgroup);
         }
         if self.known.len() >= self.sweep_at {
-            self.forget_unused();
+            self.known.retain(|_, known| Arc::strong_count(&known.cgroup) > 1);
             self.sweep_at = SWEEP_AT.max(2 * self.known.len());
         }
         let Belongs { container, pod } = Belongs::of_path(path);
@@ -72,19 +69,6 @@ impl Cgroups {
     /// The pods of this node.
     pub fn pods(&self) -> &Pods {
         &self.pods
-    }
-
-    /// Forgets pods that were deleted longer ago than `linger` and in which no process is known any more; returns them.
-    pub fn forget_pods(&mut self, now: Instant, linger: Duration) -> Vec<Arc<PodEntry>> {
-        if self.pods.count().1 == 0 {
-            return Vec::new();
-        }
-        self.forget_unused();
-        self.pods.sweep(now, linger)
-    }
-
-    fn forget_unused(&mut self) {
-        self.known.retain(|_, known| Arc::strong_count(&known.cgroup) > 1);
     }
 
     /// Changes the pods; all cgroups of those that changed have their places then.

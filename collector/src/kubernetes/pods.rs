@@ -148,21 +148,20 @@ impl Pods {
         (self.known.len() - self.deleted, self.deleted)
     }
 
-    /// Forgets pods that were deleted longer ago than `linger` and of which no cgroup is known any more, and returns
-    /// them.
+    /// Forgets pods that were deleted longer ago than `linger`, and returns them. The API server tells of a deletion when
+    /// all of the pod's processes have ended; cgroups that have their place keep it.
     pub fn sweep(&mut self, now: Instant, linger: Duration) -> Vec<Arc<PodEntry>> {
         if self.deleted == 0 {
             return Vec::new();
         }
         // Where very many come and go there is no room for all of them to linger.
-        let over = |known: &Known, deleted: Instant, count: usize| {
-            let unused = known.places.values().all(|place| Arc::strong_count(place) == 1);
-            unused && now.saturating_duration_since(deleted) >= linger || count > DELETED
+        let over = |deleted: Instant, count: usize| {
+            now.saturating_duration_since(deleted) >= linger || count > DELETED
         };
         let mut left = self.deleted;
         let mut forgotten = Vec::new();
         self.known.retain(|_, known| match known.deleted {
-            Some(deleted) if over(known, deleted, left) => {
+            Some(deleted) if over(deleted, left) => {
                 left -= 1;
                 forgotten.push(Arc::clone(&known.entry));
                 false

@@ -14,6 +14,7 @@ pub use write::run;
 
 /// How it stands with every policy on one node.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema, CustomResource)]
+#[expect(clippy::duplicated_attributes, reason = "columns may be of the same type")]
 #[kube(
     group = "trigon.io",
     version = "v1alpha1",

@@ -127,22 +127,22 @@ fn decoded(text: &str, plus: bool) -> String {
 mod tests {
     use super::*;
 
-    fn asked(method: Method, uri: &str) -> [String; 6] {
-        let asked = Asked::read(&method, &uri.parse().unwrap());
+    fn asked(method: &Method, uri: &str) -> [String; 6] {
+        let asked = Asked::read(method, &uri.parse().unwrap());
         [asked.verb, asked.group, asked.resource, asked.subresource, asked.namespace, asked.name]
     }
 
     #[test]
     fn paths_are_told_apart() {
-        let get = |uri| asked(Method::GET, uri);
+        let get = |uri| asked(&Method::GET, uri);
         assert_eq!(get("/api/v1/pods?limit=5"), ["list", "", "pods", "", "", ""]);
         assert_eq!(get("/api/v1/namespaces/a/pods/b"), ["get", "", "pods", "", "a", "b"]);
         assert_eq!(get("/api/v1/namespaces/a"), ["get", "", "namespaces", "", "a", "a"]);
         assert_eq!(get("/api/v1/namespaces/a/status"), ["get", "", "namespaces", "status", "a", "a"]);
         assert_eq!(get("/apis/g.io/v1/things?watch=1"), ["watch", "g.io", "things", "", "", ""]);
         assert_eq!(get("/version"), ["get", "", "", "", "", ""]);
-        let patch = asked(Method::PATCH, "/apis/g.io/v1/namespaces/a/things/x%20y/status");
+        let patch = asked(&Method::PATCH, "/apis/g.io/v1/namespaces/a/things/x%20y/status");
         assert_eq!(patch, ["patch", "g.io", "things", "status", "a", "x y"]);
-        assert_eq!(asked(Method::DELETE, "/api/v1/nodes"), ["deletecollection", "", "nodes", "", "", ""]);
+        assert_eq!(asked(&Method::DELETE, "/api/v1/nodes"), ["deletecollection", "", "nodes", "", "", ""]);
     }
 }

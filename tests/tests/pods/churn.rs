@@ -12,8 +12,8 @@ use crate::{
     scene::{LONG, Scene, pod},
 };
 
-/// Pods that the memory before and after is compared by, and pods in between.
-const WARM: usize = 500;
+/// Pods after which the tables have the size that they have under this load, and pods after these.
+const WARM: usize = 10_000;
 const PODS: usize = 10_000;
 
 pub fn tests(suite: &mut Suite) {
@@ -47,13 +47,15 @@ fn come_and_go(scene: &Scene, number: usize) {
     scene.server.delete(&object);
 }
 
-/// Waits until nothing is left that is counted: pods, series, entries in the kernel.
+/// Waits until nothing is left that is counted: pods, series, processes, entries in the kernel.
 fn settled(scene: &Scene) {
     scene.agent.until_metrics("the end of all pods", |metrics| {
-        let pods: f64 = metrics.sum("trigon_pods", &[]);
+        let pods: f64 = metrics.sum("trigon_pods", &[]) + metrics.sum("trigon_placements", &[]);
         let waiting = metrics.sum("trigon_pod_waiting_events", &[]);
+        // Processes that ended stay in the table for a while.
+        let table = metrics.sum("trigon_process_table_size", &[]);
         let series = metrics.labels("trigon_events_total", &[("namespace", "shop")]).len();
-        (pods == 0.0 && waiting == 0.0 && series == 0).then_some(())
+        (pods == 0.0 && waiting == 0.0 && series == 0 && table < 1000.0).then_some(())
     });
 }
 

@@ -9,7 +9,7 @@ fn entry(pod: Value) -> PodEntry {
     pod.entry(&selection).expect("an entry")
 }
 
-fn pod(owner: Value, labels: Value) -> Value {
+fn pod(owner: &Value, labels: &Value) -> Value {
     json!({ "metadata": { "uid": "u", "name": "web-1", "namespace": "shop", "ownerReferences": [owner], "labels": labels } })
 }
 
@@ -113,7 +113,7 @@ fn workloads() {
         (owner("Rollout", "shop"), json!({}), "Rollout", "shop"),
     ];
     for (owner, labels, kind, name) in table {
-        let found = entry(pod(owner, labels)).pod.workload.clone().expect("a workload");
+        let found = entry(pod(&owner, &labels)).pod.workload.clone().expect("a workload");
         assert_eq!((found.kind.as_str(), found.name.as_str()), (kind, name));
     }
 }

@@ -46,12 +46,12 @@ fn selected() {
     });
     scene.server.put(policy(
         "TracingPolicy",
-        json!({ "name": "made" }),
+        &json!({ "name": "made" }),
         "sys_mkdir",
         &json!({ "matchLabels": { "app": "web" } }),
     ));
     let of_shop = json!({ "name": "removed", "namespace": "shop" });
-    scene.server.put(policy("TracingPolicyNamespaced", of_shop, "sys_rmdir", &json!({})));
+    scene.server.put(policy("TracingPolicyNamespaced", &of_shop, "sys_rmdir", &json!({})));
     scene.agent.until_metrics("the policies", |metrics| {
         (metrics.sum("trigon_policies", &[("state", "enabled")]) == 2.0).then_some(())
     });
@@ -100,7 +100,7 @@ fn in_container(container: &NodeContainer, program: &str, path: &Path) {
     assert!(status.success(), "{program} {}: {status}", path.display());
 }
 
-fn policy(kind: &str, metadata: Value, call: &str, pods: &Value) -> Value {
+fn policy(kind: &str, metadata: &Value, call: &str, pods: &Value) -> Value {
     json!({
         "apiVersion": "trigon.io/v1alpha1", "kind": kind, "metadata": metadata,
         "spec": {

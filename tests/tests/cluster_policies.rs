@@ -161,7 +161,7 @@ fn opens(agent: &Running, path: &Path, policy: &str) {
 /// Events so far of a file.
 fn events(agent: &Running, path: &Path) -> usize {
     let lines = agent.lines_with(path.to_str().expect("a plain path"));
-    lines.iter().filter(|line| line.text("/policy_name") != "").count()
+    lines.iter().filter(|line| !line.text("/policy_name").is_empty()).count()
 }
 
 fn an_object_is_loaded_changed_and_deleted() {

@@ -1,6 +1,9 @@
 //! What a node tells the API server of its policies: one [`TracingPolicyReport`], named after the node.
 
-#![allow(clippy::duplicated_attributes, reason = "each printed column is an attribute of its own, of the same type")]
+#![allow(
+    clippy::duplicated_attributes,
+    reason = "each printed column is an attribute of its own, of the same type"
+)]
 
 use kube::CustomResource;
 use schemars::JsonSchema;

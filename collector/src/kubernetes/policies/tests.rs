@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn object(group: PolicyGroup, name: &str, created: &str, spec: Value) -> Object {
+fn object(group: PolicyGroup, name: &str, created: &str, spec: &Value) -> Object {
     let object: DynamicObject = serde_json::from_value(json!({
         "metadata": {"name": name, "creationTimestamp": created, "generation": 2, "annotations": {"a": "b"}},
         "spec": spec,
@@ -24,7 +24,7 @@ fn of(all: Vec<Object>) -> Objects {
 #[test]
 fn an_object_is_kept_as_the_reader_takes_it() {
     let spec = json!({"kprobes": [{"call": "sys_read"}], "nodeSelector": {"matchLabels": {"a": "b"}}});
-    let object = object(PolicyGroup::Cilium, "one", "2026-01-02T03:04:05Z", spec);
+    let object = object(PolicyGroup::Cilium, "one", "2026-01-02T03:04:05Z", &spec);
     let text: Value = serde_json::from_str(&object.text).unwrap();
     let expected = json!({
         "apiVersion": "cilium.io/v1alpha1",
@@ -57,7 +57,7 @@ fn no_object_is_too_odd() {
         [json!("a=b"), json!({"matchExpressions": [{"key": "a", "operator": "Like", "values": []}]})]
     {
         let object =
-            object(PolicyGroup::Cilium, "a", "2026-01-02T03:04:05Z", json!({"nodeSelector": selector}));
+            object(PolicyGroup::Cilium, "a", "2026-01-02T03:04:05Z", &json!({"nodeSelector": selector}));
         let (state, error) = refused(&object, None).unwrap();
         assert_eq!(state, State::LoadError);
         assert!(error.starts_with("spec.nodeSelector: "), "{error}");
@@ -69,7 +69,7 @@ fn no_object_is_too_odd() {
 #[test]
 fn the_oldest_of_a_name_comes_first_on_every_node() {
     let (old, new) = ("2026-01-01T00:00:00Z", "2026-01-02T00:00:00Z");
-    let made = |group, created| object(group, "same", created, json!({}));
+    let made = |group, created| object(group, "same", created, &json!({}));
     let first = |all| list(&of(all), None)[0].object.key.group;
     let (cilium, trigon) = (PolicyGroup::Cilium, PolicyGroup::Trigon);
     assert_eq!(first(vec![made(cilium, old), made(trigon, new)]), cilium);
@@ -81,7 +81,7 @@ fn the_oldest_of_a_name_comes_first_on_every_node() {
 fn a_node_is_selected_by_its_labels() {
     let expression = json!({"matchExpressions": [{"key": "zone", "operator": "In", "values": ["a", "b"]}]});
     let object =
-        object(PolicyGroup::Trigon, "a", "2026-01-01T00:00:00Z", json!({"nodeSelector": expression}));
+        object(PolicyGroup::Trigon, "a", "2026-01-01T00:00:00Z", &json!({"nodeSelector": expression}));
     let node = |zone: &str| NodeMeta {
         uid: String::new(),
         labels: BTreeMap::from([("zone".to_owned(), zone.to_owned())]),
@@ -94,7 +94,7 @@ fn a_node_is_selected_by_its_labels() {
 
 #[test]
 fn what_a_new_list_lacks_is_gone() {
-    let made = |name| object(PolicyGroup::Trigon, name, "2026-01-01T00:00:00Z", json!({}));
+    let made = |name| object(PolicyGroup::Trigon, name, "2026-01-01T00:00:00Z", &json!({}));
     let mut objects = BTreeMap::new();
     take(&mut objects, Change::All(vec![made("a"), made("b")]));
     take(&mut objects, Change::One(made("c")));

@@ -9,6 +9,7 @@ mod churn;
 mod cluster;
 mod order;
 mod policies;
+mod rights;
 mod runtime;
 mod scene;
 
@@ -21,6 +22,7 @@ fn main() -> ExitCode {
         cluster::tests(suite);
         runtime::tests(suite);
         policies::tests(suite);
+        rights::tests(suite);
         churn::tests(suite);
     })
 }

@@ -11,7 +11,7 @@ use trigon_tests::{
 
 use crate::{
     KERNEL,
-    scene::{LONG, Scene, assert_placed, pod},
+    scene::{LONG, Scene, assert_placed, definitions, pod},
 };
 
 /// Calls of each kind by everybody.
@@ -24,7 +24,7 @@ pub fn tests(suite: &mut Suite) {
 /// One policy selects pods by a label, in all namespaces; one is a namespace's.
 fn selected() {
     let server = ApiServer::start();
-    definitions().into_iter().for_each(|definition| drop(server.put(definition)));
+    definitions("trigon.io").into_iter().for_each(|definition| drop(server.put(definition)));
     let scene = Scene::with(server, LONG, "");
     let nodes = [("web", "shop"), ("db", "shop"), ("web", "bank"), ("db", "bank")];
     let pods: Vec<_> = nodes
@@ -108,16 +108,4 @@ fn policy(kind: &str, metadata: &Value, call: &str, pods: &Value) -> Value {
             "kprobes": [{ "call": call, "syscall": true, "args": [{ "index": 0, "type": "string" }] }],
         },
     })
-}
-
-/// The definitions that are shipped.
-fn definitions() -> Vec<Value> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds/trigon.io");
-    let files = folder.read_dir().expect("definitions are shipped");
-    let read = |file: std::io::Result<std::fs::DirEntry>| {
-        let text =
-            std::fs::read_to_string(file.expect("list the definitions").path()).expect("read a definition");
-        serde_saphyr::from_str(&text).expect("a definition is YAML")
-    };
-    files.map(read).collect()
 }

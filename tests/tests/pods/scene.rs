@@ -1,5 +1,7 @@
 //! A node with an agent, an API server that it watches, and a receiver that it sends to.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 use trigon_tests::{
     agent::Running,
@@ -38,6 +40,12 @@ impl Scene {
 
     /// Likewise, with this API server.
     pub fn with(server: ApiServer, wait: &str, more: &str) -> Self {
+        let kubeconfig = server.kubeconfig();
+        Self::by(server, &kubeconfig, wait, more)
+    }
+
+    /// Likewise, by these credentials.
+    pub fn by(server: ApiServer, kubeconfig: &Path, wait: &str, more: &str) -> Self {
         let receiver = Receiver::open();
         let config = format!(
             "batch.max_age = '100ms'
@@ -48,7 +56,7 @@ impl Scene {
             kubeconfig = '{}'
             metadata_wait = '{wait}'
             {more}",
-            server.kubeconfig().display()
+            kubeconfig.display()
         );
         let agent = Rig::agent(&receiver, Protocol::Http, &config).start();
         Self { server, receiver, agent, workload: Workload::new() }
@@ -125,4 +133,16 @@ pub fn assert_placed(line: &Line, name: &str, container: &NodeContainer) {
 /// Asserts that a line tells of no pod.
 pub fn assert_unplaced(line: &Line) {
     assert!(line.at("/process/pod").is_null(), "{}", line.whole);
+}
+
+/// The definitions that are shipped of a group.
+pub fn definitions(group: &str) -> Vec<Value> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/crds").join(group);
+    let files = folder.read_dir().expect("definitions are shipped");
+    let read = |file: std::io::Result<std::fs::DirEntry>| {
+        let text =
+            std::fs::read_to_string(file.expect("list the definitions").path()).expect("read a definition");
+        serde_saphyr::from_str(&text).expect("a definition is YAML")
+    };
+    files.map(read).collect()
 }

@@ -367,8 +367,7 @@ fn one_name_has_one_policy() {
     cluster.reported("cilium.io", "same", |policy| (policy["state"] == "enabled").then_some(()));
     cluster.server.delete(&older);
     let has_it = |policy: &Value| {
-        let waits = policy["error"].as_str().is_some_and(|error| error.contains("is there, from"));
-        (policy["from"]["path"] == "trigon.io" && !waits).then_some(())
+        (policy["from"]["path"] == "trigon.io" && policy["state"] == "enabled").then_some(())
     };
     until_listed(&agent, "same", has_it);
     agent.stop();

@@ -50,5 +50,7 @@ pub async fn connect(config: &KubernetesConfig) -> Result<Client, ClientError> {
         Config::from_kubeconfig(&options).await.map_err(refused)?
     };
     found.headers.push((USER_AGENT, HeaderValue::from_static(concat!("trigon/", env!("CARGO_PKG_VERSION")))));
+    // Whoever asks has a schedule of its own, which an overloaded server can count on.
+    found.default_retry = false;
     Client::try_from(found).map_err(|source| ClientError::Client(Box::new(source)))
 }

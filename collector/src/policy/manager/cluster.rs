@@ -184,7 +184,7 @@ impl Manager {
             self.cluster.stuck.insert(name.to_owned());
             return;
         }
-        if self.left_out.iter().any(|left_out| left_out.name.as_deref() == Some(name)) {
+        if self.left_out.iter().any(|left_out| left_out.key().as_deref() == Some(name)) {
             self.scan();
         }
     }

@@ -169,8 +169,8 @@ fn rate_limit() {
 fn unusable() {
     for (filter, parts) in [
         (
-            "[stdout.filter]\ndeny = [{ pod_regex = ['x'] }]",
-            ["stdout.filter.deny[0].pod_regex", "Kubernetes"],
+            "[stdout.filter]\ndeny = [{ ancestor_binary_regex = ['x'] }]",
+            ["stdout.filter.deny[0].ancestor_binary_regex", "ancestors"],
         ),
         (
             "[otlp.filter]\nallow = [{ binary_regex = ['('] }]",

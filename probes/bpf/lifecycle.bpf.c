@@ -206,6 +206,8 @@ static __always_inline int on_cgroup_made(struct cgroup *cgroup)
 	record->cgroup_length = end - sizeof(struct cgroup_made_record);
 	if (cut)
 		record->header.flags |= RECORD_TRUNC_CGROUP;
+	/* One register: 6.1 learns nothing of a number's copies. */
+	asm volatile("" : "+r"(end));
 	if (end > BUFFER_BYTES)
 		return 0;
 	record->header.length = end;

@@ -35,11 +35,19 @@ pub async fn pods(
     let config =
         watcher::Config::default().fields(&format!("spec.nodeName={node}")).page_size(PAGE).any_semantic();
     let changes = watcher(Api::<ApiPod>::all(client), config).default_backoff();
+    let mut complaint = Complaint::new(PODS.to_owned(), metrics.clone());
     let changes = changes.filter_map(|event| {
         let change = match event {
-            Ok(event) => change(event, &selection, &metrics),
+            Ok(event) => {
+                // Each attempt to list begins with an Init; it says nothing of the API server.
+                if !matches!(event, Event::Init) {
+                    metrics.watch_event(PODS);
+                    complaint.over();
+                }
+                change(event, &selection, &metrics)
+            }
             Err(error) => {
-                failed(PODS, &error, &metrics);
+                complaint.say(&error);
                 None
             }
         };
@@ -55,7 +63,6 @@ pub async fn pods(
 }
 
 fn change(event: Event<ApiPod>, selection: &Selection, metrics: &KubernetesMetrics) -> Option<Change> {
-    metrics.watch_event(PODS);
     Some(match event {
         Event::Init => Change::Begin,
         Event::InitApply(pod) | Event::Apply(pod) => Change::Is(Box::new(pod.entry(selection)?)),
@@ -79,41 +86,13 @@ pub struct Complaint {
     said: bool,
 }
 
-/// Counts a failure of a watch and says it, once where it goes on. It is tried again, later and later.
-pub fn failed(watch: &str, error: &watcher::Error, metrics: &KubernetesMetrics) {
-    let (reason, status) = match error {
-        watcher::Error::InitialListFailed(error) => ("list", status_of(error)),
-        watcher::Error::WatchStartFailed(error) | watcher::Error::WatchFailed(error) => {
-            ("watch", status_of(error))
-        }
-        watcher::Error::WatchError(status) => ("watch", Some(status.code)),
-        _ => ("watch", None),
-    };
-    // An old resource version is the ordinary end of a long watch.
-    if status == Some(410) {
-        info!(watch, "the API server has forgotten what was seen last; listing again");
-        return metrics.watch_error(watch, "expired");
-    }
-    let said = text(error);
-    warn!(watch, "watching at the Kubernetes API server failed and is tried again: {said}");
-    metrics.watch_error(watch, reason);
-}
-
 /// The status that the API server answered a watch with.
 pub fn code(error: &watcher::Error) -> Option<u16> {
     match error {
-        watcher::Error::InitialListFailed(error)
-        | watcher::Error::WatchStartFailed(error)
-        | watcher::Error::WatchFailed(error) => status_of(error),
         watcher::Error::WatchError(status) => Some(status.code),
-        watcher::Error::NoResourceVersion => None,
-    }
-}
-
-/// The status that the API server answered with.
-pub fn status_of(error: &kube::Error) -> Option<u16> {
-    match error {
-        kube::Error::Api(status) => Some(status.code),
+        watcher::Error::InitialListFailed(kube::Error::Api(status))
+        | watcher::Error::WatchStartFailed(kube::Error::Api(status))
+        | watcher::Error::WatchFailed(kube::Error::Api(status)) => Some(status.code),
         _ => None,
     }
 }

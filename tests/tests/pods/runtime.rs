@@ -55,7 +55,7 @@ fn known() {
     // What the API server tells is more, and counts from then on.
     scene.server.put(pod(&node_pod, "web-1", &[("nginx", &container)]));
     scene.agent.until_metrics("the pod", |metrics| {
-        (metrics.sum("trigon_watch_events_total", &[("watch", "pods")]) >= 3.0).then_some(())
+        (metrics.sum("trigon_watch_events_total", &[("watch", "pods")]) >= 2.0).then_some(())
     });
     scene.run(&container);
     scene.lines(4)[2..].iter().for_each(|line| assert_placed(line, "web-1", &container));

@@ -64,6 +64,7 @@ struct Stages {
     undecoded: Undecoded,
     orphan_hooks: IntCounter,
     forgotten_files: IntCounter,
+    unplaced_cgroups: IntCounter,
     counted: (Counts, Evictions),
     kubernetes: Option<KubernetesNumbers>,
     heartbeat: Heartbeat,
@@ -106,6 +107,7 @@ impl Reader {
                 unknown_type: undecoded("unknown_type"),
             },
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
+            unplaced_cgroups: loss.untyped("table", "placements_full", RecordType::CgroupMade.as_str()),
             forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
             counted: Default::default(),
             kubernetes: kubernetes.map(|metrics| KubernetesNumbers { metrics, counted: Outcomes::default() }),
@@ -217,6 +219,8 @@ impl Stages {
             kubernetes.update(&self.pipeline);
         }
         self.orphan_hooks.inc_by(counts.orphan_hooks - counted.orphan_hooks);
+        let refused = self.pipeline.placements.refused();
+        self.unplaced_cgroups.inc_by(refused.saturating_sub(self.unplaced_cgroups.get()));
         self.forgotten_files.inc_by(counts.forgotten_files - counted.forgotten_files);
         metrics.followed_files.set(i64::try_from(self.pipeline.tracker.followed_files()).unwrap_or(i64::MAX));
         metrics.placements.set(i64::try_from(self.pipeline.placements.len()).unwrap_or(i64::MAX));

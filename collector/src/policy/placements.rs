@@ -162,6 +162,11 @@ impl Placements {
         self.table().len()
     }
 
+    /// How often the kernel had no room for where a cgroup is. It is tried again with each walk.
+    pub fn refused(&self) -> u64 {
+        self.table().refused()
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0

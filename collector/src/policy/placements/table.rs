@@ -27,8 +27,8 @@ pub(super) struct Table {
     host: ScopeBits,
     /// Walks that were begun.
     walks: u64,
-    /// The store had no room, and that was said.
-    refused: bool,
+    /// Writes that the store refused; the first was said.
+    refused: u64,
 }
 
 /// A scope that has a bit.
@@ -62,7 +62,7 @@ impl Table {
             cgroups: FxHashMap::default(),
             host: ScopeBits::default(),
             walks: 0,
-            refused: false,
+            refused: 0,
         }
     }
 
@@ -135,6 +135,10 @@ impl Table {
 
     pub(super) fn len(&self) -> usize {
         self.cgroups.values().filter(|known| known.written.is_some()).count()
+    }
+
+    pub(super) fn refused(&self) -> u64 {
+        self.refused
     }
 
     // --- scopes ---
@@ -224,10 +228,10 @@ impl Table {
         match self.store.set(id, bits) {
             Ok(()) => true,
             Err(error) => {
-                if !self.refused {
+                if self.refused == 0 {
                     warn!(cgroup = id, %error, "policies with selectors of pods do not see some of them");
                 }
-                self.refused = true;
+                self.refused += 1;
                 false
             }
         }

@@ -34,7 +34,7 @@ bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
 
-generate: ## Write what is made from the code and the chart: the definitions in deploy/crds, then deploy/manifests
+generate: ## Write what is made from code: deploy/crds, docs/metrics.md; and from the chart: deploy/manifests
 	@scripts/setup generate
 	@scripts/generate
 	@scripts/manifests

@@ -17,7 +17,6 @@ use std::{
 };
 
 use jiff::Timestamp;
-use prometheus::Registry;
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
@@ -29,9 +28,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
     lines::Format,
-    metrics::{AgentMetrics, EventMetrics, Loss, PolicyMetrics, Readiness, agent::register_queues, http},
+    metrics::{Readiness, Registry, http},
     node::Node,
-    otlp::ExportMetrics,
 };
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
@@ -64,6 +62,7 @@ use crate::{
 mod cluster;
 mod error;
 mod kernel_loss;
+pub mod metrics;
 pub mod notify;
 mod reader;
 mod reload;
@@ -71,6 +70,7 @@ mod ways_out;
 
 use cluster::Cluster;
 pub use error::AgentError;
+use metrics::Metrics;
 use reload::Reloader;
 use ways_out::{Way, WaysOut};
 pub use {reload::ConfigState, ways_out::Open};
@@ -152,14 +152,14 @@ impl Agent {
         let start = Timestamp::now();
         let kernel = Kernel::read()?;
         let limits = &settings.config.limits;
-        let registry = Registry::new();
-        let metrics = AgentMetrics::register(&registry, env!("CARGO_PKG_VERSION"))?;
-        let loss = Loss::register(&registry)?;
+        let open = Open::default();
+        let metrics = Metrics::register(&settings.config.metrics, open.clone())?;
+        let Metrics { registry, agent: health, loss, .. } = metrics;
         let readiness = Arc::new(Readiness::waiting("attaching to the kernel"));
         let give_up = CancellationToken::new();
         serve(runtime, listener, registry.clone(), Arc::clone(&readiness), give_up.clone());
 
-        let cluster = Cluster::of(&settings, runtime, &registry)?;
+        let cluster = Cluster::of(&settings, runtime, &metrics.kubernetes)?;
         let options = Options {
             ring_bytes: limits.ring_buffer(),
             args_bytes: limits.args_bytes,
@@ -205,7 +205,7 @@ impl Agent {
             sources: tracker.sources(),
             placements: placements.clone(),
         };
-        let manager = Manager::new(parts, Types::from(kernel), PolicyMetrics::register(&registry)?);
+        let manager = Manager::new(parts, Types::from(kernel), metrics.policies);
         let directory = &settings.config.policy.dir;
         let policies = load(manager, policies, directory)?;
         let declared = settings.resource.clone();
@@ -215,15 +215,12 @@ impl Agent {
             node: Arc::clone(&node),
             host_namespaces: found.host,
             loss: loss.clone(),
-            metrics: ExportMetrics::register(&registry)?,
+            metrics: metrics.export,
+            open: open.clone(),
             give_up: give_up.clone(),
         });
-        let open = ways_out.open();
-        let depths =
-            move || open.list().into_iter().map(|export| (export.name, export.depth.get())).collect();
-        register_queues(&registry, depths)?;
         let recent = Recent::new(settings.config.recent.max_bytes);
-        let mut router = Router::new(EventMetrics::register(&registry, &settings.config.metrics)?, recent);
+        let mut router = Router::new(metrics.events, recent);
         let inside = runtime.enter();
         for way in Way::all_of(&settings, format) {
             let (name, queue) = ways_out.start(way)?;
@@ -234,8 +231,8 @@ impl Agent {
         }
         drop(inside);
 
-        metrics.ring_capacity.set(i64::from(limits.ring_buffer()));
-        metrics.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
+        health.ring_capacity.set(i64::from(limits.ring_buffer()));
+        health.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
         let (pipeline, jobs) = jobs::channel();
         let stages = Pipeline {
@@ -245,12 +242,12 @@ impl Agent {
             router,
             deleted_linger: settings.config.kubernetes.deleted_linger,
         };
-        let metrics = reader::Metrics {
-            agent: metrics,
+        let counted = reader::Metrics {
+            agent: health,
             kubernetes: cluster.as_ref().map(|cluster| cluster.metrics.clone()),
             loss: loss.clone(),
         };
-        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, metrics, state_file);
+        let reader = reader::Reader::new(ring, lifecycle, stages, jobs, counted, state_file);
         runtime.spawn(notify::watchdog(reader.heartbeat()));
         let (reader, reader_ended) = reader.spawn()?;
         runtime.spawn(manager::keep_house(policies.clone()));
@@ -264,8 +261,7 @@ impl Agent {
                 .map_err(|source| AgentError::System { what: "start a thread", source })?;
         }
         let host_namespaces = found.host;
-        let open = ways_out.open();
-        let reloader = Reloader::new(given, format, settings, &registry)?;
+        let reloader = Reloader::new(given, format, settings, metrics.reload)?;
         let socket = socket.map(|Socket { listener, file }| {
             let losses = LossWatch::new(loss.clone());
             runtime.spawn(losses.clone().run());

@@ -7,6 +7,7 @@ pub mod config;
 pub mod doctor;
 pub mod events;
 mod flags;
+pub mod metrics;
 mod output;
 pub mod policy;
 pub mod run;
@@ -67,6 +68,8 @@ pub enum Command {
     Policy(policy::Arguments),
     /// Check the configuration, or show what is in effect and where each value comes from.
     Config(config::Arguments),
+    /// List the metrics that an agent has: their names, types, labels and meanings.
+    Metrics(metrics::Arguments),
     /// Try what this kernel offers, and say what Trigon will use, what is missing, and what mends it.
     Doctor(doctor::Arguments),
     /// Write completions for a shell to standard output.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use tracing::error;
 use tracing_subscriber::EnvFilter;
-use trigon::cli::{Cli, Command, config, doctor, events, policy, run, shell, status, trace, tree};
+use trigon::cli::{Cli, Command, config, doctor, events, metrics, policy, run, shell, status, trace, tree};
 
 fn main() -> ExitCode {
     // The agent's memory is small and scattered: huge pages would round each piece up to 2 MiB. A kernel without
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
         Command::Events(arguments) => return events::run(arguments),
         Command::Policy(arguments) => return policy::run(arguments),
         Command::Config(arguments) => return config::run(&arguments),
+        Command::Metrics(arguments) => return metrics::run(&arguments),
         Command::Doctor(arguments) => return doctor::run(&arguments),
         Command::Completions(arguments) => return shell::completions(&arguments),
         Command::Man(arguments) => return shell::man(&arguments),

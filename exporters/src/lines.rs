@@ -124,12 +124,15 @@ pub fn has_line(event: &Event) -> bool {
 impl Lost {
     /// The counters of standard output.
     pub fn stdout(loss: &Loss) -> Self {
-        Self { closed: loss.counter("export", "closed"), write: loss.counter("export", "write") }
+        Self {
+            closed: loss.counter("export", "closed", "stdout"),
+            write: loss.counter("export", "write", "stdout"),
+        }
     }
 
     /// The counters of a file by the name of its way out: nobody has to read it, so that it is never closed.
     pub fn file(loss: &Loss, name: &str) -> Self {
-        let write = loss.counter("export", &format!("{name}_write"));
+        let write = loss.counter("export", "write", name);
         Self { closed: write.clone(), write }
     }
 }

@@ -10,12 +10,14 @@ pub mod kubernetes;
 pub mod loss;
 pub mod policies;
 pub mod readiness;
+pub mod registry;
 pub mod scrape;
 
 pub use agent::AgentMetrics;
 pub use config::{Label, MetricsConfig};
 pub use families::EventMetrics;
 pub use kubernetes::KubernetesMetrics;
-pub use loss::{Loss, LossCounter};
+pub use loss::{Loss, LossCounter, Lost};
 pub use policies::{PolicyMemory, PolicyMetrics};
 pub use readiness::Readiness;
+pub use registry::{Family, Registry};

@@ -209,11 +209,11 @@ impl Depth {
 
 #[cfg(test)]
 mod tests {
-    use prometheus::{Registry, TextEncoder};
+    use prometheus::TextEncoder;
 
     use super::*;
     use crate::{
-        metrics::Loss,
+        metrics::{Loss, Registry},
         samples::{self, hooks},
     };
 
@@ -222,7 +222,7 @@ mod tests {
     fn a_flood_of_policies_leaves_room_for_processes() {
         let registry = Registry::new();
         let loss = Loss::register(&registry).unwrap();
-        let (sender, mut receiver) = queue(8, loss.counter("queue", "full"), |_| true);
+        let (sender, mut receiver) = queue(8, loss.counter("queue", "full", "x"), |_| true);
         let start = || samples::exec(samples::process(7, samples::image("/bin/true", &["true"])));
         let asked = || hooks::vi(hooks::hook(hooks::kprobe("fd_install"), vec![hooks::file("/etc/passwd")]));
         for _ in 0..8 {

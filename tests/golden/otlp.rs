@@ -2,12 +2,11 @@
 
 use std::sync::Arc;
 
-use prometheus::Registry;
 use tokio_util::sync::CancellationToken;
 use trigon_exporters::{
     event::Event,
     health::Health,
-    metrics::Loss,
+    metrics::{Loss, Registry},
     node::Node,
     otlp::{Destination, ExportMetrics, OtlpConfig, config::Protocol},
 };

@@ -143,12 +143,12 @@ fn rate_limit() {
     assert!(body(told).contains("events dropped"), "{}", body(told));
     assert!(received.spans_of(tag).len() <= LIMIT && received.spans.len() == received.spans_of(tag).len());
 
-    let stage = |reason| [("stage", "filter"), ("reason", reason)];
-    let lost = |metrics: &trigon_tests::exposition::Exposition, reason| {
-        metrics.sum("trigon_lost_events_total", &stage(reason)) as i64
+    let stage = |exporter| [("stage", "filter"), ("reason", "rate_limit"), ("exporter", exporter)];
+    let lost = |metrics: &trigon_tests::exposition::Exposition, exporter| {
+        metrics.sum("trigon_lost_events_total", &stage(exporter)) as i64
     };
     agent.until_metrics("what was dropped", |metrics| {
-        let counted = ["stdout_rate_limit", "otlp_logs_rate_limit"].map(|reason| lost(metrics, reason));
+        let counted = ["stdout", "otlp_logs"].map(|exporter| lost(metrics, exporter));
         (counted == [dropped; 2]).then_some(())
     });
     let lines = agent.stop().lines;

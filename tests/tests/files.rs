@@ -75,7 +75,7 @@ impl Bench {
     }
 
     fn lost(&self) -> f64 {
-        let labels = [("stage", "export"), ("reason", "file_write")];
+        let labels = [("stage", "export"), ("exporter", "file")];
         self.agent.metrics().sum("trigon_lost_events_total", &labels)
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use kube::Client;
-use prometheus::Registry;
 use tokio::runtime::Runtime;
 use trigon_exporters::metrics::KubernetesMetrics;
 
@@ -41,15 +40,14 @@ impl Cluster {
     pub fn of(
         settings: &Effective,
         runtime: &Runtime,
-        registry: &Registry,
+        metrics: &KubernetesMetrics,
     ) -> Result<Option<Self>, AgentError> {
         if !settings.kubernetes {
             return Ok(None);
         }
         let config = settings.config.kubernetes.clone();
         let client = runtime.block_on(client::connect(&config))?;
-        let metrics = KubernetesMetrics::register(registry)?;
-        Ok(Some(Self { client, node: settings.node.clone(), config, metrics }))
+        Ok(Some(Self { client, node: settings.node.clone(), config, metrics: metrics.clone() }))
     }
 
     /// Begins to watch, until the agent stops.

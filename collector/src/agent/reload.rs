@@ -8,11 +8,11 @@ use std::{
 };
 
 use jiff::Timestamp;
-use prometheus::{Gauge, IntGauge, Registry};
+use prometheus::{Gauge, IntGauge};
 use tokio::sync::mpsc;
 use toml::Table;
 use tracing::{info, warn};
-use trigon_exporters::lines::Format;
+use trigon_exporters::{lines::Format, metrics::Registry};
 
 use super::{AgentError, Way, WaysOut};
 use crate::{
@@ -31,7 +31,7 @@ pub struct Reloader {
     /// What the file said when it was last looked at.
     text: Option<Vec<u8>>,
     state: ConfigState,
-    metrics: Metrics,
+    metrics: ReloadMetrics,
     /// The file, or something beside it, changed.
     changes: mpsc::Receiver<()>,
 }
@@ -40,8 +40,9 @@ pub struct Reloader {
 #[derive(Clone, Debug)]
 pub struct ConfigState(Arc<Mutex<ConfigStatus>>);
 
+/// How it goes with the configuration.
 #[derive(Clone, Debug)]
-struct Metrics {
+pub struct ReloadMetrics {
     successful: IntGauge,
     success_time: Gauge,
 }
@@ -71,9 +72,8 @@ impl Reloader {
         given: Given,
         format: Option<Format>,
         started: Effective,
-        registry: &Registry,
+        metrics: ReloadMetrics,
     ) -> Result<Self, AgentError> {
-        let metrics = Metrics::register(registry)?;
         metrics.succeeded();
         let (changed, changes) = mpsc::channel(1);
         let text = given.file.as_deref().and_then(|file| fs::read(file).ok());
@@ -188,21 +188,24 @@ impl ConfigState {
     }
 }
 
-// === impl Metrics ===
+// === impl ReloadMetrics ===
 
-impl Metrics {
-    fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let successful = IntGauge::new(
-            "trigon_config_last_reload_successful",
-            "1 if the configuration in force is the one that was read last, 0 if that one could not be used.",
-        )?;
-        registry.register(Box::new(successful.clone()))?;
-        let success_time = Gauge::new(
-            "trigon_config_last_reload_success_timestamp_seconds",
-            "When the configuration in force was read, in seconds since the Unix epoch.",
-        )?;
-        registry.register(Box::new(success_time.clone()))?;
-        Ok(Self { successful, success_time })
+impl ReloadMetrics {
+    /// Makes the families and registers them.
+    ///
+    /// # Errors
+    /// Fails where the registry has a family of one of the names.
+    pub fn register(registry: &Registry) -> prometheus::Result<Self> {
+        Ok(Self {
+            successful: registry.gauge(
+                "trigon_config_last_reload_successful",
+                "1 if the configuration in force is the one that was read last, 0 if that one could not be used.",
+            )?,
+            success_time: registry.float_gauge(
+                "trigon_config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was read, in seconds since the Unix epoch.",
+            )?,
+        })
     }
 
     fn succeeded(&self) {

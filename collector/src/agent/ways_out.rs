@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use prometheus::{IntGauge, Registry};
+use prometheus::IntGauge;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -16,7 +16,7 @@ use trigon_exporters::{
     filter::{Filter, Gate},
     health::Health,
     lines::{self, Format},
-    metrics::Loss,
+    metrics::{Loss, Registry},
     node::Node,
     otlp::{Destination, ExportMetrics, Signal, push::Push},
     sink::{self, Depth, QueueSender},
@@ -59,6 +59,8 @@ pub struct Parts {
     pub loss: Loss,
     /// What OTLP exporters count.
     pub metrics: ExportMetrics,
+    /// Where those that are open are listed.
+    pub open: Open,
     /// Ends them with what they have.
     pub give_up: CancellationToken,
 }
@@ -71,7 +73,6 @@ pub struct WaysOut {
     closing: Vec<(Arc<str>, JoinHandle<()>)>,
     /// The push of the agent's own metrics, which outlives the others.
     pushing: Option<JoinHandle<()>>,
-    open: Open,
     reopen: Vec<(Arc<str>, Reopen)>,
     turns: HashMap<Arc<str>, Turn>,
 }
@@ -163,15 +164,9 @@ impl WaysOut {
             running: Vec::new(),
             closing: Vec::new(),
             pushing: None,
-            open: Open::default(),
             reopen: Vec::new(),
             turns: HashMap::new(),
         }
-    }
-
-    /// Those that are open, at any time.
-    pub fn open(&self) -> Open {
-        self.open.clone()
     }
 
     /// Starts a way out, on the current tokio runtime. Whoever has the queue feeds it.
@@ -188,7 +183,7 @@ impl WaysOut {
                 self.stdout(*format, *queue_events, filter, health.clone())?
             }
         };
-        self.open.add(Export {
+        self.parts.open.add(Export {
             name: Arc::clone(&name),
             kind: way.kind(),
             target: way.target(),
@@ -215,7 +210,7 @@ impl WaysOut {
         let task = push.start(registry.clone(), max_series, node, health.clone(), give_up.clone())?;
         let name: Arc<str> = "self_metrics".into();
         self.pushing = Some(task);
-        self.open.add(Export {
+        self.parts.open.add(Export {
             name,
             kind: "otlp metrics",
             target: push.settings.endpoint.to_string(),
@@ -256,7 +251,7 @@ impl WaysOut {
             })
             .await;
         for Running { name, task, .. } in gone {
-            self.open.remove_oldest(&name);
+            self.parts.open.remove_oldest(&name);
             if let Some(index) = self.reopen.iter().position(|(file, _)| *file == name) {
                 self.reopen.remove(index);
             }
@@ -315,7 +310,7 @@ impl WaysOut {
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
         let gate = Gate::new(filter, "stdout", loss);
         let (sender, receiver) =
-            sink::gated(capacity, loss.counter("queue", "stdout_full"), lines::has_line, gate);
+            sink::gated(capacity, loss.counter("queue", "full", "stdout"), lines::has_line, gate);
         let (context, lost) = (self.context(), lines::Lost::stdout(loss));
         let task = thread("stdout", turn, move || stdout::run(receiver, format, context, out, lost, health))?;
         Ok((sender, task))
@@ -334,7 +329,7 @@ impl WaysOut {
         info!(exporter = name, path = %config.path.display(), "exporting to a file");
         let Parts { loss, .. } = &self.parts;
         let gate = Gate::new(filter, name, loss);
-        let full = loss.counter("queue", &format!("{name}_full"));
+        let full = loss.counter("queue", "full", name);
         let (sender, receiver) = sink::gated(config.queue_events, full, lines::has_line, gate);
         let (context, lost) = (self.context(), lines::Lost::file(loss, name));
         let task = thread(name, turn, move || output.run(receiver, context, lost, health))?;

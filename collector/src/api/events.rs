@@ -71,7 +71,7 @@ pub(super) async fn follow(State(agent): State<Agent>, query: Query<EventsQuery>
         return problem(StatusCode::SERVICE_UNAVAILABLE, "as many clients follow as may at a time");
     };
     let gate = Gate::new(&filter, "api", &agent.loss);
-    let lost = agent.loss.counter("queue", "api_full");
+    let lost = agent.loss.counter("queue", "full", "api");
     let (sender, events) = sink::gated(WAITING, lost, lines::has_line, gate);
     let since_start = query.since_start;
     let past = agent.pipeline.call(move |pipeline| {

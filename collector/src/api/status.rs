@@ -16,7 +16,10 @@ use axum::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, interval};
-use trigon_exporters::{health, metrics::Loss};
+use trigon_exporters::{
+    health,
+    metrics::{Loss, Lost},
+};
 
 use super::{
     HookStatus, PolicyStatus, State, VERSION,
@@ -105,6 +108,9 @@ pub struct LossStatus {
     pub stage: String,
     /// The reason.
     pub reason: String,
+    /// The exporter that did not get them; empty where none did.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub exporter: String,
     /// How many, since the agent began.
     pub events: u64,
     /// How many of them in the last minute.
@@ -118,8 +124,8 @@ pub struct LossWatch {
     samples: Arc<Mutex<VecDeque<(Instant, Losses)>>>,
 }
 
-/// By stage and reason.
-type Losses = BTreeMap<(String, String), u64>;
+/// By stage, reason and exporter.
+type Losses = BTreeMap<[String; 3], u64>;
 
 const MINUTE: Duration = Duration::from_secs(60);
 const SAMPLE_EVERY: Duration = Duration::from_secs(10);
@@ -178,12 +184,24 @@ impl Status {
             format!("policy {name}: {}", policy.error.as_deref().unwrap_or(policy.state.as_str()))
         });
         // What a rate limit drops is dropped on purpose.
+        let lost = self.lost.iter().filter(|loss| loss.last_minute > 0 && loss.reason != "rate_limit");
         let lost =
-            self.lost.iter().filter(|loss| loss.last_minute > 0 && !loss.reason.ends_with("rate_limit"));
-        let lost = lost.map(|loss| {
-            format!("{} events lost in the last minute, {}: {}", loss.last_minute, loss.stage, loss.reason)
-        });
+            lost.map(|loss| format!("{} events lost in the last minute, {}", loss.last_minute, loss.place()));
         config.chain(exports).chain(policies).chain(lost).collect()
+    }
+}
+
+// === impl LossStatus ===
+
+impl LossStatus {
+    /// Where and why, for people.
+    pub fn place(&self) -> String {
+        let Self { stage, reason, exporter, .. } = self;
+        if exporter.is_empty() {
+            format!("{stage}: {reason}")
+        } else {
+            format!("{stage} of {exporter}: {reason}")
+        }
     }
 }
 
@@ -214,8 +232,8 @@ impl LossWatch {
         let before = self.lock().front().map(|(_, losses)| losses.clone()).unwrap_or_default();
         let lost = self.read().into_iter().filter(|(_, events)| *events > 0).map(|(key, events)| {
             let last_minute = events.saturating_sub(before.get(&key).copied().unwrap_or(0));
-            let (stage, reason) = key;
-            LossStatus { stage, reason, events, last_minute }
+            let [stage, reason, exporter] = key;
+            LossStatus { stage, reason, exporter, events, last_minute }
         });
         let mut lost: Vec<_> = lost.collect();
         lost.sort_by_key(|loss| std::cmp::Reverse(loss.events));
@@ -224,8 +242,8 @@ impl LossWatch {
 
     fn read(&self) -> Losses {
         let mut losses = Losses::new();
-        for (stage, reason, events) in self.loss.read() {
-            *losses.entry((stage, reason)).or_default() += events;
+        for Lost { stage, reason, exporter, events } in self.loss.read() {
+            *losses.entry([stage, reason, exporter]).or_default() += events;
         }
         losses
     }

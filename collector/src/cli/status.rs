@@ -72,7 +72,7 @@ fn write_text(status: &Status, out: &mut dyn io::Write) -> io::Result<()> {
             0 => String::new(),
             events => format!(" ({events} in the last minute)"),
         };
-        writeln!(out, "  {} {}: {} events{lately}", loss.stage, loss.reason, loss.events)?;
+        writeln!(out, "  {}: {} events{lately}", loss.place(), loss.events)?;
     }
     Ok(())
 }
@@ -149,7 +149,8 @@ mod tests {
             ],
             lost: vec![LossStatus {
                 stage: "queue".to_owned(),
-                reason: "stdout_full".to_owned(),
+                reason: "full".to_owned(),
+                exporter: "stdout".to_owned(),
                 events: 30,
                 last_minute: 2,
             }],

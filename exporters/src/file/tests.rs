@@ -7,15 +7,15 @@ use std::{
     time::Instant,
 };
 
-use prometheus::Registry;
 use rustix::mount::{MountFlags, UnmountFlags, mount, unmount};
 use tempfile::TempDir;
 
 use super::*;
 use crate::{
     compression::Compression,
+    event::EventType,
     lines::{has_line, tests::chunk},
-    metrics::Loss,
+    metrics::{Loss, Registry},
     samples::{HOST, NODE},
     sink::{QueueSender, queue},
 };
@@ -37,7 +37,7 @@ fn config(folder: &Path) -> FileConfig {
 fn start(folder: TempDir, config: &FileConfig) -> Bench {
     let loss = Loss::register(&Registry::new()).unwrap();
     let health = Health::default();
-    let (sender, receiver) = queue(100_000, loss.counter("queue", "full"), has_line);
+    let (sender, receiver) = queue(100_000, loss.counter("queue", "full", "file"), has_line);
     let output = FileOutput::open(config).unwrap();
     let reopen = output.reopen();
     let context = Context { node: NODE.into(), host_namespaces: HOST };
@@ -100,14 +100,14 @@ impl Bench {
     }
 
     fn lost(&self) -> u64 {
-        self.loss.untyped("export", "file_write", "PROCESS_EXEC").get()
+        self.loss.counter("export", "write", "file").of(EventType::ProcessExec)
     }
 
     fn finish(self) -> (TempDir, u64) {
-        let lost = self.loss.untyped("export", "file_write", "PROCESS_EXEC");
         drop(self.sender);
         self.writer.join().unwrap();
-        (self.folder, lost.get())
+        let lost = self.loss.counter("export", "write", "file");
+        (self.folder, lost.of(EventType::ProcessExec))
     }
 }
 

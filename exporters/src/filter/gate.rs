@@ -36,7 +36,7 @@ impl Gate {
             bucket: filter.config.rate_limit.map(|rate| Mutex::new(Bucket::new(rate, Instant::now()))),
             about: |event| About::event(event),
             filtered: loss.filtered(exporter),
-            limited: loss.counter("filter", &format!("{exporter}_rate_limit")),
+            limited: loss.counter("filter", "rate_limit", exporter),
         }
     }
 

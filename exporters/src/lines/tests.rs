@@ -8,10 +8,10 @@ use std::{
     thread::JoinHandle,
 };
 
-use prometheus::Registry;
-
 use super::*;
 use crate::{
+    event::EventType,
+    metrics::Registry,
     samples::{self, HOST, NODE},
     sink::{QueueSender, queue},
     stdout::run,
@@ -68,7 +68,7 @@ const PLAIN: Format = Format::Compact { color: false, timestamps: false };
 
 fn start(format: Format, out: impl Write + Send + 'static) -> Bench {
     let loss = Loss::register(&Registry::new()).unwrap();
-    let (sender, receiver) = queue(10_000, loss.counter("queue", "full"), |_| true);
+    let (sender, receiver) = queue(10_000, loss.counter("queue", "full", "stdout"), |_| true);
     let lost = Lost::stdout(&loss);
     let health = Health::default();
     let context = Context { node: NODE.into(), host_namespaces: HOST };
@@ -101,7 +101,7 @@ impl Bench {
 }
 
 fn lost(loss: &Loss, reason: &str) -> u64 {
-    loss.untyped("export", reason, "PROCESS_EXEC").get()
+    loss.counter("export", reason, "stdout").of(EventType::ProcessExec)
 }
 
 #[test]

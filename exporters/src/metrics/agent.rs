@@ -5,12 +5,12 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{
-    Gauge, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-    process_collector::ProcessCollector,
-};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, process_collector::ProcessCollector};
 
-use super::scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped};
+use super::{
+    Registry,
+    scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped},
+};
 
 /// What the agent tells of itself. Whoever owns a number sets it.
 #[derive(Clone, Debug)]
@@ -55,66 +55,51 @@ impl AgentMetrics {
     /// # Errors
     /// Fails where the registry has a family of one of the names.
     pub fn register(registry: &Registry, version: &str) -> prometheus::Result<Self> {
-        registry.register(Box::new(ProcessCollector::for_self()))?;
+        registry.register_boxed(Box::new(ProcessCollector::for_self()))?;
         build_info(registry, version)?;
         start_time(registry)?;
-        let gauge = |name, help| {
-            let gauge = IntGauge::new(name, help)?;
-            registry.register(Box::new(gauge.clone()))?;
-            Ok::<_, prometheus::Error>(gauge)
-        };
-        let counters = |name, help, label| {
-            let counters = IntCounterVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let counter = |name, help| {
-            let counter = IntCounter::new(name, help)?;
-            registry.register(Box::new(counter.clone()))?;
-            Ok::<_, prometheus::Error>(counter)
-        };
         Ok(Self {
-            received: counters(
+            received: registry.counters(
                 "trigon_records_received_total",
                 "Records that were read from the kernel, by their type.",
-                "type",
+                &["type"],
             )?,
-            evicted: counters(
+            evicted: registry.counters(
                 "trigon_process_table_evictions_total",
                 "Processes that were taken out of the process table before their time, by the reason.",
-                "reason",
+                &["reason"],
             )?,
-            escaped_texts: counter(
+            escaped_texts: registry.counter(
                 "trigon_escaped_texts_total",
                 "Executions whose paths or arguments were not UTF-8 and are exported with escapes.",
             )?,
-            redacted_values: counter(
+            redacted_values: registry.counter(
                 "trigon_redacted_values_total",
                 "Values that looked like secrets and were masked before anything was exported.",
             )?,
-            missed_starts: counter(
+            missed_starts: registry.counter(
                 "trigon_missed_starts_total",
                 "Executions whose start was not seen: their events say little about them.",
             )?,
-            duplicate_exits: counter(
+            duplicate_exits: registry.counter(
                 "trigon_duplicate_exits_total",
                 "Exits that the kernel told twice, since two last threads ended at the same moment; one was taken.",
             )?,
-            table_size: gauge("trigon_process_table_size", "Processes that the process table holds.")?,
-            table_capacity: gauge(
+            table_size: registry.gauge("trigon_process_table_size", "Processes that the process table holds.")?,
+            table_capacity: registry.gauge(
                 "trigon_process_table_capacity",
                 "Processes that the process table can hold.",
             )?,
-            followed_files: gauge("trigon_followed_files", "Open files that policies follow (FollowFD).")?,
-            placements: gauge(
+            followed_files: registry.gauge("trigon_followed_files", "Open files that policies follow (FollowFD).")?,
+            placements: registry.gauge(
                 "trigon_placements",
                 "Cgroups of pods that the kernel knows, for policies that select pods.",
             )?,
-            ring_used: gauge(
+            ring_used: registry.gauge(
                 "trigon_ring_buffer_used_bytes",
                 "Bytes in the kernel's ring buffer that waited when it was last read.",
             )?,
-            ring_capacity: gauge(
+            ring_capacity: registry.gauge(
                 "trigon_ring_buffer_capacity_bytes",
                 "Bytes that the kernel's ring buffer can hold.",
             )?,
@@ -133,17 +118,17 @@ impl AgentMetrics {
 }
 
 fn build_info(registry: &Registry, version: &str) -> prometheus::Result<()> {
-    let opts = Opts::new("trigon_build_info", "The version of the agent, on a metric that is always 1.");
-    let info = IntGaugeVec::new(opts, &["version", "arch"])?;
+    let help = "The version of the agent, on a metric that is always 1.";
+    let info = registry.gauges("trigon_build_info", help, &["version", "arch"])?;
     info.with_label_values(&[version, std::env::consts::ARCH]).set(1);
-    registry.register(Box::new(info))
+    Ok(())
 }
 
 fn start_time(registry: &Registry) -> prometheus::Result<()> {
-    let start =
-        Gauge::new("trigon_start_time_seconds", "When the agent began, in seconds since the Unix epoch.")?;
+    let help = "When the agent began, in seconds since the Unix epoch.";
+    let start = registry.float_gauge("trigon_start_time_seconds", help)?;
     start.set(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs_f64());
-    registry.register(Box::new(start))
+    Ok(())
 }
 
 /// Registers `trigon_queue_events{exporter}`: the depth of each way out's queue at the moment of the scrape.

@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec};
 use rustc_hash::FxHashMap;
 
-use super::{Label, MetricsConfig};
+use super::{Label, MetricsConfig, Registry};
 
 /// Which of the labels that say who did it were chosen.
 #[derive(Clone, Copy, Debug)]
@@ -55,15 +55,11 @@ const OTHER: &str = "other";
 /// # Errors
 /// Fails where the registry has a family of that name.
 pub(super) fn register_folded(registry: &Registry) -> prometheus::Result<IntCounterVec> {
-    let folded = IntCounterVec::new(
-        Opts::new(
-            "trigon_metrics_folded_total",
-            "Events that were counted under the labels \"other\", since their family had metrics.max_series series or the labels were too long.",
-        ),
+    registry.counters(
+        "trigon_metrics_folded_total",
+        "Events that were counted under the labels \"other\", since their family had metrics.max_series series or the labels were too long.",
         &["family"],
-    )?;
-    registry.register(Box::new(folded.clone()))?;
-    Ok(folded)
+    )
 }
 
 // === impl Labels ===
@@ -88,7 +84,7 @@ impl<const WHAT: usize> Capped<WHAT> {
     /// Fails where the registry has a family of that name.
     pub(super) fn register(
         registry: &Registry,
-        opts: Opts,
+        (name, help): (&str, &str),
         what: [&str; WHAT],
         config: &MetricsConfig,
         rest: usize,
@@ -97,10 +93,9 @@ impl<const WHAT: usize> Capped<WHAT> {
         let labels = Labels::new(&config.labels);
         let other = [labels.namespace, labels.workload, labels.pod, labels.binary]
             .map(|chosen| if chosen { OTHER } else { "" });
-        let folded = folded.with_label_values(&[&opts.name]);
+        let folded = folded.with_label_values(&[name]);
         let names: Vec<&str> = what.into_iter().chain(WHO_NAMES).collect();
-        let counters = IntCounterVec::new(opts, &names)?;
-        registry.register(Box::new(counters.clone()))?;
+        let counters = registry.counters(name, help, &names)?;
         Ok(Self {
             counters,
             folded,

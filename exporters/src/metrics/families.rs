@@ -1,9 +1,7 @@
 //! Events, counted: the families that dashboards are made of.
 
-use prometheus::{Opts, Registry};
-
 use super::{
-    MetricsConfig,
+    MetricsConfig, Registry,
     capped::{Capped, Labels, register_folded},
 };
 use crate::event::{Event, EventType, Kind};
@@ -36,7 +34,7 @@ impl EventMetrics {
         let folded = register_folded(registry)?;
         let events = Capped::register(
             registry,
-            Opts::new("trigon_events_total", "Events that the agent saw, by their type and by who did it."),
+            ("trigon_events_total", "Events that the agent saw, by their type and by who did it."),
             ["type"],
             config,
             // A type that finds no series of its own must not take the last one, which has no type.
@@ -45,7 +43,7 @@ impl EventMetrics {
         )?;
         let policies = Capped::register(
             registry,
-            Opts::new(
+            (
                 "trigon_policy_events_total",
                 "Events that policies posted, by the policy, the hook, what was done and by who did it.",
             ),

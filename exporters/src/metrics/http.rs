@@ -12,10 +12,10 @@ use axum::{
     response::{Html, IntoResponse, Response},
     routing::get,
 };
-use prometheus::{Registry, TextEncoder};
+use prometheus::TextEncoder;
 use tokio::net::TcpListener;
 
-use super::Readiness;
+use super::{Readiness, Registry};
 use crate::serve::{self, Limits};
 
 #[cfg(test)]

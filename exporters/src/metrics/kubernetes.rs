@@ -1,6 +1,8 @@
 //! What the agent knows of its node's pods, and how it came to it.
 
-use prometheus::{IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGauge, IntGaugeVec};
+
+use super::Registry;
 
 /// What the agent tells of its dealings with Kubernetes. Whoever owns a number sets it.
 #[derive(Clone, Debug)]
@@ -22,47 +24,35 @@ impl KubernetesMetrics {
     /// # Errors
     /// Fails where the registry has a family of one of the names.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let gauges = |name, help, label| {
-            let gauges = IntGaugeVec::new(Opts::new(name, help), &[label])?;
-            registry.register(Box::new(gauges.clone()))?;
-            Ok::<_, prometheus::Error>(gauges)
-        };
-        let counters = |name, help, labels: &[&str]| {
-            let counters = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(counters.clone()))?;
-            Ok::<_, prometheus::Error>(counters)
-        };
-        let waiting = IntGauge::new(
-            "trigon_pod_waiting_events",
-            "Events that wait until it is known which pod they are of.",
-        )?;
-        registry.register(Box::new(waiting.clone()))?;
         Ok(Self {
-            pods: gauges(
+            pods: registry.gauges(
                 "trigon_pods",
                 "Pods of this node that the agent knows: present, or deleted a moment ago.",
-                "state",
+                &["state"],
             )?,
-            waits: counters(
+            waits: registry.counters(
                 "trigon_pod_waits_total",
                 "Events that had to wait for their pod, by what came of it: found, or sent on without the pod or without the container since the time was over (without_pod, without_container), or since too many waited (full).",
                 &["outcome"],
             )?,
-            waiting,
-            watch_events: counters(
+            waiting: registry.gauge(
+                "trigon_pod_waiting_events",
+                "Events that wait until it is known which pod they are of.",
+            )?,
+            watch_events: registry.counters(
                 "trigon_watch_events_total",
                 "Changes that the Kubernetes API server told of, by what is watched.",
                 &["watch"],
             )?,
-            watch_errors: counters(
+            watch_errors: registry.counters(
                 "trigon_watch_errors_total",
                 "Failures of watching at the Kubernetes API server, each of which is tried again.",
                 &["watch", "error"],
             )?,
-            watch_synced: gauges(
+            watch_synced: registry.gauges(
                 "trigon_watch_synced",
                 "Whether the agent has the whole list of what it watches. It keeps that while the API server is away.",
-                "watch",
+                &["watch"],
             )?,
         })
     }

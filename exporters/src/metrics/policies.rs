@@ -2,9 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use prometheus::Registry;
-
-use super::scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped};
+use super::{
+    Registry,
+    scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped},
+};
 
 /// `trigon_policies{state}` and `trigon_policy_kernel_memory_bytes{policy,policy_namespace}`, of one moment.
 #[derive(Clone, Debug, Default)]

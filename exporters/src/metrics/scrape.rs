@@ -3,10 +3,11 @@
 use std::{collections::HashMap, fmt};
 
 use prometheus::{
-    Registry,
     core::{Collector, Desc},
     proto,
 };
+
+use super::Registry;
 
 /// A family of metrics that is read at each scrape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ where
         Desc::new(family.name.to_owned(), family.help.to_owned(), labels, HashMap::new())
     };
     let descs = families.iter().map(desc).collect::<Result<_, _>>()?;
-    registry.register(Box::new(ScrapeCollector { families, descs, read }))
+    registry.register_boxed(Box::new(ScrapeCollector { families, descs, read }))
 }
 
 // === impl Rows ===

@@ -153,13 +153,13 @@ impl Delivery {
 
 impl Losses {
     pub(super) fn new(exporter: &str, loss: &Loss) -> Self {
-        let counter = |stage, reason| loss.counter(stage, &format!("{exporter}_{reason}"));
+        let counter = |stage, reason| loss.counter(stage, reason, exporter);
         Self {
-            full: counter("queue", "bytes_full"),
+            full: counter("spool", "full"),
             rejected: counter("export", "rejected"),
             permanent: counter("export", "permanent"),
-            expired: counter("export", "expired"),
-            shutdown: counter("export", "shutdown"),
+            expired: counter("spool", "expired"),
+            shutdown: counter("spool", "shutdown"),
         }
     }
 }

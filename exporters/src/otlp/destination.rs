@@ -83,12 +83,12 @@ impl Destination {
     }
 
     /// The queue between the router and this exporter, behind the filter of its settings; what finds it full is lost
-    /// at stage `queue`, for a reason that names the exporter, since each has a balance of its own.
+    /// at stage `queue`.
     pub fn queue(&self, loss: &Loss) -> (QueueSender, QueueReceiver) {
         let exporter = self.exporter();
         let gate = Gate::new(&self.settings.filter, &exporter, loss);
         let gate = if self.signal == Signal::Spans { gate.of_spans() } else { gate };
-        let lost = loss.counter("queue", &format!("{exporter}_events_full"));
+        let lost = loss.counter("queue", "full", &exporter);
         sink::gated(self.settings.queue.max_events, lost, self.signal.concerns(), gate)
     }
 

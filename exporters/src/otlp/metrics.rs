@@ -2,11 +2,10 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use prometheus::{
-    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
 use super::{batch::Batch, queue::Depth};
+use crate::metrics::Registry;
 
 /// The families, with a series for each exporter.
 #[derive(Clone, Debug)]
@@ -43,53 +42,43 @@ impl ExportMetrics {
     /// # Errors
     /// Fails where the registry has a family of one of the names.
     pub fn register(registry: &Registry) -> prometheus::Result<Self> {
-        let counter = |name: &str, help: &str, labels: &[&str]| {
-            let family = IntCounterVec::new(Opts::new(name, help), labels)?;
-            registry.register(Box::new(family.clone())).map(|()| family)
-        };
-        let gauge = |name: &str, help: &str| {
-            let family = IntGaugeVec::new(Opts::new(name, help), &["exporter"])?;
-            registry.register(Box::new(family.clone())).map(|()| family)
-        };
-        let latency = HistogramVec::new(
-            HistogramOpts::new(
-                "trigon_export_latency_seconds",
-                "Time from the oldest event of a batch, by the kernel's clock, to the endpoint's acknowledgement.",
-            )
-            .buckets(LATENCY_BUCKETS.to_vec()),
-            &["exporter"],
-        )?;
-        registry.register(Box::new(latency.clone()))?;
         Ok(Self {
-            records: counter(
+            records: registry.counters(
                 "trigon_export_records_total",
                 "Records that the endpoint acknowledged and did not reject.",
                 &["exporter"],
             )?,
-            bytes: counter(
+            bytes: registry.counters(
                 "trigon_export_bytes_total",
                 "Bytes of request bodies that were sent, before gRPC's compression and after HTTP's, retries included.",
                 &["exporter"],
             )?,
-            requests: counter(
+            requests: registry.counters(
                 "trigon_export_requests_total",
                 "Requests by outcome: an HTTP status, a gRPC code, connect (no connection) or timeout (no reply).",
                 &["exporter", "code"],
             )?,
-            retries: counter(
+            retries: registry.counters(
                 "trigon_export_retries_total",
                 "Requests that failed and were scheduled to be sent again.",
                 &["exporter"],
             )?,
-            queue_events: gauge(
+            queue_events: registry.gauges(
                 "trigon_export_queue_events",
                 "Events in encoded batches that wait for the endpoint or are on their way to it.",
+                &["exporter"],
             )?,
-            queue_bytes: gauge(
+            queue_bytes: registry.gauges(
                 "trigon_export_queue_bytes",
                 "Bytes of encoded batches that wait for the endpoint or are on their way to it.",
+                &["exporter"],
             )?,
-            latency,
+            latency: registry.histograms(
+                "trigon_export_latency_seconds",
+                "Time from the oldest event of a batch, by the kernel's clock, to the endpoint's acknowledgement.",
+                &["exporter"],
+                &LATENCY_BUCKETS,
+            )?,
         })
     }
 

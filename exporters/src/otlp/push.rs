@@ -18,7 +18,6 @@ use opentelemetry_sdk::{
         exporter::PushMetricExporter as _, reader::MetricReader,
     },
 };
-use prometheus::Registry;
 use reqwest::header::HeaderMap;
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinHandle, time};
@@ -33,7 +32,11 @@ use super::{
     grpc, http,
     settings::{Names, Settings, SettingsError, Table},
 };
-use crate::{health::Health, metrics::instruments::Instruments, node::Node};
+use crate::{
+    health::Health,
+    metrics::{Registry, instruments::Instruments},
+    node::Node,
+};
 
 /// `[self_metrics]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -131,14 +131,14 @@ fn a_slow_client_loses_its_own_events() {
     agent.until_metrics("a queue that is full", |metrics| {
         workload.run("burst 500");
         runs += 1;
-        let lost = metrics.sum("trigon_lost_events_total", &[("reason", "api_full")]);
+        let lost = metrics.sum("trigon_lost_events_total", &[("exporter", "api")]);
         (lost > 0.0).then_some(())
     });
     let done = agent.until_lines(workload.tag(), runs * 1_000);
     assert!(done.len() >= runs * 1_000);
     let metrics = agent.metrics();
     let others = metrics.sum("trigon_lost_events_total", &[])
-        - metrics.sum("trigon_lost_events_total", &[("reason", "api_full")]);
+        - metrics.sum("trigon_lost_events_total", &[("exporter", "api")]);
     assert_eq!(others, 0.0, "{metrics}");
     // Now it takes what there is: among it is a line that tells what was lost.
     let mut taken = Vec::new();

@@ -274,13 +274,26 @@ fn places(value: &Value, path: &str, all: &mut Vec<String>) {
     }
 }
 
-/// Takes a place out, or puts what is at another place there, where both are of one sort.
+/// Whether scalars of both have the same types at the same places. A policy of a file may say 1 where text is meant, an
+/// object of the API server may not.
+fn alike(one: &Value, other: &Value) -> bool {
+    match (one, other) {
+        (Value::Object(one), Value::Object(other)) => {
+            one.iter().all(|(key, value)| other.get(key).is_none_or(|other| alike(value, other)))
+        }
+        (Value::Array(one), Value::Array(other)) => {
+            one.iter().all(|one| other.iter().all(|other| alike(one, other)))
+        }
+        _ => std::mem::discriminant(one) == std::mem::discriminant(other),
+    }
+}
+
+/// Takes a place out, or puts what is at another place there, where both are alike.
 fn change(spec: &mut Value, one: &str, other: &str, remove: bool) {
-    let sort = |value: &Value| std::mem::discriminant(value);
     let replacement = spec.pointer(other).cloned();
     if !remove {
         if let (Some(place), Some(replacement)) = (spec.pointer_mut(one), replacement)
-            && sort(place) == sort(&replacement)
+            && alike(place, &replacement)
         {
             *place = replacement;
         }

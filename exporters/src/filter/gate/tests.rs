@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use prometheus::{Registry, TextEncoder};
+use prometheus::TextEncoder;
 
 use super::*;
 use crate::{
-    event::{Exec, Kind, Replaced},
+    event::{EventType, Exec, Kind, Replaced},
     filter::Source,
+    metrics::Registry,
     samples::{self, hooks},
     sink::{QueueReceiver, gated},
 };
@@ -33,7 +34,7 @@ fn only_what_passes_takes_room_and_the_rest_is_counted() {
     let loss = Loss::register(&registry).unwrap();
     let gate = gate("deny = [{ pid = [1, 2] }]", "x", &loss);
     let (sender, mut receiver) =
-        gated(12, loss.counter("queue", "full"), |event| !event.is_of_policy(), gate);
+        gated(12, loss.counter("queue", "full", "x"), |event| !event.is_of_policy(), gate);
     let whole: Chunk = [start(5), start(6)].into();
     sender.send(&whole);
     sender.send(&[start(1), start(2)].into());
@@ -58,7 +59,7 @@ fn what_a_rate_limit_drops_is_lost_counted_and_told() {
     let registry = Registry::new();
     let loss = Loss::register(&registry).unwrap();
     let limited = || gate("deny = [{ pid = [9] }]\nrate_limit = '3/h'", "x", &loss);
-    let (sender, mut receiver) = gated(100, loss.counter("queue", "full"), |_| true, limited());
+    let (sender, mut receiver) = gated(100, loss.counter("queue", "full", "x"), |_| true, limited());
     sender.send(&[start(9), start(1), start(2)].into());
     sender.send(&[start(9), start(3), start(4), start(5)].into());
     sender.send(&[start(6)].into());
@@ -68,12 +69,16 @@ fn what_a_rate_limit_drops_is_lost_counted_and_told() {
     let [.., last] = chunks.as_slice() else { panic!("nothing came") };
     assert!(matches!(last[0].kind, Kind::RateLimit(3)), "{last:?}");
     assert_eq!(pids(&chunks[..chunks.len() - 1]), [1, 2, 3]);
-    let lost = loss.untyped("filter", "x_rate_limit", "PROCESS_EXEC").get();
+    let lost = loss.counter("filter", "rate_limit", "x").of(EventType::ProcessExec);
     assert_eq!(lost, 3);
 
     // A way out that makes nothing of it gets none.
-    let (sender, mut receiver) =
-        gated(100, loss.counter("queue", "full"), |event| matches!(event.kind, Kind::Exec(_)), limited());
+    let (sender, mut receiver) = gated(
+        100,
+        loss.counter("queue", "full", "x"),
+        |event| matches!(event.kind, Kind::Exec(_)),
+        limited(),
+    );
     (0..9).for_each(|_| sender.send(&[start(1)].into()));
     drop(sender);
     assert_eq!(pids(&taken(&mut receiver)), [1, 1, 1]);
@@ -93,7 +98,7 @@ fn spans_are_asked_about_by_the_execution_that_ended() {
         ("allow = [{ parent_binary_regex = ['systemd'], pid = [2] }]", &[1]),
     ] {
         let gate = gate(rules, "x", &loss).of_spans();
-        let (sender, mut receiver) = gated(100, loss.counter("queue", "full"), |_| true, gate);
+        let (sender, mut receiver) = gated(100, loss.counter("queue", "full", "x"), |_| true, gate);
         sender.send(&[over(1, 2), over(2, 1), over(3, 3)].into());
         assert_eq!(pids(&taken(&mut receiver)), expected, "{rules}");
     }
@@ -103,7 +108,8 @@ fn spans_are_asked_about_by_the_execution_that_ended() {
 fn fields_reach_the_way_out_and_take_nothing_from_the_queue() {
     let loss = Loss::register(&Registry::new()).unwrap();
     let fields = "[[fields]]\naction = 'EXCLUDE'\nfields = 'args'";
-    let (sender, mut receiver) = gated(1, loss.counter("queue", "full"), |_| true, gate(fields, "x", &loss));
+    let (sender, mut receiver) =
+        gated(1, loss.counter("queue", "full", "x"), |_| true, gate(fields, "x", &loss));
     let whole: Chunk = [start(1)].into();
     sender.send(&whole);
     assert!(Arc::ptr_eq(&taken(&mut receiver)[0], &whole) && receiver.fields().is_some());

@@ -1,4 +1,4 @@
-use prometheus::{IntCounter, IntCounterVec, Opts};
+use prometheus::{IntCounter, IntCounterVec};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -24,10 +24,8 @@ struct Server {
 
 async fn start(limits: Limits) -> Server {
     let registry = Registry::new();
-    let counter = IntCounter::new("trigon_test_total", "For the test.").unwrap();
-    registry.register(Box::new(counter.clone())).unwrap();
-    let series = IntCounterVec::new(Opts::new("trigon_test_series_total", "For the test."), &["n"]).unwrap();
-    registry.register(Box::new(series.clone())).unwrap();
+    let counter = registry.counter("trigon_test_total", "For the test.").unwrap();
+    let series = registry.counters("trigon_test_series_total", "For the test.", &["n"]).unwrap();
     let readiness = Arc::new(Readiness::waiting("reading /proc"));
     let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
     let addr = listener.local_addr().unwrap();

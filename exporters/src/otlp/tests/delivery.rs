@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use prometheus::Registry;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -14,7 +13,7 @@ use crate::{
     compression::Compression,
     event::{Event, Process},
     health::{Health, State},
-    metrics::Loss,
+    metrics::{Loss, Registry},
     otlp::{
         Destination, ExportMetrics, OtlpConfig, Signal,
         config::{BatchConfig, Headers, Protocol, QueueConfig, RetryConfig},
@@ -108,18 +107,20 @@ impl Exporter {
     }
 }
 
-/// The sum of a family's series that have a label of this value; of all for "".
-fn sum(registry: &Registry, family: &str, label: &str) -> f64 {
+/// The sum of a family's series whose labels have each of these values, separated by spaces.
+fn sum(registry: &Registry, family: &str, values: &str) -> f64 {
     let families = registry.gather();
     let series = families.iter().filter(|found| found.name() == family).flat_map(|found| found.get_metric());
     series
-        .filter(|series| label.is_empty() || series.get_label().iter().any(|pair| pair.value() == label))
+        .filter(|series| {
+            values.split_whitespace().all(|value| series.get_label().iter().any(|pair| pair.value() == value))
+        })
         .map(|series| series.get_counter().get_value() + series.get_gauge().get_value())
         .sum()
 }
 
-pub(super) fn lost(registry: &Registry, label: &str) -> f64 {
-    sum(registry, "trigon_lost_events_total", label)
+pub(super) fn lost(registry: &Registry, values: &str) -> f64 {
+    sum(registry, "trigon_lost_events_total", values)
 }
 
 fn acknowledged(registry: &Registry) -> f64 {
@@ -250,7 +251,7 @@ async fn an_endpoint_that_does_not_speak_tls_is_not_spoken_to_in_plain() {
         exporter.give_up.cancel();
         let registry = exporter.finish().await;
         assert_eq!(
-            (lost(&registry, "otlp_logs_shutdown"), receiver.see(|received| received.requests)),
+            (lost(&registry, "spool shutdown otlp_logs"), receiver.see(|received| received.requests)),
             (10.0, 0)
         );
     }
@@ -307,7 +308,7 @@ async fn rejected_records_are_lost_and_not_sent_again() {
             let requests = (sent(signal, 15) / 10.0).ceil();
             assert_eq!(receiver.see(|received| received.requests) as f64, requests);
             let expected = if signal == Signal::Logs { 13.0 } else { 3.0 };
-            assert_eq!(lost(registry, &format!("{}_rejected", signal.exporter())), expected);
+            assert_eq!(lost(registry, &format!("export rejected {}", signal.exporter())), expected);
             assert_eq!(lost(registry, "export"), expected);
             if signal == Signal::Logs {
                 assert_eq!((lost(registry, "PROCESS_EXEC"), lost(registry, "PROCESS_EXIT")), (6.0, 7.0));
@@ -321,7 +322,7 @@ async fn rejected_records_are_lost_and_not_sent_again() {
 async fn what_the_endpoint_never_takes_is_lost_and_the_next_goes_on() {
     for refusal in [Answer::Invalid, Answer::TooLarge, Answer::Elsewhere] {
         case(&[refusal, Answer::Accept], 20, SOON, |signal, receiver, registry| {
-            assert_eq!(lost(registry, &format!("{}_permanent", signal.exporter())), 10.0);
+            assert_eq!(lost(registry, &format!("export permanent {}", signal.exporter())), 10.0);
             assert_eq!(pids(receiver, signal).len() as f64, sent(signal, 20) - 10.0);
             assert_eq!(sum(registry, "trigon_export_retries_total", ""), 0.0);
         })
@@ -338,7 +339,7 @@ async fn a_reply_without_end_is_not_read_to_the_end() {
 async fn a_batch_is_given_up_after_its_time() {
     let retry = RetryConfig { max_elapsed: Duration::from_nanos(1), ..SOON };
     case(&[Answer::Unavailable], 20, retry, |signal, receiver, registry| {
-        assert_eq!(lost(registry, &format!("{}_expired", signal.exporter())), 10.0);
+        assert_eq!(lost(registry, &format!("spool expired {}", signal.exporter())), 10.0);
         assert_eq!(pids(receiver, signal).len() as f64, sent(signal, 20) - 10.0);
     })
     .await;
@@ -373,7 +374,7 @@ async fn a_slow_endpoint_costs_what_the_queue_cannot_hold_and_no_more() {
         receiver.release();
         let registry = exporter.finish().await;
         let (arrived, lost) =
-            (pids(&receiver, signal), lost(&registry, &format!("{}_bytes_full", signal.exporter())));
+            (pids(&receiver, signal), lost(&registry, &format!("spool full {}", signal.exporter())));
         assert_eq!(distinct(&arrived), arrived.len());
         assert!(arrived.len() >= 10 && lost >= 10.0);
         assert_eq!(arrived.len() as f64 + lost, sent(signal, 1_000), "{signal:?} over {protocol:?}");
@@ -390,7 +391,7 @@ async fn what_finds_the_routers_queue_full_is_counted_too() {
     // On this single-threaded runtime nobody takes anything before the next await.
     (0..4).for_each(|_| exporter.send(sample::lifecycles(20)));
     let registry = exporter.finish().await;
-    assert_eq!(lost(&registry, "otlp_logs_events_full"), 80.0);
+    assert_eq!(lost(&registry, "queue full otlp_logs"), 80.0);
     assert_eq!(acknowledged(&registry), 80.0);
 }
 
@@ -411,7 +412,10 @@ async fn giving_up_counts_all_that_is_left() {
         let Exporter { router, task, registry, .. } = exporter;
         tokio::time::timeout(HANG, task).await.expect("no hang").expect("no panic");
         assert_eq!(acknowledged(&registry), 10.0);
-        assert_eq!(lost(&registry, &format!("{}_shutdown", signal.exporter())), sent(signal, 110) - 10.0);
+        assert_eq!(
+            lost(&registry, &format!("spool shutdown {}", signal.exporter())),
+            sent(signal, 110) - 10.0
+        );
         router.send(&Chunk::from(sample::lifecycles(1)));
         assert_eq!(lost(&registry, "queue"), sent(signal, 1), "what comes later is the router's loss");
     }

@@ -6,7 +6,6 @@ use opentelemetry_proto::tonic::{
     common::v1::KeyValue,
     metrics::v1::{ResourceMetrics, metric::Data, number_data_point::Value},
 };
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -17,6 +16,7 @@ use super::{
 };
 use crate::{
     health::Health,
+    metrics::Registry,
     otlp::{
         OtlpConfig,
         config::{Headers, Protocol},
@@ -32,16 +32,11 @@ const SERIES: i32 = 2_500;
 /// A registry with more series than an instrument has by default.
 fn registry() -> Registry {
     let registry = Registry::new();
-    let events = IntCounterVec::new(Opts::new("t_events_total", "Events."), &["kind"]).unwrap();
+    let events = registry.counters("t_events_total", "Events.", &["kind"]).unwrap();
     (0..SERIES).for_each(|n| events.with_label_values(&[&n.to_string()]).inc_by(2));
-    let depth = IntGauge::new("t_depth", "How deep.").unwrap();
-    depth.set(-7);
-    let opts = HistogramOpts::new("t_seconds", "How long.").buckets(vec![1.0, 2.5]);
-    let took = HistogramVec::new(opts, &["who"]).unwrap();
+    registry.gauge("t_depth", "How deep.").unwrap().set(-7);
+    let took = registry.histograms("t_seconds", "How long.", &["who"], &[1.0, 2.5]).unwrap();
     [0.5, 2.0, 9.0].into_iter().for_each(|seconds| took.with_label_values(&["a"]).observe(seconds));
-    registry.register(Box::new(events)).unwrap();
-    registry.register(Box::new(depth)).unwrap();
-    registry.register(Box::new(took)).unwrap();
     registry
 }
 
@@ -90,7 +85,7 @@ async fn every_number_arrives_over_both_protocols() {
         let config = OtlpConfig { headers, ..config(protocol, &closed) };
         let (health, stop) = (Health::default(), CancellationToken::new());
         let (registry, node) = (registry(), sample::node());
-        let late = IntGauge::new("t_late", "Comes up later.").unwrap();
+        let late = registry.gauge("t_late", "Comes up later.").unwrap();
         let running =
             push(config).start(registry.clone(), 10_000, &node, health.clone(), stop.clone()).unwrap();
         // First nobody is there.
@@ -100,7 +95,6 @@ async fn every_number_arrives_over_both_protocols() {
         assert!(why.contains(if protocol == Protocol::Grpc { "Unavailable" } else { "refused" }), "{why}");
         receiver.serve(protocol, closed);
         until(|| receiver.see(|received| received.metrics.len() > 1)).await;
-        registry.register(Box::new(late.clone())).unwrap();
         late.set(3);
         stop.cancel();
         tokio::time::timeout(HANG, running).await.expect("no hang").expect("no panic");

@@ -211,7 +211,7 @@ impl Server {
         assert!(state.failing && state.last_success.is_none());
         exporter.give_up.cancel();
         let registry = exporter.finish().await;
-        assert_eq!((self.arrived(), lost(&registry, "otlp_logs_shutdown")), (0, 10.0));
+        assert_eq!((self.arrived(), lost(&registry, "spool shutdown otlp_logs")), (0, 10.0));
     }
 
     fn arrived(&self) -> usize {

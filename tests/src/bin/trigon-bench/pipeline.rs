@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus::{Registry, TextEncoder};
+use prometheus::TextEncoder;
 use rustix::time::{ClockId, clock_gettime};
 use tokio_util::sync::CancellationToken;
 use trigon::{
@@ -18,7 +18,7 @@ use trigon::{
 };
 use trigon_exporters::{
     health::Health,
-    metrics::{EventMetrics, Loss, MetricsConfig},
+    metrics::{EventMetrics, Loss, MetricsConfig, Registry},
     node::Node,
     otlp::{
         Destination, ExportMetrics, OtlpConfig,

@@ -21,7 +21,7 @@ pub fn tests(suite: &mut Suite) {
 }
 
 fn churn() {
-    let scene = Scene::start(LONG, "deleted_linger = '1s'");
+    let scene = Scene::start(LONG, "deleted_linger = '1s'\n[metrics]\nstale_after = '1s'");
     scene.synced();
     (0..WARM).for_each(|number| come_and_go(&scene, number));
     settled(&scene);

@@ -4,17 +4,28 @@
 
 #![expect(clippy::expect_used, reason = "how a benchmark fails")]
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{
+    hint::black_box,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use prometheus::TextEncoder;
 use trigon::{
+    first_seen::FirstSeen,
     redact::{Redaction, Redactor},
     tracker::{Settings, Tracker, clock::Clock, trace::Rules},
 };
 use trigon_exporters::{
     compact::CompactWriter,
-    event::{Event, Namespaces, Timestamp},
+    event::{Cgroup, Event, Kind, Namespaces, Place, Pod, Process, Timestamp, Workload},
     json::JsonWriter,
+    metrics::{EventMetrics, MetricsConfig, Registry},
     node::Node,
     otlp::{self, Signal},
 };
@@ -33,7 +44,7 @@ const BATCH: usize = 1024;
 criterion_group! {
     name = stages;
     config = Criterion::default().measurement_time(Duration::from_secs(3)).warm_up_time(Duration::from_secs(1));
-    targets = decoding, tracking, redacting, encoding
+    targets = decoding, tracking, redacting, encoding, counting, scraping
 }
 criterion_main!(stages);
 
@@ -167,4 +178,90 @@ fn encoding(c: &mut Criterion) {
             events.iter().for_each(|event| compact.write(black_box(event), &mut out));
         });
     });
+}
+
+/// The event, of a pod of that number.
+fn in_pod(event: &Event, number: usize) -> Event {
+    let pod = Pod {
+        namespace: "shop".to_owned(),
+        name: format!("web-7d4b9c8f6d-{number:05}"),
+        workload: Some(Workload { kind: "Deployment".to_owned(), name: "web".to_owned() }),
+        ..Pod::default()
+    };
+    let cgroup = Cgroup::clone(&event.process.cgroup);
+    cgroup.place.set(Some(Arc::new(Place { pod: Arc::new(pod), container: None })));
+    let process = Process { cgroup: Arc::new(cgroup), ..Process::clone(&event.process) };
+    Event { process: Arc::new(process), ..event.clone() }
+}
+
+/// Metrics in which `series` pods have a series of one family each.
+fn metrics(event: &Event, series: usize, config: &MetricsConfig) -> (Registry, EventMetrics) {
+    let registry = Registry::new();
+    let mut metrics = EventMetrics::register(&registry, config).expect("families");
+    (0..series).for_each(|number| metrics.observe(&in_pod(event, number)));
+    (registry, metrics)
+}
+
+fn start_and_end() -> [Event; 2] {
+    let events = events();
+    let of = |wanted: fn(&Kind) -> bool| {
+        events.iter().find(|event| wanted(&event.kind)).cloned().expect("there is one")
+    };
+    [of(|kind| matches!(kind, Kind::Exec(_))), of(|kind| matches!(kind, Kind::Exit(_)))]
+}
+
+fn counting(c: &mut Criterion) {
+    let config = MetricsConfig::default();
+    let [start, end] = start_and_end();
+    let (_registry, mut known) = metrics(&start, 9_000, &config);
+    let mut group = c.benchmark_group("count");
+    group.throughput(Throughput::Elements(1));
+    for (name, event) in [("an exec", &start), ("an exit", &end)] {
+        let event = in_pod(event, 7);
+        group.bench_function(name, |b| b.iter(|| known.observe(black_box(&event))));
+    }
+    let mut first_seen = FirstSeen::default();
+    group.bench_function("first seen", |b| b.iter(|| first_seen.is_first(black_box(&start.process))));
+    group.bench_function("a look for stale series among 9000", |b| {
+        let later = Instant::now() + config.stale_after;
+        b.iter_batched_ref(
+            || metrics(&start, 9_000, &config),
+            |(_, metrics)| metrics.sweep(later),
+            BatchSize::PerIteration,
+        );
+    });
+}
+
+fn scraping(c: &mut Criterion) {
+    let config = MetricsConfig { max_series: 100_000, ..MetricsConfig::default() };
+    let [start, _] = start_and_end();
+    let (registry, mut metrics) = metrics(&start, 10_000, &config);
+    let scrape = |registry: &Registry| TextEncoder::new().encode_to_string(&registry.gather());
+    let mut group = c.benchmark_group("scrape");
+    group.bench_function("10000 series", |b| b.iter(|| scrape(&registry)));
+    // The same with somebody who scrapes all the time: what a count, and a count in a new series, wait for.
+    let stop = Arc::new(AtomicBool::new(false));
+    let scraper = thread::spawn({
+        let (stop, registry) = (Arc::clone(&stop), registry.clone());
+        move || {
+            while !stop.load(Ordering::Relaxed) {
+                black_box(scrape(&registry).is_ok());
+            }
+        }
+    });
+    let known = in_pod(&start, 7);
+    group.bench_function("an exec meanwhile", |b| b.iter(|| metrics.observe(black_box(&known))));
+    let mut number = 10_000;
+    group.bench_function("a new series meanwhile", |b| {
+        b.iter_batched_ref(
+            || {
+                number += 1;
+                in_pod(&start, number)
+            },
+            |event| metrics.observe(event),
+            BatchSize::SmallInput,
+        );
+    });
+    stop.store(true, Ordering::Relaxed);
+    drop(scraper.join());
 }

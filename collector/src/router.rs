@@ -96,3 +96,44 @@ impl Router {
         self.recent.push(&chunk);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use prometheus::TextEncoder;
+    use trigon_exporters::{
+        event::{Exec, Image, Process, Timestamp},
+        metrics::{Loss, MetricsConfig, Registry},
+        sink,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_is_executed_for_the_first_time_is_marked_and_counted() {
+        let registry = Registry::new();
+        let metrics = EventMetrics::register(&registry, &MetricsConfig::default()).unwrap();
+        let mut router = Router::new(metrics, Recent::new(0));
+        let full = Loss::register(&registry).unwrap().counter("queue", "full", "x");
+        let (sender, mut receiver) = sink::queue(100, full, |_| true);
+        router.open("x".into(), sender);
+        for binary in ["/bin/sh", "/bin/ls", "/bin/sh"] {
+            let image = Arc::new(Image::new(binary, "", "/", "", None));
+            router.route(Event {
+                time: Timestamp(1),
+                observed: Timestamp(2),
+                process: Arc::new(Process { image, ..Process::default() }),
+                parent: None,
+                kind: Kind::Exec(Exec::default()),
+            });
+        }
+        router.flush();
+        let chunk = receiver.try_recv().unwrap();
+        let marks = chunk.iter().map(|event| matches!(&event.kind, Kind::Exec(exec) if exec.first_seen));
+        assert_eq!(marks.collect::<Vec<_>>(), [true, true, false]);
+        let text = TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
+        assert!(
+            text.contains("trigon_first_seen_binaries_total{namespace=\"\",workload=\"\"} 2\n"),
+            "{text}"
+        );
+    }
+}

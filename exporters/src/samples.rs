@@ -125,7 +125,7 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     vec![
         ("root_shell", exec(root_shell())),
-        ("first_seen", event(container(), Kind::Exec(Exec { first_seen: true, ..Exec::default() }))),
+        ("first_seen", first_seen()),
         ("container", exec(container())),
         ("pod", exec(placed(container(), place()))),
         ("sandbox", exec(placed(container(), Place { container: None, ..place() }))),
@@ -169,6 +169,11 @@ fn root_shell() -> Process {
     shell.credentials.permitted = ALL_CAPABILITIES;
     shell.credentials.effective = ALL_CAPABILITIES;
     shell
+}
+
+fn first_seen() -> Event {
+    let process = process(303, image("/usr/bin/nmap", &["nmap", "10.0.0.0/8"]));
+    event(process, Kind::Exec(Exec { first_seen: true, ..Exec::default() }))
 }
 
 fn container() -> Process {

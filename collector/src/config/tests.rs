@@ -75,6 +75,7 @@ fn values_of_no_use_are_refused() {
         ("[limits]\nargs_bytes = 16385\n", "limits.args_bytes"),
         ("[limits]\nstdout_queue_events = 0\n", "limits.stdout_queue_events"),
         ("[process_table]\ncapacity = 0\n", "process_table.capacity"),
+        ("[metrics]\nstale_after = \"999ms\"\n", "metrics.stale_after"),
     ] {
         let error = error_of(text);
         assert!(error.contains(key) && error.contains("allowed"), "{error}");

@@ -92,7 +92,7 @@ pub(crate) fn chunk(len: usize) -> Chunk {
 
 impl Bench {
     fn lost(&self, reason: &str) -> u64 {
-        self.loss.untyped("export", reason, "PROCESS_EXEC").get()
+        lost(&self.loss, reason)
     }
 
     /// Ends the router and waits for the writer.
@@ -193,7 +193,7 @@ fn once_nobody_reads_the_rest_is_counted_as_lost() {
     (0..5).for_each(|_| bench.sender.send(&chunk(20)));
     let (exported, loss) = bench.balance();
     assert_eq!((exported, lost(&loss, "closed"), lost(&loss, "write")), (1, 100, 0));
-    assert_eq!(loss.untyped("queue", "full", "PROCESS_EXEC").get(), 0);
+    assert_eq!(loss.counter("queue", "full", "stdout").of(EventType::ProcessExec), 0);
 }
 
 #[test]

@@ -22,8 +22,8 @@ use super::Registry;
 #[derive(Debug)]
 pub(super) struct Series<N> {
     desc: Desc,
-    /// Places of the labels by their names' order, in which Prometheus shows them.
-    order: Vec<usize>,
+    /// In the order of their keys, which is that of their labels' values: the registry sorts what it gathers by these,
+    /// and has nothing to do.
     all: Mutex<Vec<Arc<One<N>>>>,
 }
 
@@ -90,9 +90,7 @@ impl<N: Number> Series<N> {
     ) -> prometheus::Result<Arc<Self>> {
         let owned = labels.iter().map(|label| (*label).to_owned()).collect();
         let desc = Desc::new(name.to_owned(), help.to_owned(), owned, HashMap::new())?;
-        let mut order: Vec<usize> = (0..labels.len()).collect();
-        order.sort_by_key(|place| labels[*place]);
-        let series = Arc::new(Self { desc, order, all: Mutex::default() });
+        let series = Arc::new(Self { desc, all: Mutex::default() });
         registry.register_boxed(Box::new(Gathered(Arc::clone(&series))))?;
         Ok(series)
     }
@@ -100,12 +98,15 @@ impl<N: Number> Series<N> {
     /// Adds a series, by its key. There must be none of that key.
     pub(super) fn add(&self, key: Arc<str>) -> Arc<One<N>> {
         let one = Arc::new(One { key, number: N::default() });
-        self.lock().push(Arc::clone(&one));
+        let mut all = self.lock();
+        let place = all.partition_point(|before| before.key < one.key);
+        all.insert(place, Arc::clone(&one));
         one
     }
 
     /// Leaves only these.
-    pub(super) fn replace(&self, all: Vec<Arc<One<N>>>) {
+    pub(super) fn replace(&self, mut all: Vec<Arc<One<N>>>) {
+        all.sort_unstable_by(|a, b| a.key.cmp(&b.key));
         // What it held is dropped after the lock.
         let _before = std::mem::replace(&mut *self.lock(), all);
     }
@@ -124,14 +125,15 @@ impl<N: Number> Series<N> {
     }
 
     fn metric(&self, one: &One<N>) -> proto::Metric {
-        let values: Vec<&str> = one.key.split_terminator('\0').collect();
-        let pair = |place: &usize| {
+        let pair = |(name, value): (&String, &str)| {
             let mut pair = proto::LabelPair::default();
-            pair.set_name(self.desc.variable_labels.get(*place).cloned().unwrap_or_default());
-            pair.set_value(values.get(*place).copied().unwrap_or_default().to_owned());
+            pair.set_name(name.clone());
+            pair.set_value(value.to_owned());
             pair
         };
-        let mut metric = proto::Metric::from_label(self.order.iter().map(pair).collect());
+        let values = one.key.split_terminator('\0');
+        let mut metric =
+            proto::Metric::from_label(self.desc.variable_labels.iter().zip(values).map(pair).collect());
         one.number.write(&mut metric);
         metric
     }

@@ -97,8 +97,8 @@ fn what_is_idle_goes_and_comes_back_from_zero() {
     capped.observe(["exec"], [""; 4], ());
     capped.observe(["exec"], who("late"), ());
     let of = |pod: &str| {
-        let values = ["", "ns", pod, "exec", "app"].map(str::to_owned).to_vec();
-        let host = ["", "", "", "exec", ""].map(str::to_owned).to_vec();
+        let values = ["exec", "ns", "app", pod, ""].map(str::to_owned).to_vec();
+        let host = ["exec", "", "", "", ""].map(str::to_owned).to_vec();
         numbers(&registry).get(if pod.is_empty() { &host } else { &values }).copied()
     };
     let tenth = HOUR / 10;
@@ -108,7 +108,7 @@ fn what_is_idle_goes_and_comes_back_from_zero() {
         capped.sweep(tenth, HOUR);
     }
     assert_eq!((of("deleted"), of(""), of("living"), of("late")), (None, None, Some(13), None));
-    let other = ["other", "other", "other", "exec", "other"].map(str::to_owned).to_vec();
+    let other = ["exec", "other", "other", "other", "other"].map(str::to_owned).to_vec();
     assert_eq!(numbers(&registry)[&other], 1, "what was folded stays");
     // Both give their room back, and one that comes again begins anew.
     for pod in ["deleted", "late", "more"] {
@@ -159,7 +159,7 @@ fn hostile_names_are_one_line_each_and_never_mixed_up() {
     assert!(!text.contains('\0') && text.len() < 2000, "{text}");
     // Five have a series, and the one for the rest is of four.
     assert_eq!((lines(&registry), sum(&registry)), (6, 9));
-    let other = ["other", "other", "other", "other", "other"].map(str::to_owned).to_vec();
+    let other = ["other"; 5].map(str::to_owned).to_vec();
     assert_eq!(numbers(&registry)[&other], 4);
 }
 

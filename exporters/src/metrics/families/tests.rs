@@ -63,7 +63,7 @@ fn events_are_counted_by_type_and_binary() {
     assert_eq!(of("PROCESS_EXIT", "/bin/ls"), None);
     let names: Vec<_> =
         series(&registry, "trigon_events_total")[0].0.iter().map(|(name, _)| name.clone()).collect();
-    assert_eq!(names, ["binary", "namespace", "pod", "type", "workload"]);
+    assert_eq!(names, ["type", "namespace", "workload", "pod", "binary"]);
 }
 
 #[test]
@@ -146,8 +146,8 @@ fn matched(policy: &str, function: &str, action: Action, binary: &str) -> Event 
 
 fn matched_in(namespace: Option<&str>, policy: &str, function: &str, action: Action, binary: &str) -> Event {
     let kind = crate::event::HookKind::Kprobe { function: function.into() };
-    let policy = crate::event::Policy { name: policy.into(), namespace: namespace.map(str::to_owned) };
-    let source = crate::event::HookSource::new(std::sync::Arc::new(policy), kind);
+    let policy = crate::event::Policy { name: policy.into(), namespace: namespace.map(Into::into) };
+    let source = crate::event::HookSource::new(Arc::new(policy), kind);
     let hook = crate::event::Hook { action, ..hooks::hook(source, Vec::new()) };
     samples::event(samples::process(7, samples::image(binary, &[])), Kind::Hook(hook))
 }
@@ -252,8 +252,7 @@ fn every_family_loses_the_series_that_are_idle() {
     let config = MetricsConfig { stale_after: Duration::from_secs(600), ..all_labels() };
     let (registry, mut metrics) = register(&config);
     let everything = || {
-        let image =
-            Image { file: Some(FileFacts { gained: Gains::all(), ..FileFacts::default() }), ..image() };
+        let image = gaining(Gains::all());
         let process = samples::placed(samples::process(7, image), samples::place());
         let started = Kind::Exec(Exec { first_seen: true, ..Exec::default() });
         [
@@ -312,6 +311,10 @@ fn image() -> Image {
     samples::image("/usr/bin/sudo", &[])
 }
 
+fn gaining(gained: Gains) -> Image {
+    Image::new("/usr/bin/sudo", "", "/", "", Some(FileFacts { gained, ..FileFacts::default() }))
+}
+
 #[test]
 fn ends_are_counted_by_code_or_signal_and_run_times_observed() {
     let (registry, mut metrics) = register(&MetricsConfig::default());
@@ -335,7 +338,7 @@ fn ends_are_counted_by_code_or_signal_and_run_times_observed() {
 fn privileges_are_counted_one_by_one() {
     let (registry, mut metrics) = register(&MetricsConfig::default());
     for gained in [Gains::all(), Gains::SETGID, Gains::empty()] {
-        let image = Image { file: Some(FileFacts { gained, ..FileFacts::default() }), ..image() };
+        let image = gaining(gained);
         metrics.observe(&samples::exec(samples::process(7, image.clone())));
         // A process that such a one forked, and that ends, gains nothing.
         metrics.observe(&samples::exit(samples::process(8, image), Exit::default()));

@@ -18,11 +18,12 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 12] = [
+const NATIVE: [&str; 13] = [
     "apiserver",
     "chart",
     "cluster_policies",
     "control",
+    "dashboards",
     "demo",
     "exports",
     "files",

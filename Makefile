@@ -34,10 +34,11 @@ bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
 
-generate: ## Write what is made from the code and the chart: the definitions in deploy/crds, then deploy/manifests
+generate: ## Write what is made from the code and the chart: definitions, manifests, dashboards
 	@scripts/setup generate
 	@scripts/generate
 	@scripts/manifests
+	@scripts/dashboards
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run

@@ -1,7 +1,7 @@
 """The OTLP attributes that the dashboards' queries name.
 
-This is the only list of them, one a line; a query gets at one through `log` or `span`, which refuse what isn't here, and
-`check.py` finds those in queries that are not. All are attributes that the agent emits (docs/outputs.md).
+This is the only list of them, one a line; a query gets at one through `log` or `span`, which refuse what isn't
+here, and `check.py` finds those in queries that are not. All are attributes that the agent emits (docs/outputs.md).
 """
 
 # Of the resource: what the records are from.

@@ -15,7 +15,7 @@ import workload
 BOARDS = (overview, workload, policies, agent, forensics)
 
 
-# What the SDK writes into every variable, and Grafana knows only of those that are intervals, of which there are none.
+# What the SDK writes into every variable, and Grafana knows only of those that are intervals; there are none.
 OF_INTERVALS = ("auto", "auto_count", "auto_min")
 
 

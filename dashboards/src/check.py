@@ -1,6 +1,7 @@
 """Looks whether dashboards are what the source makes, and right: check.py FOLDER SCHEMA.
 
-SCHEMA is a folder with the packages of schema/package.json: Grafana's own types, and grammars of its query languages.
+SCHEMA is a folder with the packages of schema/package.json: Grafana's own types, and grammars of its query
+languages.
 """
 
 import difflib
@@ -22,8 +23,7 @@ HERE = Path(__file__).resolve().parent
 
 # Rows are headings: they show nothing.
 NO_DATA = {"row"}
-# A trace is drawn, its durations in units that the panel chooses; Grafana has no text for when it is empty either, but
-# takes one.
+# Of a trace, the panel chooses the unit of each duration.
 NO_UNIT = {"traces"}
 # Data sources are variables, of these kinds.
 SOURCES = {"prometheus": "${datasource}", "loki": "${loki}", "tempo": "${tempo}"}
@@ -43,7 +43,9 @@ def is_as_made(folder: Path, files: list[Path]) -> Iterator[str]:
         elif name not in made:
             yield f"{name}: the source makes no such dashboard"
         elif made[name] != kept[name]:
-            lines = difflib.unified_diff(kept[name].splitlines(), made[name].splitlines(), "kept", "made", lineterm="", n=1)
+            lines = difflib.unified_diff(
+                kept[name].splitlines(), made[name].splitlines(), "kept", "made", lineterm="", n=1
+            )
             yield "\n    ".join([f"{name}: is not what the source makes: run make generate", *list(lines)[:SHOWN]])
 
 
@@ -66,7 +68,7 @@ def lost(where: str, one: object, other: object) -> Iterator[str]:
             else:
                 yield f"{where}.{key}"
     elif isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
-        for index, (left, right) in enumerate(zip(one, other)):
+        for index, (left, right) in enumerate(zip(one, other, strict=True)):
             yield from lost(f"{where}[{index}]", left, right)
     elif one != other:
         yield f"{where}: {json.dumps(one)} became {json.dumps(other)}"
@@ -100,10 +102,17 @@ def panels_have_room(name: str, dashboard: dict) -> Iterator[str]:
     """No panel is on another, or beyond the grid."""
     taken: dict[tuple[int, int], int] = {}
     for panel in dashboard["panels"]:
-        place = panel["gridPos"]
+        place = panel.get("gridPos", {})
+        if not place.keys() >= {"x", "y", "w", "h"}:
+            yield f"{name}: panel {panel['id']} has no place"
+            continue
         if place["x"] + place["w"] > 24:
             yield f"{name}: panel {panel['id']} is wider than the grid"
-        cells = [(x, y) for x in range(place["x"], place["x"] + place["w"]) for y in range(place["y"], place["y"] + place["h"])]
+        cells = [
+            (x, y)
+            for x in range(place["x"], place["x"] + place["w"])
+            for y in range(place["y"], place["y"] + place["h"])
+        ]
         under = sorted({taken[cell] for cell in cells if cell in taken})
         if under:
             yield f"{name}: panel {panel['id']} is on panels {', '.join(map(str, under))}"
@@ -153,12 +162,14 @@ def links_lead_somewhere(name: str, dashboard: dict, boards: dict[str, dict]) ->
             continue
         known = {variable["name"] for variable in boards[target[1]]["templating"]["list"]}
         given = set(re.findall(r"[?&]var-(\w+)=", str(url))) | set(re.findall(r"\$\{(\w+):queryparam\}", str(url)))
-        yield from (f"{name}: a link to {target[1]} sets {variable}, which it does not have"
-                    for variable in sorted(given - known))
+        yield from (
+            f"{name}: a link to {target[1]} sets {variable}, which it does not have"
+            for variable in sorted(given - known)
+        )
 
 
 def names_are_listed(found: dict) -> Iterator[str]:
-    """Queries name attributes of attributes.py, and streams only those that Loki indexes; none is listed in vain."""
+    """Queries name attributes of attributes.py, and streams those that Loki indexes; none is listed in vain."""
     listed = attributes.RESOURCE + attributes.RECORD
     own = {"kind"}
     known = {attributes.in_loki(name) for name in listed + attributes.FIELDS} | own
@@ -180,6 +191,14 @@ def names_are_listed(found: dict) -> Iterator[str]:
             yield f"attributes.py: no query and no table names {name}"
 
 
+def examples_lead_somewhere(folder: Path, boards: dict[str, dict]) -> Iterator[str]:
+    """The examples of how Grafana is set up name dashboards that there are."""
+    for file in sorted((folder / "provisioning").glob("*.yaml")):
+        for uid in re.findall(r"/d/([\w-]+)", file.read_text(encoding="utf-8")):
+            if uid not in boards:
+                yield f"{file.name}: a link to nowhere: {uid}"
+
+
 def schema(folder: Path, files: list[Path]) -> dict:
     """What Grafana's types and the grammars say."""
     command = ["node", str(HERE / "schema" / "check.mjs"), str(folder), *map(str, files)]
@@ -191,8 +210,8 @@ def schema(folder: Path, files: list[Path]) -> dict:
 
 def columns(boards: dict[str, dict]) -> set[str]:
     """Columns that tables choose."""
-    chosen = {name for board in boards.values() for names in every(board["panels"], "names") for name in names}
-    return {column for column in chosen if column}
+    lists = [names for board in boards.values() for names in every(board["panels"], "names")]
+    return {str(name) for names in lists if isinstance(names, list) for name in names}
 
 
 def problems(folder: Path, packages: Path) -> Iterator[str]:
@@ -209,6 +228,7 @@ def problems(folder: Path, packages: Path) -> Iterator[str]:
         for check in (is_of_sdk, panels_are_whole, panels_have_room, sources_are_variables, variables_exist):
             yield from check(name, dashboard)
         yield from links_lead_somewhere(name, dashboard, boards)
+    yield from examples_lead_somewhere(folder, boards)
     found = schema(packages, files)
     yield from found["problems"]
     yield from names_are_listed(found | {"columns": columns(boards)})

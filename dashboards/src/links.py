@@ -45,22 +45,21 @@ def to_agent(value) -> dict[str, object]:
     return to("trigon-agent", "Agent", instance=value("instance"))
 
 
-def to_process(exec_id: str = VALUE, trace_id: str | None = None) -> dict[str, object]:
-    """To all that is known of an execution."""
-    variables = {"exec_id": exec_id} | ({"trace_id": trace_id} if trace_id else {})
-    return to("trigon-forensics", "Process", **variables)
+def to_process() -> dict[str, object]:
+    """From the id of an execution to all that is known of it."""
+    return to("trigon-forensics", "Process", exec_id=VALUE)
 
 
-def to_trace() -> dict[str, object]:
+def to_trace(trace_id: str = VALUE) -> dict[str, object]:
     """From the id of a trace to the dashboard that shows it."""
-    return to("trigon-forensics", "Trace, here", trace_id=VALUE)
+    return to("trigon-forensics", "Trace, here", trace_id=trace_id)
 
 
-def to_explore() -> dict[str, object]:
+def to_explore(trace_id: str = "${__value.raw}") -> dict[str, object]:
     """From the id of a trace to Tempo, in Explore."""
     panes = (
         '{"t":{"datasource":"${tempo}","queries":[{"refId":"A","datasource":{"type":"tempo","uid":"${tempo}"},'
-        '"queryType":"traceql","query":"${__value.raw}"}],"range":{"from":"${__from}","to":"${__to}"}}}'
+        f'"queryType":"traceql","query":"{trace_id}"}}],"range":{{"from":"${{__from}}","to":"${{__to}}"}}}}}}'
     )
     return {"title": "Trace, in Explore", "url": f"/explore?schemaVersion=1&panes={quote(panes, safe='${}:_.,')}"}
 

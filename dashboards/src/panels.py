@@ -1,4 +1,4 @@
-"""Panels, each with what is the same of all of its kind: calm colours, small legends, a word for when there's nothing.
+"""Panels, each with what is the same of all of its kind: calm colours, small legends, a word for when it is empty.
 
 Every panel has a title, what it means, a unit, and a text for when it is empty; `check.py` sees to that.
 """
@@ -14,6 +14,7 @@ from grafana_foundation_sdk.models import common as c
 from grafana_foundation_sdk.models import dashboard as d
 from grafana_foundation_sdk.models import heatmap as h
 
+import links as data_links
 from variables import LOGS, METRICS, TRACES
 
 GREEN, YELLOW, ORANGE, RED, BLUE, GRAY = "green", "yellow", "orange", "red", "blue", "text"
@@ -26,8 +27,6 @@ BAD = ((None, GREEN), (0.001, RED))
 NOTABLE = ((None, GRAY), (0.001, ORANGE))
 # How much of a room is taken, from 0 to 1.
 ROOM = ((None, GREEN), (0.7, YELLOW), (0.9, RED))
-# What has to be 1.
-HAS_TO_BE = ((None, RED), (1, GREEN))
 
 Link = dict[str, object]
 
@@ -61,27 +60,42 @@ def _targets(panel, targets):
     return panel
 
 
-def stat(title, what, target, unit="short", *, steps=NEUTRAL, empty="0", links=(), spark=False, source=METRICS,
-         mappings=(), text=None, fields=None):
-    """One number, or a few; `spark` draws how it went below it. `text` shows names in place of numbers."""
-    reduce = common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(fields or "")
-    panel = (
+def _last() -> common.ReduceDataOptions:
+    """The newest value."""
+    return common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields("")
+
+
+def stat(title, what, target, unit="short", *, steps=NEUTRAL, empty="0", links=(), spark=False, source=METRICS):
+    """One number; `spark` draws how it went below it."""
+    return (
         _targets(_common(stat_builder.Panel(), title, what, source, unit, empty, list(links)), target)
-        .reduce_options(reduce)
+        .reduce_options(_last())
         .graph_mode(c.BigValueGraphMode.AREA if spark else c.BigValueGraphMode.NONE)
         .color_mode(c.BigValueColorMode.VALUE)
-        .text_mode(text or c.BigValueTextMode.AUTO)
+        .text_mode(c.BigValueTextMode.AUTO)
         .justify_mode(c.BigValueJustifyMode.AUTO)
         .orientation(c.VizOrientation.AUTO)
         .thresholds(_thresholds(steps))
         .color_scheme(_color(d.FieldColorModeId.THRESHOLDS))
     )
-    return panel.mappings(list(mappings)) if mappings else panel
 
 
-def timeseries(title, what, targets, unit="short", *, stack=False, bars=False, empty="nothing in this time", links=(),
-               steps=None, legend_right=False, minimum=0, maximum=None, source=METRICS, dashed=()):
-    """Lines, or bars for what is rare; `dashed` series are limits."""
+def timeseries(
+    title,
+    what,
+    targets,
+    unit="short",
+    *,
+    stack=False,
+    bars=False,
+    empty="nothing in this time",
+    links=(),
+    legend_right=False,
+    maximum=None,
+    source=METRICS,
+    hosts=False,
+):
+    """Lines, or bars for what is rare; with `hosts`, a series named `/`, which is in no namespace, is the host's."""
     panel = (
         _targets(_common(timeseries_builder.Panel(), title, what, source, unit, empty, list(links)), targets)
         .draw_style(c.GraphDrawStyle.BARS if bars else c.GraphDrawStyle.LINE)
@@ -89,6 +103,7 @@ def timeseries(title, what, targets, unit="short", *, stack=False, bars=False, e
         .fill_opacity(70 if bars else 15 if stack else 8)
         .show_points(c.VisibilityMode.NEVER)
         .span_nulls(False)
+        .min(0)
         .color_scheme(_color(d.FieldColorModeId.PALETTE_CLASSIC_BY_NAME))
         .legend(
             common.VizLegendOptions()
@@ -99,42 +114,29 @@ def timeseries(title, what, targets, unit="short", *, stack=False, bars=False, e
         )
         .tooltip(common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING))
     )
-    if minimum is not None:
-        panel.min(minimum)
     if maximum is not None:
         panel.max(maximum)
     if stack:
         panel.stacking(common.StackingConfig().mode(c.StackingMode.NORMAL).group("A"))
-    if steps:
-        panel.thresholds(_thresholds(steps))
-        panel.color_scheme(_color(d.FieldColorModeId.FIXED, RED) if steps is BAD else _color(d.FieldColorModeId.THRESHOLDS))
-    for name in dashed:
-        style = {"fill": "dash", "dash": [6, 6]}
-        panel.override_by_name(name, [
-            _property("custom.lineStyle", style),
-            _property("custom.fillOpacity", 0),
-            _property("color", {"mode": "fixed", "fixedColor": RED}),
-        ])
+    for regex, name in (("/", "host"), ("(.*) /", "$1 host"), ("(.+)/", "$1")) if hosts else ():
+        panel.with_transformation(_transform("renameByRegex", {"regex": regex, "renamePattern": name}))
     return panel
 
 
-def bargauge(title, what, targets, unit="short", *, empty="nothing in this time", links=(), steps=((None, BLUE),),
-             minimum=0, maximum=None):
+def bargauge(title, what, targets, unit="short", *, empty="nothing in this time", links=()):
     """A bar for each series, as they are now."""
-    panel = (
+    return (
         _targets(_common(bargauge_builder.Panel(), title, what, METRICS, unit, empty, list(links)), targets)
-        .reduce_options(common.ReduceDataOptions().calcs(["lastNotNull"]).values(False).fields(""))
+        .reduce_options(_last())
         .orientation(c.VizOrientation.HORIZONTAL)
         .display_mode(c.BarGaugeDisplayMode.BASIC)
         .value_mode(c.BarGaugeValueMode.COLOR)
         .name_placement(c.BarGaugeNamePlacement.AUTO)
         .sizing(c.BarGaugeSizing.AUTO)
         .show_unfilled(True)
-        .min(minimum)
-        .thresholds(_thresholds(steps))
-        .color_scheme(_color(d.FieldColorModeId.THRESHOLDS))
+        .min(0)
+        .color_scheme(_color(d.FieldColorModeId.FIXED, BLUE))
     )
-    return panel if maximum is None else panel.max(maximum)
 
 
 def heatmap(title, what, target, unit, *, empty="nothing in this time"):
@@ -233,8 +235,20 @@ def wide(width: int) -> list[d.DynamicConfigValue]:
     return [_property("custom.width", width)]
 
 
-def table(title, what, targets, columns: list[str], *, renamed=None, overrides=None, sort=None, empty="nothing in this time",
-          unit="short", source=METRICS, joined=True):
+def table(
+    title,
+    what,
+    targets,
+    columns: list[str],
+    *,
+    renamed=None,
+    overrides=None,
+    sort=None,
+    empty="nothing in this time",
+    unit="short",
+    source=METRICS,
+    joined=True,
+):
     """Rows from queries that have the same labels; `columns` are those that are shown, in their order.
 
     Values of the query A are `Value #A`, or `Value` where no other query found anything.
@@ -253,14 +267,32 @@ def table(title, what, targets, columns: list[str], *, renamed=None, overrides=N
     return panel
 
 
-def log_table(title, what, target, columns: list[str], *, renamed=None, overrides=None, empty="no records in this time",
-              oldest_first=False):
+def log_table(
+    title,
+    what,
+    target,
+    columns: list[str],
+    *,
+    renamed=None,
+    overrides=None,
+    empty="no records in this time",
+    oldest_first=False,
+):
     """Records as rows; columns are their attributes, as Loki names them, `Time` and `Line`."""
     panel = _table(title, what, target, LOGS, "string", empty, overrides)
     panel.with_transformation(_transform("extractFields", {"source": "labels", "format": "auto"}))
     panel.with_transformation(_only(columns))
     panel.sort_by([common.TableSortByFieldState().display_name("Time").desc(not oldest_first)])
     return panel.with_transformation(_organize(columns, renamed or {}))
+
+
+# Tempo hides the id of a span's trace in a column of its own; that of the span is shown.
+SPAN_LINKS = {
+    "spanID": [
+        data_links.to_trace(data_links.column("traceIdHidden")),
+        data_links.to_explore("${__data.fields.traceIdHidden}"),
+    ]
+}
 
 
 def span_table(title, what, target, *, links: dict[str, list[Link]], empty="no spans in this time"):
@@ -292,8 +324,11 @@ def _only(columns: list[str]) -> d.DataTransformerConfig:
 
 
 def _organize(columns: list[str], renamed: dict[str, str]) -> d.DataTransformerConfig:
-    return _transform("organize", {
-        "excludeByName": {},
-        "indexByName": {name: index for index, name in enumerate(columns)},
-        "renameByName": renamed,
-    })
+    return _transform(
+        "organize",
+        {
+            "excludeByName": {},
+            "indexByName": {name: index for index, name in enumerate(columns)},
+            "renameByName": renamed,
+        },
+    )

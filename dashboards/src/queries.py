@@ -13,7 +13,9 @@ ENFORCES = 'action=~"(?i)(sigkill|signal|override|notifyenforcer)"'
 BAD_CODE = 'code!~"0|"'
 BAD_EXIT = 'code!="0"'
 # How calls of the kernel are named that act on files.
-FILE_HOOKS = 'hook=~".*(file|inode|path|open|read|write|unlink|rename|link|chmod|chown|truncate|mkdir|rmdir|mmap).*"'
+FILE_HOOKS = (
+    'hook=~".*(file|inode|path|open|read|write|unlink|rename|link|chmod|chown|truncate|mkdir|rmdir|mmap).*"'
+)
 
 
 # === PromQL ===
@@ -73,7 +75,8 @@ POLICY = f'{log("trigon.policy.name")}!=""'
 FILE = f'{POLICY} | {log("file.path")}!=""'
 FIRST_SEEN = f'{log("trigon.binary.first_seen")}="true"'
 ENFORCED = f'{POLICY} | {log("severity_text")}="ERROR"'
-FAILED = f'{EXIT} | ({log("process.exit.code")}!="" and {log("process.exit.code")}!="0") or {log("trigon.exit.signal")}!=""'
+_CODE = log("process.exit.code")
+FAILED = f'{EXIT} | ({_CODE}!="" and {_CODE}!="0") or {log("trigon.exit.signal")}!=""'
 
 
 def _of_workload() -> str:

@@ -66,7 +66,9 @@ def policy() -> QueryVariable:
 
 
 def instance() -> QueryVariable:
-    return choice("instance", "Agent", "trigon_build_info", "Agents, by the address that Prometheus asks: one a node.")
+    return choice(
+        "instance", "Agent", "trigon_build_info", "Agents, by the address that Prometheus asks: one a node."
+    )
 
 
 def text(name: str, label: str, what: str) -> TextBoxVariable:

@@ -97,7 +97,7 @@ def _loss(board: Board) -> None:
         8,
         p.timeseries(
             "Lost, by where and why",
-            "Events in each interval. kernel: the agent did not read fast enough; queue, "
+            "Events in each step. kernel: the agent did not read fast enough; queue, "
             "spool: a way out was too slow or away; export: refused. docs/outputs.md tells of each.",
             t.over_time(bars(LOST, "stage, reason, exporter"), "{{stage}} {{reason}} {{exporter}}"),
             bars=True,
@@ -127,7 +127,7 @@ def _loss(board: Board) -> None:
         8,
         p.timeseries(
             "Lost, by agent",
-            "Events in each interval.",
+            "Events in each step.",
             t.over_time(bars(LOST, "instance"), "{{instance}}"),
             bars=True,
             stack=True,
@@ -136,7 +136,7 @@ def _loss(board: Board) -> None:
         ),
         p.timeseries(
             "Missed and repeated",
-            "Starts that were not seen, and ends that were told twice, in each interval: "
+            "Starts that were not seen, and ends that were told twice, in each step: "
             "what the process table had to make good.",
             [
                 t.over_time(bars(of("trigon_missed_starts_total"), "instance"), "missed start {{instance}}"),
@@ -295,7 +295,7 @@ def _resources(board: Board) -> None:
         ),
         p.timeseries(
             "Forgotten processes",
-            "Entries of the process table that made way, in each interval.",
+            "Entries of the process table that made way, in each step.",
             t.over_time(bars(evictions, "reason"), "{{reason}}"),
             bars=True,
             stack=True,
@@ -369,7 +369,7 @@ def _kubernetes(board: Board) -> None:
         ),
         p.timeseries(
             "Failed watches",
-            "In each interval; each is tried again.",
+            "In each step; each is tried again.",
             t.over_time(bars(of("trigon_watch_errors_total"), "watch, error"), "{{watch}} {{error}}"),
             bars=True,
             stack=True,
@@ -383,7 +383,7 @@ def _kubernetes(board: Board) -> None:
         10,
         p.table(
             "Agents",
-            "One a row. Synced: the agent has the whole list of what it watches in Kubernetes. Configuration: 1 where "
+            "One a row. Synced: the agent has the whole list of what it watches in Kubernetes. Configuration: whether "
             "the last reload took effect.",
             [
                 t.rows(f"sum by (instance, version, arch) ({of('trigon_build_info')})"),

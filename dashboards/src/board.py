@@ -13,7 +13,9 @@ WIDTH = 24
 class Board:
     """A dashboard that is filled from top to bottom: rows with titles, and lines of panels. Ids count up from 1."""
 
-    def __init__(self, uid: str, title: str, what: str, variables: list, since: str = "now-3h") -> None:
+    def __init__(
+        self, uid: str, title: str, what: str, variables: list, since: str = "now-3h", refresh: str = "1m"
+    ) -> None:
         self._y = 0
         self._id = 0
         self._builder = (
@@ -24,7 +26,7 @@ class Board:
             .timezone("browser")
             .tooltip(d.DashboardCursorSync.CROSSHAIR)
             .time(since, "now")
-            .refresh("1m")
+            .refresh(refresh)
             .editable()
             .variables([*sources(), *variables])
             .links([siblings()])
@@ -37,10 +39,10 @@ class Board:
         self._y += 1
 
     def line(self, height: int, *panels, widths: tuple[int, ...] = ()) -> None:
-        """Panels side by side, of the same width unless said."""
+        """Panels side by side, of about the same width unless said."""
         if not widths:
-            each = WIDTH // len(panels)
-            widths = (each,) * (len(panels) - 1) + (WIDTH - each * (len(panels) - 1),)
+            each, more = divmod(WIDTH, len(panels))
+            widths = (each + 1,) * more + (each,) * (len(panels) - more)
         x = 0
         for panel, width in zip(panels, widths, strict=True):
             self._builder.with_panel(panel.id(self._next()).grid_pos(d.GridPos(x=x, y=self._y, w=width, h=height)))

@@ -131,6 +131,19 @@ def every(value: object, key: str) -> Iterator[object]:
             yield from every(inner, key)
 
 
+def columns_exist(name: str, dashboard: dict) -> Iterator[str]:
+    """What is said of a column by its name is of one that the table shows. Those of spans are of Tempo's making."""
+    for panel in dashboard["panels"]:
+        organized = [step["options"] for step in panel.get("transformations", []) if step["id"] == "organize"]
+        if panel["type"] != "table" or not organized:
+            continue
+        shown = {organized[0]["renameByName"].get(column, column) for column in organized[0]["indexByName"]}
+        said = {override["matcher"]["options"] for override in panel["fieldConfig"]["overrides"]}
+        said |= {order["displayName"] for order in panel["options"].get("sortBy", [])}
+        unknown = sorted(said - shown)
+        yield from (f"{name}: panel {panel['id']}, {panel['title']}: no column {column}" for column in unknown)
+
+
 def sources_are_variables(name: str, dashboard: dict) -> Iterator[str]:
     """No data source is one of somebody's Grafana."""
     variables = {variable["name"]: variable for variable in dashboard["templating"]["list"]}
@@ -225,7 +238,14 @@ def problems(folder: Path, packages: Path) -> Iterator[str]:
         boards[dashboard.get("uid")] = dashboard
     for uid, dashboard in boards.items():
         name = f"{uid}.json"
-        for check in (is_of_sdk, panels_are_whole, panels_have_room, sources_are_variables, variables_exist):
+        for check in (
+            is_of_sdk,
+            panels_are_whole,
+            panels_have_room,
+            columns_exist,
+            sources_are_variables,
+            variables_exist,
+        ):
             yield from check(name, dashboard)
         yield from links_lead_somewhere(name, dashboard, boards)
     yield from examples_lead_somewhere(folder, boards)

@@ -22,10 +22,8 @@ KIND = (
     f'{{{{if ne .{log("trigon.policy.name")} ""}}}}{{{{.{log("trigon.policy.name")}}}}}'
     f'{{{{else if ne .{log("process.exit.time")} ""}}}}exit{{{{else}}}}exec{{{{end}}}}`'
 )
-IDS = {
-    "execution": p.linked(links.to_process(), width=140),
+OVERRIDES = p.ids() | {
     "parent": p.linked(links.to_process(), width=140),
-    "trace": p.linked(links.to_trace(), links.to_explore(), width=140),
     "Time": p.wide(180),
     "pid": p.wide(90),
     "uid": p.wide(70),
@@ -62,6 +60,8 @@ NAMES = {
 
 
 def table(title: str, what: str, query: str, columns: list[str], empty: str):
+    renamed = {name: NAMES[name] for name in columns if name in NAMES}
+    shown = [renamed.get(name, name) for name in columns]
     return p.log_table(
         title,
         what,
@@ -69,8 +69,8 @@ def table(title: str, what: str, query: str, columns: list[str], empty: str):
         columns,
         empty=empty,
         oldest_first=True,
-        renamed={name: NAMES[name] for name in columns if name in NAMES},
-        overrides=IDS,
+        renamed=renamed,
+        overrides={name: OVERRIDES[name] for name in shown if name in OVERRIDES},
     )
 
 
@@ -230,7 +230,7 @@ def _family(board: Board) -> None:
 def _trace(board: Board) -> None:
     board.row("Trace")
     select = ("process.pid", "process.executable.path", "process.exit.code", "trigon.exit.signal", "trigon.exec_id")
-    to_process = p.SPAN_LINKS | {"trigon.exec_id": [links.to_process()]}
+    to_process = p.SPAN_LINKS | {"trigon.exec_id": [links.to_process(links.column("traceIdHidden"))]}
     board.line(
         7,
         p.span_table(
@@ -279,6 +279,7 @@ def board():
             v.text("trace_id", "Trace", "The id of a trace, 32 hexadecimal digits: trace_id of its records."),
         ],
         since="now-24h",
+        refresh="",
     )
     _process(board)
     _events(board)

@@ -45,9 +45,9 @@ def to_agent(value) -> dict[str, object]:
     return to("trigon-agent", "Agent", instance=value("instance"))
 
 
-def to_process() -> dict[str, object]:
-    """From the id of an execution to all that is known of it."""
-    return to("trigon-forensics", "Process", exec_id=VALUE)
+def to_process(trace_id: str = "") -> dict[str, object]:
+    """From the id of an execution to all that is known of it, and to its trace where that is known."""
+    return to("trigon-forensics", "Process", exec_id=VALUE, **({"trace_id": trace_id} if trace_id else {}))
 
 
 def to_trace(trace_id: str = VALUE) -> dict[str, object]:

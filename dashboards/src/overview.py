@@ -122,7 +122,7 @@ def _processes(board: Board) -> None:
         p.timeseries(
             "Ended by signals",
             "Ends by a signal. SIGKILL is often the kernel's, out of memory; SIGSEGV and "
-            "SIGABRT are crashes. Counted in each interval.",
+            "SIGABRT are crashes. Counted in each step.",
             t.over_time(bars(SIGNALS, "signal"), "{{signal}}"),
             bars=True,
             stack=True,
@@ -188,7 +188,7 @@ def _policies(board: Board) -> None:
         8,
         p.timeseries(
             "Matches, by policy",
-            "Events that policies posted, in each interval.",
+            "Events that policies posted, in each step.",
             t.over_time(bars(MATCHES, "policy"), "{{policy}}"),
             bars=True,
             stack=True,
@@ -197,7 +197,7 @@ def _policies(board: Board) -> None:
         ),
         p.timeseries(
             "Enforcement",
-            "Matches where the policy stepped in, in each interval.",
+            "Matches where the policy stepped in, in each step.",
             t.over_time(bars(ENFORCED_MATCHES, "policy, action"), "{{policy}}: {{action}}"),
             bars=True,
             stack=True,
@@ -242,7 +242,7 @@ def _new(board: Board) -> None:
         8,
         p.timeseries(
             "First-seen programs, by workload",
-            "In each interval. A new workload has many at once; one that has run for days should have none.",
+            "In each step. A new workload has many at once; one that has run for days should have none.",
             t.over_time(bars(NEW, "namespace, workload"), "{{namespace}}/{{workload}}"),
             bars=True,
             stack=True,
@@ -252,7 +252,7 @@ def _new(board: Board) -> None:
         ),
         p.timeseries(
             "Privileges gained",
-            "Executions that gained privileges by their file: setuid, setgid, capabilities; in each interval.",
+            "Executions that gained privileges by their file: setuid, setgid, capabilities; in each step.",
             t.over_time(bars(PRIVILEGES, "gained, namespace, workload"), "{{gained}} {{namespace}}/{{workload}}"),
             bars=True,
             stack=True,
@@ -281,8 +281,7 @@ def _new(board: Board) -> None:
                 "trace_id": "trace",
             },
             overrides={
-                "execution": p.linked(links.to_process(), width=120),
-                "trace": p.linked(links.to_trace(), links.to_explore(), width=120),
+                **p.ids(),
                 "uid": p.wide(70),
                 "Time": p.wide(180),
             },

@@ -95,7 +95,7 @@ def timeseries(
     source=METRICS,
     hosts=False,
 ):
-    """Lines, or bars for what is rare; with `hosts`, a series named `/`, which is in no namespace, is the host's."""
+    """Lines, or bars for what is rare; with `hosts`, a series named `/`, which has no namespace, is the host's."""
     panel = (
         _targets(_common(timeseries_builder.Panel(), title, what, source, unit, empty, list(links)), targets)
         .draw_style(c.GraphDrawStyle.BARS if bars else c.GraphDrawStyle.LINE)
@@ -114,6 +114,8 @@ def timeseries(
         )
         .tooltip(common.VizTooltipOptions().mode(c.TooltipDisplayMode.MULTI).sort(c.SortOrder.DESCENDING))
     )
+    if bars:
+        panel.interval("1m")
     if maximum is not None:
         panel.max(maximum)
     if stack:
@@ -214,6 +216,15 @@ def number(unit: str = "short", *, warn: bool = False) -> list[d.DynamicConfigVa
         _property("thresholds", {"mode": "absolute", "steps": steps}),
         _property("color", {"mode": "thresholds"}),
     ]
+
+
+def ids() -> dict[str, list[d.DynamicConfigValue]]:
+    """The columns `execution` and `trace` of a table of records."""
+    trace_id = data_links.column("trace_id")
+    return {
+        "execution": linked(data_links.to_process(trace_id), width=120),
+        "trace": linked(data_links.to_trace(), data_links.to_explore(), width=120),
+    }
 
 
 def linked(*links: Link, width: int | None = None) -> list[d.DynamicConfigValue]:

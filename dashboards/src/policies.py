@@ -71,7 +71,7 @@ def _matches(board: Board) -> None:
         8,
         p.timeseries(
             "By policy",
-            "Matches in each interval.",
+            "Matches in each step.",
             t.over_time(bars(MATCHES, "policy"), "{{policy}}"),
             bars=True,
             stack=True,
@@ -80,7 +80,7 @@ def _matches(board: Board) -> None:
         ),
         p.timeseries(
             "By hook",
-            "Matches in each interval, by where in the kernel.",
+            "Matches in each step, by where in the kernel.",
             t.over_time(bars(MATCHES, "hook"), "{{hook}}"),
             bars=True,
             stack=True,
@@ -88,7 +88,7 @@ def _matches(board: Board) -> None:
         ),
         p.timeseries(
             "By action",
-            "Matches in each interval, by what was done.",
+            "Matches in each step, by what was done.",
             t.over_time(bars(MATCHES, "action"), "{{action}}"),
             bars=True,
             stack=True,
@@ -127,7 +127,7 @@ def _matches(board: Board) -> None:
         7,
         p.timeseries(
             "Who, over time",
-            "Workloads whose processes matched, in each interval.",
+            "Workloads whose processes matched, in each step.",
             t.over_time(bars(MATCHES, "namespace, workload"), "{{namespace}}/{{workload}}"),
             bars=True,
             stack=True,
@@ -169,8 +169,7 @@ def _records(board: Board) -> None:
                 "trace_id": "trace",
             },
             overrides={
-                "execution": p.linked(links.to_process(), width=120),
-                "trace": p.linked(links.to_trace(), links.to_explore(), width=120),
+                **p.ids(),
                 "Time": p.wide(180),
             },
         ),

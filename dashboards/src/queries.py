@@ -45,8 +45,13 @@ def total_by(series: str, by: str) -> str:
 
 
 def bars(series: str, by: str) -> str:
-    """Rare events in each interval, those that begin a series included."""
-    return f"sum by ({by}) ({seen(series, '$__rate_interval')}) > 0"
+    """Rare events in each step, each of them in one: by how much the counter is above what it was a step ago.
+
+    What was not there a step ago, or was more since the agent began anew, counts in full. A quarter of an hour without
+    samples is bridged, so that a restart of Prometheus is no burst of events.
+    """
+    before = f"last_over_time({series}[15m] offset $__interval)"
+    return f"sum by ({by}) (({series} - {before}) >= 0 or {series}) > 0"
 
 
 def quantile(q: float, histogram: str, by: str = "") -> str:

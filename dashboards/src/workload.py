@@ -39,11 +39,6 @@ PRIVILEGES = f"trigon_privileges_gained_total{{{WHO_POD}}}"
 RUN_TIME = 'trigon_process_run_seconds{namespace=~"$namespace", workload=~"$workload"}'
 NEW = 'trigon_first_seen_binaries_total{namespace=~"$namespace", workload=~"$workload"}'
 
-IDS = {
-    "execution": p.linked(links.to_process(), width=120),
-    "trace": p.linked(links.to_trace(), links.to_explore(), width=120),
-}
-
 
 def _stats(board: Board) -> None:
     board.line(
@@ -151,7 +146,7 @@ def _processes(board: Board) -> None:
                 "trigon_exec_id": "execution",
                 "trace_id": "trace",
             },
-            overrides=IDS | {"Time": p.wide(180), "pid": p.wide(90), "uid": p.wide(70)},
+            overrides=p.ids() | {"Time": p.wide(180), "pid": p.wide(90), "uid": p.wide(70)},
         ),
     )
 
@@ -172,7 +167,7 @@ def _ends(board: Board) -> None:
         ),
         p.timeseries(
             "Signals",
-            "Ends by a signal, in each interval.",
+            "Ends by a signal, in each step.",
             t.over_time(bars(SIGNALS, "signal, pod"), "{{signal}} {{pod}}"),
             bars=True,
             stack=True,
@@ -214,7 +209,7 @@ def _ends(board: Board) -> None:
                 "trigon_exec_id": "execution",
                 "trace_id": "trace",
             },
-            overrides=IDS | {"Time": p.wide(180), "code": p.wide(80), "signal": p.wide(110)},
+            overrides=p.ids() | {"Time": p.wide(180), "code": p.wide(80), "signal": p.wide(110)},
         ),
     )
 
@@ -226,7 +221,7 @@ def _files(board: Board) -> None:
         8,
         p.timeseries(
             "File events, by hook",
-            "Matches of policies at calls that act on files, in each interval.",
+            "Matches of policies at calls that act on files, in each step.",
             t.over_time(bars(FILES, "policy, hook"), "{{policy}} {{hook}}"),
             bars=True,
             stack=True,
@@ -235,7 +230,7 @@ def _files(board: Board) -> None:
         ),
         p.timeseries(
             "Policy matches",
-            "All matches of policies, in each interval.",
+            "All matches of policies, in each step.",
             t.over_time(bars(MATCHES, "policy, action"), "{{policy}}: {{action}}"),
             bars=True,
             stack=True,

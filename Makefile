@@ -34,10 +34,11 @@ bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
 
-generate: ## Write what is made from code: deploy/crds, docs/metrics.md; and from the chart: deploy/manifests
+generate: ## Write what is made from code: deploy/crds, docs/metrics.md, dashboards; and from the chart: deploy/manifests
 	@scripts/setup generate
 	@scripts/generate
 	@scripts/manifests
+	@scripts/dashboards
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run

@@ -37,8 +37,8 @@ bench: ## Measure against the budgets
 generate: ## Write what is made from code: deploy/crds, docs/metrics.md, dashboards; and from the chart: deploy/manifests
 	@scripts/setup generate
 	@scripts/generate
-	@scripts/manifests
 	@scripts/dashboards
+	@scripts/manifests
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run

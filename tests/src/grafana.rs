@@ -41,7 +41,8 @@ pub fn dashboards() -> Vec<(PathBuf, Value)> {
     let folder = place::workspace("dashboards");
     let read = |path: PathBuf| {
         let text = fs::read_to_string(&path).expect("read a dashboard");
-        let dashboard = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let dashboard =
+            serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (path, dashboard)
     };
     files(&folder, "json").into_iter().map(read).collect()
@@ -76,7 +77,8 @@ fn panels(list: &Value, place: &str, queries: &mut Vec<Query>) {
     for panel in items(list) {
         let place = format!("{place}, {}: {}", panel["id"], panel["title"].as_str().unwrap_or_default());
         for target in items(&panel["targets"]) {
-            let own = if target["datasource"].is_null() { &panel["datasource"] } else { &target["datasource"] };
+            let own =
+                if target["datasource"].is_null() { &panel["datasource"] } else { &target["datasource"] };
             let text = ["expr", "query"].into_iter().find_map(|key| target[key].as_str());
             let text = text.unwrap_or_else(|| panic!("{place}: no query: {target}")).to_owned();
             queries.push(Query { place: place.clone(), source: Source::of(own), text });

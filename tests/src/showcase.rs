@@ -113,8 +113,7 @@ impl Showcase {
     pub fn start() -> Self {
         let folder = tempfile::Builder::new().prefix("trigon-showcase-").tempdir().expect("make a folder");
         let server = ApiServer::start();
-        let services: Vec<_> =
-            SERVICES.into_iter().map(|of| Service::new(&server, of)).collect();
+        let services: Vec<_> = SERVICES.into_iter().map(|of| Service::new(&server, of)).collect();
         let receiver = Receiver::open();
         let agent = agent(&server, &receiver, folder.path()).start();
         let prometheus = Prometheus::with_rules(agent.metrics_address(), &grafana::rules());
@@ -205,7 +204,9 @@ impl Service {
 
     fn pod_object(&self, (namespace, name, kind, _): (&str, &str, &str, Deed), round: usize) -> Value {
         let (pod, owner) = match kind {
-            "Deployment" => (format!("{name}-5d9c7b6f4d-x7k2p"), ("ReplicaSet", format!("{name}-5d9c7b6f4d"))),
+            "Deployment" => {
+                (format!("{name}-5d9c7b6f4d-x7k2p"), ("ReplicaSet", format!("{name}-5d9c7b6f4d")))
+            }
             "StatefulSet" => (format!("{name}-0"), (kind, name.to_owned())),
             "CronJob" => (format!("{name}-29412345-q4z8m"), ("Job", format!("{name}-29412345"))),
             _ => (format!("{name}-q4z8m"), (kind, name.to_owned())),

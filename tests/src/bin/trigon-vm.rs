@@ -18,7 +18,7 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 13] = [
+const NATIVE: [&str; 14] = [
     "apiserver",
     "chart",
     "cluster_policies",
@@ -28,6 +28,7 @@ const NATIVE: [&str; 13] = [
     "exports",
     "files",
     "flood",
+    "loss",
     "operate",
     "outage",
     "pods",

@@ -20,12 +20,8 @@ const ABSENT: &[(&str, &str)] = &[
 ];
 
 /// What Grafana puts in place of its variables.
-const VARIABLES: &[(&str, &str)] = &[
-    ("$__rate_interval", "10s"),
-    ("$__interval", "10s"),
-    ("$__range", "30s"),
-    ("$__auto", "10s"),
-];
+const VARIABLES: &[(&str, &str)] =
+    &[("$__rate_interval", "10s"), ("$__interval", "10s"), ("$__range", "30s"), ("$__auto", "10s")];
 
 pub fn tests(suite: &mut Suite) {
     let needs = &[Need::Kernel, Need::Prometheus];
@@ -73,7 +69,8 @@ fn questions() -> Vec<Question> {
     let mut questions = Vec::new();
     for (_, dashboard) in grafana::dashboards() {
         let variables = variables(&dashboard);
-        let metrics = grafana::queries(&dashboard).into_iter().filter(|query| query.source == Source::Prometheus);
+        let metrics =
+            grafana::queries(&dashboard).into_iter().filter(|query| query.source == Source::Prometheus);
         questions.extend(metrics.map(|query| Question::new(&query, &variables)));
     }
     questions
@@ -91,7 +88,8 @@ fn ask(prometheus: &Prometheus, question: &Question) -> bool {
 fn rules_are_healthy(prometheus: &Prometheus) {
     let answer = prometheus.ask("rules", &[]).expect("ask for the rules");
     let groups = answer["groups"].as_array().expect("groups");
-    let rules: Vec<&Value> = groups.iter().flat_map(|group| group["rules"].as_array().expect("rules")).collect();
+    let rules: Vec<&Value> =
+        groups.iter().flat_map(|group| group["rules"].as_array().expect("rules")).collect();
     assert!(!rules.is_empty());
     for rule in rules {
         assert_eq!((&rule["health"], &rule["lastError"]), (&"ok".into(), &Value::Null), "{rule}");

@@ -20,7 +20,8 @@ fn main() -> ExitCode {
 
 /// What their own check says: made by the source, of Grafana's types, with units, descriptions and empty states.
 fn sound() {
-    let output = Command::new(place::workspace("scripts/dashboards")).arg("--check").output().expect("run bash");
+    let output =
+        Command::new(place::workspace("scripts/dashboards")).arg("--check").output().expect("run bash");
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
 }

@@ -11,14 +11,45 @@ use trigon_tests::{
 
 /// Words of LogQL.
 const LOGQL: &[&str] = &[
-    "and", "or", "by", "without", "sum", "max", "min", "avg", "count", "topk", "bottomk", "rate", "count_over_time",
-    "max_over_time", "min_over_time", "sum_over_time", "quantile_over_time", "unwrap", "label_format", "line_format",
-    "json", "drop", "keep", "if", "else", "end", "ne", "eq", "duration", "bytes", "first_over_time", "last_over_time",
-    "sort_desc", "offset",
+    "and",
+    "or",
+    "by",
+    "without",
+    "sum",
+    "max",
+    "min",
+    "avg",
+    "count",
+    "topk",
+    "bottomk",
+    "rate",
+    "count_over_time",
+    "max_over_time",
+    "min_over_time",
+    "sum_over_time",
+    "quantile_over_time",
+    "unwrap",
+    "label_format",
+    "line_format",
+    "json",
+    "drop",
+    "keep",
+    "if",
+    "else",
+    "end",
+    "ne",
+    "eq",
+    "duration",
+    "bytes",
+    "first_over_time",
+    "last_over_time",
+    "sort_desc",
+    "offset",
 ];
 
 /// What Loki itself makes of a record's fields.
-const LOKI: &[&str] = &["severity_text", "severity_number", "scope_name", "trace_id", "span_id", "observed_timestamp"];
+const LOKI: &[&str] =
+    &["severity_text", "severity_number", "scope_name", "trace_id", "span_id", "observed_timestamp"];
 
 /// What an exporter emits: what a receiver got of it, and what the exporter's own tests keep of rarer events.
 struct Emitted {

@@ -22,10 +22,11 @@ def elsewhere(scene: Scene, panel: Mapping, area: Area) -> None:
     canvas, theme = scene.canvas, scene.canvas.theme
     what, server = SERVERS[panel["datasource"]["type"]]
     canvas.box(area.x, area.y, area.width, area.height, theme.unfilled, radius=3)
-    canvas.text(area.x + 12, area.y + 18, f"{what} from {server}, which this picture is made without. The query:", 12, theme.faint)
+    words = canvas.wrapped(f"{what} from {server}, which this picture is made without. The query:", area.width - 24)
+    _lines(scene, words, area.within(12, 10, 12, 4), 12, "normal", theme.faint)
     queries = [scene.fill(target.get("expr") or target.get("query") or "") for target in panel.get("targets", [])]
     lines = [line for query in queries for line in canvas.wrapped(query, area.width - 24, 10.5, "mono")]
-    _lines(scene, lines, area.within(12, 36, 12, 4), 10.5, "mono", theme.faint)
+    _lines(scene, lines, area.within(12, 18 + LINE * len(words), 12, 4), 10.5, "mono", theme.faint)
 
 
 def _lines(scene: Scene, lines: list[str], area: Area, size: float, weight: str, color: str) -> None:

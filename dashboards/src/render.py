@@ -1,6 +1,6 @@
 """Draws a dashboard as a PNG, from what a Prometheus has.
 
-    python3 dashboards/src/render.py dashboards/trigon-overview.json --prometheus http://127.0.0.1:9090 --out overview.png
+    python3 dashboards/src/render.py dashboards/trigon-overview.json --prometheus http://127.0.0.1:9090 --out it.png
 
 Needs matplotlib, which `scripts/setup pictures` installs in `.cache/pictures`. Whatever can't be drawn, and each query
 that fails, ends it with 1.
@@ -41,11 +41,17 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument(
         "--section", action="append", default=[], metavar="TITLE", help="only this row, and what is above the first one"
     )
-    parser.add_argument("--only-metrics", action="store_true", help="no panels of logs and traces, which have no data here")
+    parser.add_argument(
+        "--only-metrics", action="store_true", help="no panels of logs and traces, which have no data here"
+    )
     parser.add_argument("--scrape-interval", default="15s", help="of the Prometheus (default: 15s)")
     parser.add_argument("--theme", choices=sorted(THEMES), default="light")
-    parser.add_argument("--width", type=int, default=1200, help="of the page, in pixels as of a browser's (default: 1200)")
-    parser.add_argument("--scale", type=float, default=1.3, help="pixels of the file for one of the page (default: 1.3)")
+    parser.add_argument(
+        "--width", type=int, default=1200, help="of the page, in pixels as of a browser's (default: 1200)"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.3, help="pixels of the file for one of the page (default: 1.3)"
+    )
     return parser.parse_args()
 
 

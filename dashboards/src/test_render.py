@@ -68,7 +68,12 @@ class Units(unittest.TestCase):
         self.assertEqual(units.text(2, "s", 2), "2.00 s")
 
     def test_times_are_told_from_now(self):
-        for ago, told in ((10, "a few seconds ago"), (360, "6 minutes ago"), (7200, "2 hours ago"), (-120, "in 2 minutes")):
+        for ago, told in (
+            (10, "a few seconds ago"),
+            (360, "6 minutes ago"),
+            (7200, "2 hours ago"),
+            (-120, "in 2 minutes"),
+        ):
             with self.subTest(ago=ago):
                 self.assertEqual(units.from_now(1_700_000_000 - ago, 1_700_000_000), told)
 
@@ -193,7 +198,10 @@ class Tables(unittest.TestCase):
         words = {"1": {"text": "yes", "color": "green"}, "0": {"text": "no", "color": "red"}}
         override = {
             "matcher": {"id": "byName", "options": "synced"},
-            "properties": [{"id": "mappings", "value": [{"type": "value", "options": words}]}, {"id": "unit", "value": "s"}],
+            "properties": [
+                {"id": "mappings", "value": [{"type": "value", "options": words}]},
+                {"id": "unit", "value": "s"},
+            ],
         }
         panel = {"fieldConfig": {"defaults": {"unit": "bytes"}, "overrides": [override]}}
         self.assertEqual(fields.of_column(panel, "synced").text(1.0), "yes")
@@ -275,7 +283,9 @@ class Whole(unittest.TestCase):
         source = pathlib.Path(cls.folder, "data.om")
         source.write_text("\n".join([*lines, "# EOF\n"]))
         subprocess.run(
-            ["promtool", "tsdb", "create-blocks-from", "openmetrics", source, data], check=True, stdout=subprocess.DEVNULL
+            ["promtool", "tsdb", "create-blocks-from", "openmetrics", source, data],
+            check=True,
+            stdout=subprocess.DEVNULL,
         )
         config = pathlib.Path(cls.folder, "prometheus.yml")
         config.write_text("{}")
@@ -320,7 +330,8 @@ class Whole(unittest.TestCase):
             "type": kind,
             "datasource": {"type": "prometheus"},
             "targets": [{"refId": "A", "expr": expr, "legendFormat": "{{kind}}", **target}],
-            "options": {"reduceOptions": {"calcs": ["lastNotNull"]}, "legend": {}, "graphMode": "area"} | (options or {}),
+            "options": {"reduceOptions": {"calcs": ["lastNotNull"]}, "legend": {}, "graphMode": "area"}
+            | (options or {}),
             "fieldConfig": {"defaults": {"noValue": "nothing"} | (defaults or {})},
         }
 
@@ -363,6 +374,9 @@ class Whole(unittest.TestCase):
         self.assertFalse(out.exists())
 
     def test_a_kind_of_panel_that_is_not_known_ends_it(self):
+        status, said, _ = self.drawn(self.panel("timeseries", "made_total") | {"timeShift": "1h"})
+        self.assertEqual(status, 1)
+        self.assertIn("whose time is shifted", said)
         status, said, _ = self.drawn(self.panel("gauge", "made_total"))
         self.assertEqual(status, 1)
         self.assertIn("Board, panel 'It': panels of the type 'gauge'", said)

@@ -10,7 +10,9 @@ would say something else than the dashboard.
 | `prometheus.py` | queries |
 | `frames.py` | names of series, rows of tables, what transformations make of them |
 | `units.py`, `scales.py` | values as text, axes |
-| `colors.py`, `canvas.py` | themes, thresholds, and what draws rectangles and text |
+| `fields.py` | what a panel says of how values are shown |
+| `colors.py`, `canvas.py`, `palette.py` | themes, thresholds, what draws rectangles and text, a small file |
+| `scene.py` | what every panel is drawn with |
 | `graph.py`, `heatmap.py`, `numbers.py`, `table.py`, `prose.py` | kinds of panels |
 | `page.py` | where they stand |
 """

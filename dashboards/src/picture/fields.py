@@ -47,7 +47,7 @@ class Field:
 
 def of_panel(panel: Mapping) -> Field:
     defaults = panel.get("fieldConfig", {}).get("defaults", {})
-    return _with(Field(), {name: value for name, value in defaults.items() if name not in ("links", "custom")}, defaults)
+    return _with(Field(), defaults, defaults)
 
 
 def of_column(panel: Mapping, name: str) -> Field:

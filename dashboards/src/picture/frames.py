@@ -53,7 +53,7 @@ def renamed(name: str, transformations: Sequence[Mapping]) -> str:
 
 
 def _regex(text: str) -> re.Pattern:
-    """Grafana matches a whole name, unless the expression is between slashes; one that only begins with one is refused."""
+    """Grafana matches a whole name, unless the expression is between slashes; what only begins with one is refused."""
     if not text.startswith("/"):
         return re.compile(f"^(?:{text})$")
     match = re.fullmatch(r"/(.*?)/(g?i?m?y?s?)", text)

@@ -88,7 +88,9 @@ def axes(scene: Scene, area: Area, least: float, most: float, unit: str, *, boun
 def times_below(scene: Scene, plot: Plot) -> None:
     """The axis of time."""
     canvas, theme, area = scene.canvas, scene.canvas.theme, plot.area
-    marked = scales.time_ticks(plot.start, plot.end, max(2, int(area.width / (80 if plot.end - plot.start < 180 else 60))))
+    # A label with seconds is wider.
+    room = 80 if plot.end - plot.start < 180 else 60
+    marked = scales.time_ticks(plot.start, plot.end, max(2, int(area.width / room)))
     step = marked[1] - marked[0] if len(marked) > 1 else plot.end - plot.start
     for at in marked:
         x = float(plot.x(at))
@@ -129,14 +131,16 @@ def _bars(scene: Scene, plot: Plot, line: Line, bottom, top, color: str, opacity
     step = float(times[1] - times[0]) if len(times) > 1 else plot.end - plot.start
     wide = max(1.5, float(plot.x(plot.start + step)) - plot.area.x - 1)
     for at, low, high in zip(times, bottom, np.clip(top, plot.least, plot.most)):
-        if not np.isfinite(high) or high <= low:
+        # The first point can be before the time that is shown, since points are at whole steps.
+        if not np.isfinite(high) or high <= low or at < plot.start:
             continue
-        # Of a bar at either end that part is drawn which is inside.
+        # Of a bar at either end, that part is drawn which is inside.
         left = max(float(plot.x(at)) - wide / 2, plot.area.x)
         right = min(float(plot.x(at)) + wide / 2, plot.area.right)
         y = float(plot.y(high))
         if right > left:
-            scene.canvas.box(left, y, right - left, float(plot.y(low)) - y, color, alpha=max(opacity, 0.1) + 0.2, order=2)
+            high = float(plot.y(low)) - y
+            scene.canvas.box(left, y, right - left, high, color, alpha=min(opacity + 0.2, 1), order=2)
 
 
 # === Legends ===

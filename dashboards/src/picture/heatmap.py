@@ -17,9 +17,10 @@ def draw(scene: Scene, panel: Mapping, area: Area) -> None:
     if options.get("calculate"):
         raise Unsupported("heat maps which make their own buckets")
     lines = scene.lines(panel, int(area.width / 6))
-    found = sorted((float(line.series.labels.get("le", "nan")), line.series) for line in lines if "le" in line.series.labels)
-    if len(found) != len(lines):
-        raise Unsupported("heat maps of series that have no label `le`")
+    buckets = {line.series.labels.get("le"): line.series for line in lines}
+    if None in buckets or len(buckets) != len(lines):
+        raise Unsupported("heat maps of series which don't differ by the label `le`")
+    found = sorted(((float(bound), series) for bound, series in buckets.items()), key=lambda bucket: bucket[0])
     least = options.get("filterValues", {}).get("le", 0)
     if not found or not any((series.values > least).any() for _, series in found):
         nothing(scene, area, field.no_value)

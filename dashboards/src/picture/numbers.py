@@ -112,7 +112,9 @@ def bar_gauge(scene: Scene, panel: Mapping, area: Area) -> None:
         canvas.text(area.x + named - 10, y, canvas.fitting(name, named - 10), 12, theme.text, across="right")
         canvas.box(area.x + named, y - high / 2, wide, high, theme.unfilled, radius=2)
         if share > 0:
-            canvas.box(area.x + named, y - high / 2, wide * share, high, color, radius=min(2, wide * share / 2), alpha=0.8)
+            canvas.box(
+                area.x + named, y - high / 2, wide * share, high, color, radius=min(2, wide * share / 2), alpha=0.8
+            )
         canvas.text(area.right - 2, y, field.text(value), 12.5, color, weight="medium", across="right")
     if len(shown) < len(found):
         y = area.y + step * (len(shown) + 0.5)

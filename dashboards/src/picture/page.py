@@ -17,6 +17,14 @@ HEADER = 52.0
 FOOTER = 24.0
 TITLE = 34.0
 
+# What would change a picture, and isn't drawn.
+UNKNOWN = {
+    "repeat": "panels that repeat",
+    "timeFrom": "panels with a time of their own",
+    "timeShift": "panels whose time is shifted",
+    "interval": "panels with an interval of their own",
+    "maxDataPoints": "panels which say how many points they have",
+}
 DRAWERS: dict[str, Callable[[Scene, Mapping, Area], None]] = {
     "stat": numbers.stat,
     "bargauge": numbers.bar_gauge,
@@ -59,7 +67,9 @@ def draw(
             raise type(error)(f"{dashboard['title']}, panel {panel.get('title', '')!r}: {error}") from error
     if left_out:
         titles = ", ".join(dict.fromkeys(panel["title"] for panel in left_out))
-        words = scene.canvas.fitting(f"Not in this picture, since they show logs or traces: {titles}", width - 2 * MARGIN)
+        words = scene.canvas.fitting(
+            f"Not in this picture, since they show logs or traces: {titles}", width - 2 * MARGIN
+        )
         scene.canvas.text(MARGIN + 2, height - MARGIN - FOOTER / 2 + 4, words, 12, theme.faint)
     return scene.canvas
 
@@ -73,7 +83,12 @@ def _without(panels: Iterable[Mapping], left_out: list[Mapping]) -> list[Mapping
     """The panels but for these, and but for rows which nothing is left below."""
     kept: list[Mapping] = []
     for panel in [*(panel for panel in panels if panel not in left_out), None]:
-        if kept and kept[-1]["type"] == "row" and not kept[-1].get("collapsed") and (not panel or panel["type"] == "row"):
+        if (
+            kept
+            and kept[-1]["type"] == "row"
+            and not kept[-1].get("collapsed")
+            and (not panel or panel["type"] == "row")
+        ):
             kept.pop()
         if panel:
             kept.append(panel)
@@ -87,7 +102,8 @@ def _moved_up(panels: Iterable[Mapping]) -> list[Mapping]:
         at = panel["gridPos"]
         above = [other["gridPos"] for other in placed]
         y = max(
-            (up["y"] + up["h"] for up in above if up["x"] < at["x"] + at["w"] and at["x"] < up["x"] + up["w"]), default=0
+            (up["y"] + up["h"] for up in above if up["x"] < at["x"] + at["w"] and at["x"] < up["x"] + up["w"]),
+            default=0,
         )
         placed.append({**panel, "gridPos": {**at, "y": y}})
     return placed
@@ -150,8 +166,11 @@ def _area(scene: Scene, at: Mapping) -> Area:
 def _panel(scene: Scene, panel: Mapping) -> None:
     canvas, theme = scene.canvas, scene.canvas.theme
     area = _area(scene, panel["gridPos"])
-    if panel.get("repeat"):
-        raise Unsupported("panels that repeat")
+    for key, what in UNKNOWN.items():
+        if panel.get(key):
+            raise Unsupported(what)
+    if panel["type"] != "table" and panel.get("fieldConfig", {}).get("overrides"):
+        raise Unsupported("overrides of anything but a table's columns")
     if panel["type"] == "row":
         y = area.y + area.height / 2
         marks = ((0, -4), (4, 0), (0, 4)) if panel.get("collapsed") else ((-4, -2), (0, 2), (4, -2))

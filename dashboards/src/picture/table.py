@@ -112,5 +112,7 @@ def _gauge(scene: Scene, table: frames.Rows, look: fields.Field, name: str, cell
     if wide > 4:
         canvas.box(area.x + PADDING, area.y + 8, wide, ROW - 16, theme.unfilled, radius=2)
         if share > 0:
-            canvas.box(area.x + PADDING, area.y + 8, wide * share, ROW - 16, shade, radius=min(2, wide * share / 2), alpha=0.8)
+            canvas.box(
+                area.x + PADDING, area.y + 8, wide * share, ROW - 16, shade, radius=min(2, wide * share / 2), alpha=0.8
+            )
     canvas.text(area.right - PADDING, area.y + ROW / 2, look.text(cell), TEXT, theme.text, across="right")

@@ -27,7 +27,7 @@ SECONDS = {"s": 1, "ms": 1e-3, "µs": 1e-6, "ns": 1e-9, "m": 60, "h": 3600, "d":
 
 
 def text(value: float, unit: str = "short", decimals: int | None = None) -> str:
-    """A value in its unit, with three digits that mean something unless `decimals` says how many there are behind the point.
+    """A value in its unit, with three digits that mean something, or with so many `decimals`.
 
     Raises `Unsupported` for a unit that isn't known.
     """

@@ -143,6 +143,7 @@ class Times(unittest.TestCase):
     def test_points_are_no_closer_than_scrapes(self):
         self.assertEqual(SPAN.step(10_000), 15)
         self.assertEqual(SPAN.step(10), 60)
+        self.assertEqual(SPAN.step(10_000, least=60), 60)
 
     def test_ticks_are_round_and_reach_the_highest_value(self):
         self.assertEqual(scales.value_ticks(0, 83, 5, "short"), [0, 20, 40, 60, 80, 100])

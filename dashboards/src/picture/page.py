@@ -22,7 +22,6 @@ UNKNOWN = {
     "repeat": "panels that repeat",
     "timeFrom": "panels with a time of their own",
     "timeShift": "panels whose time is shifted",
-    "interval": "panels with an interval of their own",
     "maxDataPoints": "panels which say how many points they have",
 }
 DRAWERS: dict[str, Callable[[Scene, Mapping, Area], None]] = {

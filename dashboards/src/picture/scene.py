@@ -5,8 +5,9 @@ from dataclasses import dataclass
 
 from picture import frames, templates
 from picture.canvas import Canvas
+from picture.errors import Unsupported
 from picture.prometheus import Prometheus, Sample, Series
-from picture.times import Span
+from picture.times import Span, parse_duration
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Scene:
 
         Raises `QueryError` for a query that fails.
         """
-        step = self.span.step(points)
+        step = self._step(panel, points)
         lines = []
         for target in _shown(panel):
             found = self.prometheus.over(self.fill(target["expr"], step), self.span.start, self.span.end, step)
@@ -71,13 +72,21 @@ class Scene:
 
         Raises `QueryError` for a query that fails.
         """
-        step = self.span.step(points)
+        step = self._step(panel, points)
         for target in _shown(panel):
             yield target, self.prometheus.instant(self.fill(target["expr"], step), self.span.end)
 
+    def _step(self, panel: Mapping, points: int) -> float:
+        """How far a panel's points are apart; `interval` is what it wants at least."""
+        least = parse_duration(panel["interval"]) if panel.get("interval") else 0
+        return self.span.step(points, least)
+
 
 def _shown(panel: Mapping) -> list[Mapping]:
-    return [target for target in panel.get("targets", []) if not target.get("hide")]
+    targets = [target for target in panel.get("targets", []) if not target.get("hide")]
+    if any(target.get("interval") for target in targets):
+        raise Unsupported("queries with an interval of their own")
+    return targets
 
 
 def nothing(scene: Scene, area: Area, words: str) -> None:

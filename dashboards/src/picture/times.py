@@ -24,9 +24,9 @@ class Span:
     def seconds(self) -> float:
         return self.end - self.start
 
-    def step(self, points: int) -> float:
-        """How far points are apart so that there are at most so many: never closer than scrapes are."""
-        wanted = max(self.seconds / max(points, 1), self.scrape)
+    def step(self, points: int, least: float = 0) -> float:
+        """How far points are apart so that there are at most so many: never closer than scrapes are, nor than `least`."""
+        wanted = max(self.seconds / max(points, 1), self.scrape, least)
         return next((step for step in STEPS if step >= wanted), math.ceil(wanted / 86400) * 86400)
 
     def rate_interval(self, step: float) -> float:

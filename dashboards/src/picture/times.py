@@ -25,7 +25,7 @@ class Span:
         return self.end - self.start
 
     def step(self, points: int, least: float = 0) -> float:
-        """How far points are apart so that there are at most so many: never closer than scrapes are, nor than `least`."""
+        """How far points are apart so that there are at most so many, and no closer than scrapes, or `least`."""
         wanted = max(self.seconds / max(points, 1), self.scrape, least)
         return next((step for step in STEPS if step >= wanted), math.ceil(wanted / 86400) * 86400)
 

@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help demo run install deb test test-kernels bench generate record-golden check
+.PHONY: help demo run install deb test test-kernels bench generate pictures record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +39,10 @@ generate: ## Write what is made from code: deploy/crds, docs/metrics.md, dashboa
 	@scripts/generate
 	@scripts/dashboards
 	@scripts/manifests
+
+pictures: ## Draw the README's pictures from what a real agent measures: docs/pictures (root, a quarter of an hour)
+	@scripts/setup pictures
+	@scripts/pictures
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run

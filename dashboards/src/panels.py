@@ -120,7 +120,7 @@ def timeseries(
         panel.max(maximum)
     if stack:
         panel.stacking(common.StackingConfig().mode(c.StackingMode.NORMAL).group("A"))
-    for regex, name in (("/", "host"), ("(.*) /", "$1 host"), ("(.+)/", "$1")) if hosts else ():
+    for regex, name in (("[/]", "host"), ("(.*) /", "$1 host"), ("(.+)/", "$1")) if hosts else ():
         panel.with_transformation(_transform("renameByRegex", {"regex": regex, "renamePattern": name}))
     return panel
 

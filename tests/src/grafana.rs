@@ -33,7 +33,8 @@ pub enum Source {
 
 /// Whether what dashboards are made with and checked against is there.
 pub fn is_installed() -> bool {
-    ["sdk", "schema/node_modules"].iter().all(|part| place::cache().join("grafana").join(part).is_dir())
+    let parts = ["grafana/sdk", "grafana/schema/node_modules", "pictures"];
+    parts.iter().all(|part| place::cache().join(part).is_dir())
 }
 
 /// The dashboards that ship.

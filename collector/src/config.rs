@@ -361,7 +361,7 @@ impl Config {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        let Self { process_table, limits, env, .. } = self;
+        let Self { process_table, limits, env, metrics, .. } = self;
         let fail =
             |key, value: usize, allowed| Err(ConfigError::Value { key, value: value.to_string(), allowed });
         let ring = limits.ring_buffer_bytes;
@@ -388,6 +388,15 @@ impl Config {
         if let Some(name) = env.collect.iter().find(|name| !usable(name)) {
             let allowed = "whole names of 1 to 62 bytes without `=` are allowed";
             return Err(ConfigError::Value { key: "env.collect", value: format!("{name:?}"), allowed });
+        }
+        let stale_after = metrics.stale_after;
+        if !stale_after.is_zero() && stale_after < Duration::from_secs(1) {
+            let allowed = "0s (never), or 1s and more, is allowed";
+            return Err(ConfigError::Value {
+                key: "metrics.stale_after",
+                value: format!("{stale_after:?}"),
+                allowed,
+            });
         }
         if limits.stdout_queue_events == 0 {
             return fail("limits.stdout_queue_events", 0, "a number above 0 is allowed");

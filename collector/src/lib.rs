@@ -7,6 +7,7 @@ pub mod api;
 pub mod cli;
 pub mod config;
 pub mod enrich;
+pub mod first_seen;
 pub mod jobs;
 pub mod kubernetes;
 pub mod pipeline;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use trigon_exporters::event::{Event, Pod};
+use trigon_exporters::event::Event;
 
 use crate::{
     jobs,
@@ -63,17 +63,12 @@ impl Pipeline {
 
     /// Forgets what is gone.
     pub fn sweep(&mut self, now: Instant) {
-        let Self { tracker, placements, router, .. } = self;
         let linger = self.deleted_linger;
-        for gone in tracker.change_pods(|pods| pods.sweep(now, linger)) {
-            placements.pod_gone(&gone.cgroup_uid);
-            let Pod { namespace, name, .. } = &*gone.pod;
-            // Of a StatefulSet another has its name, and its series.
-            if !tracker.cgroups().pods().is_name_in_use(namespace, name) {
-                router.forget_pod(namespace, name);
-            }
+        for gone in self.tracker.change_pods(|pods| pods.sweep(now, linger)) {
+            self.placements.pod_gone(&gone.cgroup_uid);
         }
         self.waiting.sweep();
+        self.router.tick(now);
     }
 
     /// Sends everything on, as it is.

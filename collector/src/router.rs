@@ -1,23 +1,24 @@
 //! From one stage to every way out: what was read together goes to each in one chunk.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use trigon_exporters::{
-    event::Event,
+    event::{Event, Kind},
     metrics::EventMetrics,
     sink::{Chunk, QueueSender},
 };
 
-use crate::recent::Recent;
+use crate::{first_seen::FirstSeen, recent::Recent};
 
 /// As many events make a chunk at most.
 pub const CHUNK: usize = 512;
 
-/// Counts every event, remembers it a while, and queues it for every way out. A way out that is slow loses its own
+/// Marks what is executed for the first time, counts every event, remembers it a while, and queues it for every way out. A way out that is slow loses its own
 /// events, and no others.
 #[derive(Debug)]
 pub struct Router {
     metrics: EventMetrics,
+    first_seen: FirstSeen,
     recent: Recent,
     ways_out: Vec<(Arc<str>, QueueSender)>,
     /// Clients of the API that follow: each stays until it goes.
@@ -32,6 +33,7 @@ impl Router {
     pub fn new(metrics: EventMetrics, recent: Recent) -> Self {
         Self {
             metrics,
+            first_seen: FirstSeen::default(),
             recent,
             ways_out: Vec::new(),
             followers: Vec::new(),
@@ -61,7 +63,10 @@ impl Router {
     }
 
     /// Takes an event.
-    pub fn route(&mut self, event: Event) {
+    pub fn route(&mut self, mut event: Event) {
+        if let Kind::Exec(exec) = &mut event.kind {
+            exec.first_seen = self.first_seen.is_first(&event.process);
+        }
         self.metrics.observe(&event);
         if self.ways_out.is_empty() && self.followers.is_empty() && !self.recent.keeps() {
             return;
@@ -72,15 +77,11 @@ impl Router {
         }
     }
 
-    /// A pod is gone: nothing is counted of it any more.
-    pub fn forget_pod(&mut self, namespace: &str, pod: &str) {
-        self.metrics.forget_pod(namespace, pod);
-    }
-
-    /// Does what is due with time in the queues.
-    pub fn tick(&self) {
+    /// Does what is due with time: in the queues, and with series that nothing is counted in any more.
+    pub fn tick(&mut self, now: Instant) {
         let queues = self.ways_out.iter().map(|(_, queue)| queue).chain(&self.followers);
         queues.for_each(QueueSender::tick);
+        self.metrics.sweep(now);
     }
 
     /// Sends on what was taken so far.

@@ -230,7 +230,8 @@ impl Tracker {
         let sighting =
             Sighting { task: &fixed.task, began: fixed.header.time, parent, flags, cgroup, image, joined };
         let process = self.insert(sighting);
-        Event { time, observed, parent: self.parent(&process), process, kind: Kind::Exec(Exec { replaced }) }
+        let kind = Kind::Exec(Exec { replaced, first_seen: false });
+        Event { time, observed, parent: self.parent(&process), process, kind }
     }
 
     /// Ends the image that an exec took over from.

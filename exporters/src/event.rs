@@ -71,6 +71,8 @@ pub enum Kind {
 pub struct Exec {
     /// The execution that this one replaced, where the same process had executed an image before: it ended now.
     pub replaced: Option<Replaced>,
+    /// The workload, or the host, had not executed this binary before, as far as the agent remembers.
+    pub first_seen: bool,
 }
 
 /// An execution that ended because another took over its process.

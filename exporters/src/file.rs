@@ -18,7 +18,7 @@ use tokio::{runtime::Runtime, sync::Notify, time::sleep};
 
 use crate::{
     health::Health,
-    lines::{Context, LineWriter, Lost},
+    lines::{Balance, Context, LineWriter},
     sink::{Chunk, QueueReceiver},
 };
 
@@ -101,9 +101,9 @@ impl FileOutput {
     /// Writes what comes through the queue, until the router has gone and everything is written.
     ///
     /// Errors of the file don't end it: what a failed write does not bring out is lost and counted.
-    pub fn run(self, mut receiver: QueueReceiver, context: Context, lost: Lost, health: Health) {
+    pub fn run(self, mut receiver: QueueReceiver, context: Context, balance: Balance, health: Health) {
         let Self { file, config, reopen, runtime } = self;
-        let mut writer = LineWriter::new(file, config.format(), context, receiver.fields(), lost, health);
+        let mut writer = LineWriter::new(file, config.format(), context, receiver.fields(), balance, health);
         // The first look finds a line that was cut short by the end of an agent before this one.
         reopen.asked.store(true, Ordering::Relaxed);
         loop {

@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    event::{Event, Exit, Kind, Namespaces},
+    event::{Event, Exec, Exit, Kind, Namespaces},
     filter::Fields,
     identity::ExecId,
     names,
@@ -130,7 +130,7 @@ impl JsonWriter {
             _ => Cow::default(),
         };
         let body = match &event.kind {
-            Kind::Exec(_) => Body::Exec(context.exec(event)),
+            Kind::Exec(exec) => Body::Exec(context.exec(event, exec)),
             Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
             Kind::Hook(hook) => context.hook(event, hook),
             Kind::RateLimit(dropped) => {
@@ -154,10 +154,10 @@ impl JsonWriter {
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    fn exec(self, event: &'a Event) -> ExecLine<'a> {
+    fn exec(self, event: &'a Event, exec: &Exec) -> ExecLine<'a> {
         let mut process = Process::new(self, &event.process);
         process.binary_properties = BinaryProperties::of(&event.process);
-        ExecLine { process, parent: self.parent(event), trigon: Facts::new(&event.process) }
+        ExecLine { process, parent: self.parent(event), trigon: Facts::new(&event.process).with_exec(exec) }
     }
 
     fn exit(self, event: &'a Event, exit: &Exit, signal: &'a str) -> ExitLine<'a> {

@@ -7,6 +7,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use prometheus::IntCounter;
+
 use crate::{
     compact::CompactWriter,
     event::{Event, EventType, Kind, Namespaces},
@@ -14,6 +16,7 @@ use crate::{
     health::Health,
     json::JsonWriter,
     metrics::{Loss, LossCounter},
+    otlp::ExportMetrics,
     sink::{Chunk, QueueReceiver},
 };
 
@@ -43,9 +46,11 @@ pub struct Context {
     pub host_namespaces: Namespaces,
 }
 
-/// What a way out loses, stage `export`.
+/// What becomes of the events that come to a way out: their lines are written, or lost at the stage `export`.
 #[derive(Clone, Debug)]
-pub struct Lost {
+pub struct Balance {
+    /// The line stands there, whole.
+    written: IntCounter,
     /// Nobody reads any more.
     closed: LossCounter,
     /// The write failed, on a full disk for one.
@@ -85,7 +90,7 @@ pub(crate) struct LineWriter<T> {
     target: T,
     encoder: Encoder,
     pending: Pending,
-    lost: Lost,
+    balance: Balance,
     health: Health,
     /// Nobody reads any more: all that comes is lost.
     closed: bool,
@@ -119,21 +124,22 @@ pub fn has_line(event: &Event) -> bool {
     !matches!(event.kind, Kind::Descriptor(_))
 }
 
-// === impl Lost ===
+// === impl Balance ===
 
-impl Lost {
+impl Balance {
     /// The counters of standard output.
-    pub fn stdout(loss: &Loss) -> Self {
+    pub fn stdout(loss: &Loss, metrics: &ExportMetrics) -> Self {
         Self {
+            written: metrics.records("stdout"),
             closed: loss.counter("export", "closed", "stdout"),
             write: loss.counter("export", "write", "stdout"),
         }
     }
 
     /// The counters of a file by the name of its way out: nobody has to read it, so that it is never closed.
-    pub fn file(loss: &Loss, name: &str) -> Self {
+    pub fn file(loss: &Loss, metrics: &ExportMetrics, name: &str) -> Self {
         let write = loss.counter("export", "write", name);
-        Self { closed: write.clone(), write }
+        Self { written: metrics.records(name), closed: write.clone(), write }
     }
 }
 
@@ -145,14 +151,14 @@ impl<T: Target> LineWriter<T> {
         format: Format,
         context: Context,
         fields: Option<Arc<Fields>>,
-        lost: Lost,
+        balance: Balance,
         health: Health,
     ) -> Self {
         Self {
             target,
             encoder: Encoder::new(format, context, fields),
             pending: Pending::default(),
-            lost,
+            balance,
             health,
             closed: false,
             torn: false,
@@ -184,7 +190,7 @@ impl<T: Target> LineWriter<T> {
     fn take(&mut self, chunk: &Chunk) {
         for event in chunk.iter().filter(|event| has_line(event)) {
             if self.closed {
-                self.lost.closed.lose(event.event_type());
+                self.balance.closed.lose(event.event_type());
                 continue;
             }
             self.pending.push(event, &mut self.encoder);
@@ -203,15 +209,18 @@ impl<T: Target> LineWriter<T> {
             Ok(()) => self.write_bytes(),
             Err(error) => (0, Err(error)),
         };
+        let ends = &self.pending.ends;
+        let whole = ends.partition_point(|(end, _)| *end <= written);
+        // A note of what the rate limit dropped is no event that was seen.
+        let events = ends[..whole].iter().filter(|(_, event)| *event != EventType::RateLimitInfo);
+        self.balance.written.inc_by(events.count() as u64);
         match result {
             Ok(()) => {
                 self.health.succeeded();
             }
             Err(error) => {
                 self.closed = self.target.is_end(&error);
-                let lost = if self.closed { &self.lost.closed } else { &self.lost.write };
-                let ends = &self.pending.ends;
-                let whole = ends.partition_point(|(end, _)| *end <= written);
+                let lost = if self.closed { &self.balance.closed } else { &self.balance.write };
                 ends[whole..].iter().for_each(|(_, event)| lost.lose(*event));
                 let line_start = whole.checked_sub(1).map_or(0, |last| ends[last].0);
                 if written > 0 {

@@ -12,6 +12,7 @@ pub mod policies;
 pub mod readiness;
 pub mod registry;
 pub mod scrape;
+mod series;
 
 pub use agent::AgentMetrics;
 pub use config::{Label, MetricsConfig};

@@ -125,6 +125,7 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     vec![
         ("root_shell", exec(root_shell())),
+        ("first_seen", event(container(), Kind::Exec(Exec { first_seen: true, ..Exec::default() }))),
         ("container", exec(container())),
         ("pod", exec(placed(container(), place()))),
         ("sandbox", exec(placed(container(), Place { container: None, ..place() }))),

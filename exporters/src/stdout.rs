@@ -8,7 +8,7 @@ use std::{
 
 use crate::{
     health::Health,
-    lines::{Context, Format, LineWriter, Lost, Target},
+    lines::{Balance, Context, Format, LineWriter, Target},
     sink::QueueReceiver,
 };
 
@@ -25,10 +25,10 @@ pub fn run(
     format: Format,
     context: Context,
     out: impl Write,
-    lost: Lost,
+    balance: Balance,
     health: Health,
 ) {
-    let mut writer = LineWriter::new(Stream(out), format, context, receiver.fields(), lost, health);
+    let mut writer = LineWriter::new(Stream(out), format, context, receiver.fields(), balance, health);
     while let Some(chunk) = receiver.blocking_recv() {
         writer.write_all(&chunk, &mut receiver);
     }

@@ -56,8 +56,13 @@ impl Rig {
 
     /// An agent that will send to a receiver.
     pub fn agent(receiver: &Receiver, protocol: Protocol, otlp: &str) -> Agent {
+        // Counters are told apart by their binaries, unless the lines have a table of metrics of their own.
+        let labels = match otlp.contains("[metrics]") {
+            true => "",
+            false => "metrics.labels = [\"namespace\", \"workload\", \"pod\", \"binary\"]\n",
+        };
         Agent::new()
-            .config(&format!("[otlp]\nprotocol = \"{}\"\n{otlp}", protocol_name(protocol)))
+            .config(&format!("{labels}[otlp]\nprotocol = \"{}\"\n{otlp}", protocol_name(protocol)))
             .argument("--otlp-endpoint")
             .argument(receiver.endpoint())
     }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use prometheus::IntCounter;
+use prometheus::{IntCounter, local::LocalHistogram};
 use tokio::sync::oneshot;
 use tracing::warn;
 use trigon_exporters::{
@@ -61,6 +61,7 @@ struct Stages {
     pipeline: Pipeline,
     metrics: AgentMetrics,
     received: [IntCounter; RecordType::IN_RING.len()],
+    delay: LocalHistogram,
     undecoded: Undecoded,
     orphan_hooks: IntCounter,
     forgotten_files: IntCounter,
@@ -99,6 +100,7 @@ impl Reader {
         let Metrics { agent: metrics, kubernetes, loss } = metrics;
         let stages = Stages {
             received: RecordType::IN_RING.map(|kind| metrics.received(kind.as_str())),
+            delay: metrics.delay.local(),
             undecoded: Undecoded::new(&loss),
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
             unplaced_cgroups: loss.untyped("table", "placements_full", RecordType::CgroupMade.as_str()),
@@ -184,6 +186,7 @@ impl Stages {
     /// Takes at most a chunk of records through all stages; returns how many there were.
     fn take(&mut self, ring: &mut Ring) -> usize {
         self.heartbeat.beat();
+        let waiting = ring.used();
         let (observed, now) = (self.pipeline.tracker.tick(), Instant::now());
         let count = ring.drain(CHUNK, |bytes| match decode(bytes) {
             Ok(record) => {
@@ -193,11 +196,19 @@ impl Stages {
                 }
                 self.pipeline.placements.take(&record);
                 if let Some(event) = self.pipeline.tracker.take(record, observed) {
+                    // What happens while a chunk is read has not waited.
+                    let delay = Duration::from_nanos(observed.0.saturating_sub(event.time.0));
+                    self.delay.observe(delay.as_secs_f64());
                     self.pipeline.take(event, now);
                 }
             }
             Err(error) => self.undecoded.count(error),
         });
+        if count > 0 {
+            let capacity = self.metrics.ring_capacity.get().max(1);
+            self.metrics.ring_fill.observe(waiting as f64 / capacity as f64);
+            self.delay.flush();
+        }
         self.pipeline.settle(now);
         self.pipeline.router.flush();
         count
@@ -207,7 +218,6 @@ impl Stages {
         let (counts, evictions) = (self.pipeline.tracker.counts(), self.pipeline.tracker.table().evictions());
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
-        self.pipeline.router.tick();
         self.pipeline.sweep(Instant::now());
         if let Some(kubernetes) = &mut self.kubernetes {
             kubernetes.update(&self.pipeline);

@@ -57,7 +57,7 @@ pub struct Parts {
     pub host_namespaces: Namespaces,
     /// Where they count what they lose.
     pub loss: Loss,
-    /// What OTLP exporters count.
+    /// What exporters count.
     pub metrics: ExportMetrics,
     /// Where those that are open are listed.
     pub open: Open,
@@ -305,14 +305,15 @@ impl WaysOut {
         health: Health,
     ) -> Result<(QueueSender, JoinHandle<()>), AgentError> {
         let turn = self.turn("stdout");
-        let Parts { loss, .. } = &self.parts;
+        let Parts { loss, metrics, .. } = &self.parts;
         let out =
             stdout::stdout().map_err(|source| AgentError::System { what: "use standard output", source })?;
         let gate = Gate::new(filter, "stdout", loss);
         let (sender, receiver) =
             sink::gated(capacity, loss.counter("queue", "full", "stdout"), lines::has_line, gate);
-        let (context, lost) = (self.context(), lines::Lost::stdout(loss));
-        let task = thread("stdout", turn, move || stdout::run(receiver, format, context, out, lost, health))?;
+        let (context, balance) = (self.context(), lines::Balance::stdout(loss, metrics));
+        let task =
+            thread("stdout", turn, move || stdout::run(receiver, format, context, out, balance, health))?;
         Ok((sender, task))
     }
 
@@ -327,12 +328,12 @@ impl WaysOut {
         let turn = self.turn(name);
         self.reopen.push((name.into(), output.reopen()));
         info!(exporter = name, path = %config.path.display(), "exporting to a file");
-        let Parts { loss, .. } = &self.parts;
+        let Parts { loss, metrics, .. } = &self.parts;
         let gate = Gate::new(filter, name, loss);
         let full = loss.counter("queue", "full", name);
         let (sender, receiver) = sink::gated(config.queue_events, full, lines::has_line, gate);
-        let (context, lost) = (self.context(), lines::Lost::file(loss, name));
-        let task = thread(name, turn, move || output.run(receiver, context, lost, health))?;
+        let (context, balance) = (self.context(), lines::Balance::file(loss, metrics, name));
+        let task = thread(name, turn, move || output.run(receiver, context, balance, health))?;
         Ok((sender, task))
     }
 

@@ -171,13 +171,6 @@ impl Pods {
         self.deleted = left;
         forgotten
     }
-
-    /// Whether there is a pod of that name now. It isn't the one before it that had the name.
-    pub fn is_name_in_use(&self, namespace: &str, name: &str) -> bool {
-        self.known
-            .values()
-            .any(|known| known.entry.pod.namespace == namespace && known.entry.pod.name == name)
-    }
 }
 
 #[cfg(test)]

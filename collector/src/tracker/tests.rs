@@ -149,7 +149,9 @@ fn exec_over_exec_ends_one_execution_and_begins_the_next() {
     assert_eq!(second.process.parent_exec_id, Some(first.process.exec_id));
     assert_eq!(second.process.parent_pid, 100);
     assert_ne!(second.process.exec_id, first.process.exec_id);
-    let Kind::Exec(Exec { replaced: Some(replaced) }) = second.kind else { panic!("nothing was replaced") };
+    let Kind::Exec(Exec { replaced: Some(replaced), .. }) = second.kind else {
+        panic!("nothing was replaced")
+    };
     assert!(Arc::ptr_eq(&replaced.process, &first.process));
     assert_eq!(second.process.trace.parent, Some(first.process.trace.span));
     let exit = kernel.exit(process, 1, 0).unwrap();
@@ -207,7 +209,9 @@ fn an_exit_whose_start_was_missed_is_told_with_what_is_known() {
     // So is an image whose exec was lost.
     let (process, _) = kernel.spawn(ROOT, 100, Given::default());
     let event = kernel.exec(process, ROOT, Given { image: 3, ..Given::default() });
-    let Kind::Exec(Exec { replaced: Some(replaced) }) = event.kind else { panic!("nothing was replaced") };
+    let Kind::Exec(Exec { replaced: Some(replaced), .. }) = event.kind else {
+        panic!("nothing was replaced")
+    };
     assert_eq!(replaced.process.exec_id, id(process, 2));
     assert!(replaced.process.flags.contains(ProcessFlags::MISS));
 }

@@ -16,6 +16,7 @@ use crate::{
     event::EventType,
     lines::{has_line, tests::chunk},
     metrics::{Loss, Registry},
+    otlp::ExportMetrics,
     samples::{HOST, NODE},
     sink::{QueueSender, queue},
 };
@@ -35,14 +36,16 @@ fn config(folder: &Path) -> FileConfig {
 }
 
 fn start(folder: TempDir, config: &FileConfig) -> Bench {
-    let loss = Loss::register(&Registry::new()).unwrap();
+    let registry = Registry::new();
+    let loss = Loss::register(&registry).unwrap();
+    let metrics = ExportMetrics::register(&registry).unwrap();
     let health = Health::default();
     let (sender, receiver) = queue(100_000, loss.counter("queue", "full", "file"), has_line);
     let output = FileOutput::open(config).unwrap();
     let reopen = output.reopen();
     let context = Context { node: NODE.into(), host_namespaces: HOST };
-    let (lost, written) = (Lost::file(&loss, "file"), health.clone());
-    let writer = std::thread::spawn(move || output.run(receiver, context, lost, written));
+    let (balance, written) = (Balance::file(&loss, &metrics, "file"), health.clone());
+    let writer = std::thread::spawn(move || output.run(receiver, context, balance, written));
     Bench { folder, loss, health, reopen, sender, writer }
 }
 

@@ -4,7 +4,7 @@ use serde::{Serialize, Serializer};
 
 use super::{hook::HookFacts, is_default, scalar::Seconds};
 use crate::{
-    event::{Container, Exit, Hook, Process, ProcessFlags},
+    event::{Container, Exec, Exit, Hook, Process, ProcessFlags},
     identity::{SpanId, SpanRef, TraceId},
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Facts<'a> {
     cgroup: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     container: Option<ContainerFacts<'a>>,
+    #[serde(skip_serializing_if = "is_default")]
+    first_seen: bool,
     #[serde(flatten)]
     exit: Option<ExitFacts>,
     #[serde(flatten)]
@@ -86,9 +88,14 @@ impl<'a> Facts<'a> {
             tty: process.flags.contains(ProcessFlags::TTY),
             cgroup: &process.cgroup.path,
             container: process.container().map(|container| ContainerFacts::from(&**container)),
+            first_seen: false,
             exit: None,
             hook: None,
         }
+    }
+
+    pub(super) fn with_exec(self, exec: &Exec) -> Self {
+        Self { first_seen: exec.first_seen, ..self }
     }
 
     pub(super) fn with_hook(self, hook: &'a Hook) -> Self {

@@ -59,6 +59,7 @@ impl Scripted {
 
 struct Bench {
     loss: Loss,
+    exported: IntCounter,
     health: Health,
     sender: QueueSender,
     writer: JoinHandle<()>,
@@ -67,14 +68,16 @@ struct Bench {
 const PLAIN: Format = Format::Compact { color: false, timestamps: false };
 
 fn start(format: Format, out: impl Write + Send + 'static) -> Bench {
-    let loss = Loss::register(&Registry::new()).unwrap();
+    let registry = Registry::new();
+    let loss = Loss::register(&registry).unwrap();
+    let metrics = ExportMetrics::register(&registry).unwrap();
     let (sender, receiver) = queue(10_000, loss.counter("queue", "full", "stdout"), |_| true);
-    let lost = Lost::stdout(&loss);
+    let balance = Balance::stdout(&loss, &metrics);
     let health = Health::default();
     let context = Context { node: NODE.into(), host_namespaces: HOST };
-    let written = health.clone();
-    let writer = thread::spawn(move || run(receiver, format, context, out, lost, written));
-    Bench { loss, health, sender, writer }
+    let reported = health.clone();
+    let writer = thread::spawn(move || run(receiver, format, context, out, balance, reported));
+    Bench { loss, exported: metrics.records("stdout"), health, sender, writer }
 }
 
 /// Starts of as many processes, numbered by their argument.
@@ -94,9 +97,14 @@ impl Bench {
 
     /// Ends the router and waits for the writer.
     fn finish(self) -> Loss {
+        self.balance().1
+    }
+
+    /// The same, with how many lines were exported.
+    fn balance(self) -> (u64, Loss) {
         drop(self.sender);
         self.writer.join().unwrap();
-        self.loss
+        (self.exported.get(), self.loss)
     }
 }
 
@@ -144,8 +152,8 @@ fn a_failed_write_loses_the_lines_that_did_not_come_out_whole_and_no_other() {
         thread::yield_now();
     }
     bench.sender.send(&chunk(2));
-    let loss = bench.finish();
-    assert_eq!(lost(&loss, "write"), 2);
+    let (exported, loss) = bench.balance();
+    assert_eq!((exported, lost(&loss, "write")), (3, 2));
     let text = out.text();
     let lines: Vec<_> = text.lines().collect();
     assert_eq!(lines.len(), 4, "{text}");
@@ -183,8 +191,8 @@ fn once_nobody_reads_the_rest_is_counted_as_lost() {
     serde_json::from_str::<serde_json::Value>(&line).unwrap();
     drop(reader);
     (0..5).for_each(|_| bench.sender.send(&chunk(20)));
-    let loss = bench.finish();
-    assert_eq!((lost(&loss, "closed"), lost(&loss, "write")), (100, 0));
+    let (exported, loss) = bench.balance();
+    assert_eq!((exported, lost(&loss, "closed"), lost(&loss, "write")), (1, 100, 0));
     assert_eq!(loss.untyped("queue", "full", "PROCESS_EXEC").get(), 0);
 }
 
@@ -218,4 +226,13 @@ fn a_non_blocking_stream_gets_every_line() {
     let loss = bench.finish();
     assert_eq!(read.join().unwrap().lines().count(), chunks * len);
     assert_eq!((lost(&loss, "closed"), lost(&loss, "write")), (0, 0));
+}
+
+#[test]
+fn a_note_of_what_the_rate_limit_dropped_is_written_and_not_counted() {
+    let out = Scripted::new(&[]);
+    let bench = start(Format::Json, out.clone());
+    bench.sender.send(&chunk(2));
+    bench.sender.send(&Arc::from([Event::rate_limit(crate::event::Timestamp(1), 7)]));
+    assert_eq!((bench.balance().0, out.text().lines().count()), (2, 3));
 }

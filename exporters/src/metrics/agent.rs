@@ -5,7 +5,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{IntCounter, IntCounterVec, IntGauge, process_collector::ProcessCollector};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, process_collector::ProcessCollector};
 
 use super::{
     Registry,
@@ -37,7 +37,17 @@ pub struct AgentMetrics {
     pub ring_used: IntGauge,
     /// Bytes that the ring buffer can hold.
     pub ring_capacity: IntGauge,
+    /// How full the ring buffer was each time that something was read from it, from 0 to 1.
+    pub ring_fill: Histogram,
+    /// Seconds from an event to when it was read.
+    pub delay: Histogram,
 }
+
+/// Policies have three quarters of the ring buffer: a fill beyond is what they lose events at.
+const FILL_BUCKETS: [f64; 9] = [0.001, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.99];
+/// Seconds: the reader is woken in some 10 to 100 microseconds; what is more is a reader that can't keep up.
+const DELAY_BUCKETS: [f64; 12] =
+    [0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.05, 0.1, 1.0, 10.0];
 
 const QUEUES: &[ScrapeFamily] = &[ScrapeFamily {
     name: "trigon_queue_events",
@@ -102,6 +112,16 @@ impl AgentMetrics {
             ring_capacity: registry.gauge(
                 "trigon_ring_buffer_capacity_bytes",
                 "Bytes that the kernel's ring buffer can hold.",
+            )?,
+            ring_fill: registry.histogram(
+                "trigon_ring_buffer_fill_ratio",
+                "How full the kernel's ring buffer was when events were read from it, from 0 to 1, before they were.",
+                &FILL_BUCKETS,
+            )?,
+            delay: registry.histogram(
+                "trigon_event_delay_seconds",
+                "Time from an event, by the kernel's clock, to when the agent began to read it and those that waited with it.",
+                &DELAY_BUCKETS,
             )?,
         })
     }

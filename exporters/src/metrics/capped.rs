@@ -1,50 +1,65 @@
-//! A family of counters with a hard limit on its series.
+//! A family with a hard limit on its series, of which those that nothing is counted in go after a while.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use prometheus::{IntCounter, IntCounterVec};
 use rustc_hash::FxHashMap;
 
-use super::{Label, MetricsConfig, Registry};
+use super::{
+    Label, MetricsConfig, Registry,
+    series::{Number, One, Series},
+};
 
-/// Which of the labels that say who did it were chosen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Labels {
-    pub(super) namespace: bool,
-    pub(super) workload: bool,
-    pub(super) pod: bool,
-    pub(super) binary: bool,
-}
+#[cfg(test)]
+mod tests;
 
-/// Counters by what happened (`WHAT` labels, which come from the agent and its policies) and by who did it.
+/// Numbers by what happened (`WHAT` labels, which come from the agent and its policies) and by who did it (the first
+/// `WHO` of [`WHO_NAMES`]).
 ///
-/// A count of a known series costs a look-up and an addition. What finds no room is counted under `other`: first only
-/// in the labels that say who, and where that would still make too many series, in all.
+/// An observation in a known series costs a look-up and an addition. What finds no room is counted under `other`: first
+/// only in the labels that say who, and where that would still make too many series, in all.
 #[derive(Debug)]
-pub(super) struct Capped<const WHAT: usize> {
-    counters: IntCounterVec,
+pub(super) struct Capped<N, const WHAT: usize, const WHO: usize> {
+    series: Arc<Series<N>>,
     folded: IntCounter,
-    /// Counters of the series that there are, by the values of their labels, each followed by a NUL.
-    known: FxHashMap<Arc<str>, IntCounter>,
-    /// Keys of the series of each pod, by its namespace and name, each followed by a NUL.
-    pods: FxHashMap<Box<str>, Vec<Arc<str>>>,
-    /// Likewise those that stand for whoever found no room, by what happened.
-    others: FxHashMap<Box<str>, IntCounter>,
+    /// The series that there are, by the values of their labels, each followed by a NUL.
+    known: FxHashMap<Arc<str>, Known<N>>,
     /// Where a key is put together.
     key: String,
     /// Values that stand for whoever found no room.
     other: [&'static str; WHO],
-    /// Series that there may yet be, and series for the rest.
+    /// Sets of labels that there may yet be, and sets for the rest.
     room: usize,
     rest: usize,
 }
 
+/// What a family is called, and what its series are by.
+pub(super) struct About<const WHAT: usize> {
+    pub(super) name: &'static str,
+    pub(super) help: &'static str,
+    /// Names of the labels that say what happened.
+    pub(super) what: [&'static str; WHAT],
+    /// Sets of labels that are kept for what finds no room.
+    pub(super) rest: usize,
+}
+
+/// Which of the labels that say who did it were chosen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Labels([bool; WHO_NAMES.len()]);
+
+#[derive(Debug)]
+struct Known<N> {
+    one: Arc<One<N>>,
+    /// It stands for whoever found no room, and stays.
+    stays: bool,
+    /// Observations when it was last looked at, and how long there have been no more.
+    observed: u64,
+    idle: Duration,
+}
+
 /// Names of the labels that say who did it.
-pub(super) const WHO_NAMES: [&str; WHO] = ["namespace", "workload", "pod", "binary"];
-const WHO: usize = 4;
-/// Places among them.
-const NAMESPACE: usize = 0;
-const POD: usize = 2;
+pub(super) const WHO_NAMES: [&str; 4] = ["namespace", "workload", "pod", "binary"];
+const LABELS: [Label; WHO_NAMES.len()] = [Label::Namespace, Label::Workload, Label::Pod, Label::Binary];
 /// Bytes that the values of one series may have together: a path can be 4 KiB long, which times `max_series` would be
 /// too much to hold and to serve.
 const MAX_LEN: usize = 1024;
@@ -65,112 +80,135 @@ pub(super) fn register_folded(registry: &Registry) -> prometheus::Result<IntCoun
 // === impl Labels ===
 
 impl Labels {
-    pub(super) fn new(chosen: &[Label]) -> Self {
-        Self {
-            namespace: chosen.contains(&Label::Namespace),
-            workload: chosen.contains(&Label::Workload),
-            pod: chosen.contains(&Label::Pod),
-            binary: chosen.contains(&Label::Binary),
-        }
+    pub(super) fn new(config: &MetricsConfig) -> Self {
+        Self(LABELS.map(|label| config.labels.contains(&label)))
+    }
+
+    /// The values of the labels that were chosen; the others are empty.
+    pub(super) fn choose<'a>(self, values: [&'a str; WHO_NAMES.len()]) -> [&'a str; WHO_NAMES.len()] {
+        std::array::from_fn(|place| if self.0[place] { values[place] } else { "" })
     }
 }
 
 // === impl Capped ===
 
-impl<const WHAT: usize> Capped<WHAT> {
-    /// Makes the family and registers it. Of its series, `rest` are kept for what finds no room.
+impl<N: Number, const WHAT: usize, const WHO: usize> Capped<N, WHAT, WHO> {
+    /// Makes the family and registers it.
     ///
     /// # Errors
     /// Fails where the registry has a family of that name.
     pub(super) fn register(
         registry: &Registry,
-        (name, help): (&str, &str),
-        what: [&str; WHAT],
+        About { name, help, what, rest }: About<WHAT>,
         config: &MetricsConfig,
-        rest: usize,
         folded: &IntCounterVec,
     ) -> prometheus::Result<Self> {
-        let labels = Labels::new(&config.labels);
-        let other = [labels.namespace, labels.workload, labels.pod, labels.binary]
-            .map(|chosen| if chosen { OTHER } else { "" });
-        let folded = folded.with_label_values(&[name]);
-        let names: Vec<&str> = what.into_iter().chain(WHO_NAMES).collect();
-        let counters = registry.counters(name, help, &names)?;
+        let labels: Vec<&str> = what.into_iter().chain(WHO_NAMES.into_iter().take(WHO)).collect();
+        let chosen = Labels::new(config);
+        let sets = config.max_series / N::SERIES;
+        // The sets for the rest are within the limit.
+        let rest = rest.min(sets).max(1);
         Ok(Self {
-            counters,
-            folded,
+            series: Series::register(registry, name, help, &labels)?,
+            folded: folded.with_label_values(&[name]),
             known: FxHashMap::default(),
-            pods: FxHashMap::default(),
-            others: FxHashMap::default(),
             key: String::new(),
-            other,
-            // The series for the rest are within the limit.
-            room: config.max_series.saturating_sub(rest),
+            other: std::array::from_fn(|place| if chosen.0[place] { OTHER } else { "" }),
+            room: sets.saturating_sub(rest),
             rest,
         })
     }
 
-    /// Counts one.
-    pub(super) fn count(&mut self, what: [&str; WHAT], who: [&str; WHO]) {
+    /// The family's series, for whoever counts them.
+    pub(super) fn series(&self) -> Arc<Series<N>> {
+        Arc::clone(&self.series)
+    }
+
+    /// Takes an observation.
+    pub(super) fn observe(&mut self, what: [&str; WHAT], who: [&str; WHO], observation: N::Observation) {
+        self.make_key(what, who);
+        match self.known.get(self.key.as_str()) {
+            Some(known) => known.one.number.observe(observation),
+            None => self.observe_new(what, observation),
+        }
+    }
+
+    /// Removes the series in which nothing was counted for so long, and gives their room back; `passed` is the time
+    /// since this was last called. What was counted under `other` stays.
+    pub(super) fn sweep(&mut self, passed: Duration, stale_after: Duration) {
+        let before = self.known.len();
+        self.known.retain(|_, known| known.is_fresh(passed, stale_after));
+        let gone = before - self.known.len();
+        if gone > 0 {
+            self.room += gone;
+            self.series.replace(self.known.values().map(|known| Arc::clone(&known.one)).collect());
+        }
+    }
+
+    /// Takes an observation whose series is not known; the key is that of the series.
+    #[cold]
+    fn observe_new(&mut self, what: [&str; WHAT], observation: N::Observation) {
+        if self.room == 0 || !self.is_plain() {
+            return self.observe_rest(what, observation);
+        }
+        self.room -= 1;
+        self.add(false).number.observe(observation);
+    }
+
+    fn observe_rest(&mut self, what: [&str; WHAT], observation: N::Observation) {
+        self.folded.inc();
+        self.make_key(what, self.other);
+        if !self.known.contains_key(self.key.as_str()) {
+            // The last set is for whatever comes.
+            if self.rest > 1 && self.is_plain() {
+                self.rest -= 1;
+                return self.add(true).number.observe(observation);
+            }
+            self.make_key([OTHER; WHAT], self.other);
+        }
+        match self.known.get_mut(self.key.as_str()) {
+            Some(known) => {
+                // It may be the series of somebody whose name is `other`.
+                known.stays = true;
+                known.one.number.observe(observation);
+            }
+            None => self.add(true).number.observe(observation),
+        }
+    }
+
+    /// Adds the series of the key.
+    fn add(&mut self, stays: bool) -> Arc<One<N>> {
+        let key: Arc<str> = self.key.as_str().into();
+        let one = self.series.add(Arc::clone(&key));
+        let known = Known { one: Arc::clone(&one), stays, observed: 0, idle: Duration::ZERO };
+        self.known.insert(key, known);
+        one
+    }
+
+    fn make_key(&mut self, what: [&str; WHAT], who: [&str; WHO]) {
         self.key.clear();
         for value in what.into_iter().chain(who) {
             self.key.push_str(value);
             self.key.push('\0');
         }
-        match self.known.get(self.key.as_str()) {
-            Some(counter) => counter.inc(),
-            None => self.count_new(what, who),
-        }
     }
 
-    #[cold]
-    fn count_new(&mut self, what: [&str; WHAT], who: [&str; WHO]) {
-        // A value that holds a NUL would make the key one of other values. No name has one, but for hostile ones.
-        let is_plain = self.key.bytes().filter(|byte| *byte == 0).count() == WHAT + WHO;
-        if self.room == 0 || self.key.len() > MAX_LEN || !is_plain {
-            return self.count_rest(what);
-        }
-        self.room -= 1;
-        let counter = series(&self.counters, what, who);
-        counter.inc();
-        let key: Arc<str> = self.key.as_str().into();
-        if !who[POD].is_empty() {
-            let pod = format!("{}\0{}\0", who[NAMESPACE], who[POD]);
-            self.pods.entry(pod.into()).or_default().push(Arc::clone(&key));
-        }
-        self.known.insert(key, counter);
-    }
-
-    /// Removes the series of a pod, and gives their room back. What was counted under `other` stays there.
-    pub(super) fn forget_pod(&mut self, namespace: &str, pod: &str) {
-        let keys = self.pods.remove(format!("{namespace}\0{pod}\0").as_str()).unwrap_or_default();
-        for key in keys {
-            let values: Vec<&str> = key.split_terminator('\0').collect();
-            // There is such a series, since the key is known.
-            let _ = self.counters.remove_label_values(&values);
-            self.room += usize::from(self.known.remove(&key).is_some());
-        }
-    }
-
-    fn count_rest(&mut self, what: [&str; WHAT]) {
-        self.folded.inc();
-        // What happened stands first in the key.
-        let end: usize = what.iter().map(|value| value.len() + 1).sum();
-        let key = &self.key[..end];
-        if let Some(counter) = self.others.get(key) {
-            return counter.inc();
-        }
-        // The last series is for whatever comes.
-        let (key, what) = if self.rest > 1 && end <= MAX_LEN { (key, what) } else { ("", [OTHER; WHAT]) };
-        let counter = self.others.entry(key.into()).or_insert_with(|| {
-            self.rest = self.rest.saturating_sub(usize::from(!key.is_empty()));
-            series(&self.counters, what, self.other)
-        });
-        counter.inc();
+    /// Whether the key can be that of a series: it is short, and no value in it holds a NUL, which would make it the key
+    /// of other values. No name has one, but for hostile ones.
+    fn is_plain(&self) -> bool {
+        self.key.len() <= MAX_LEN && self.key.bytes().filter(|byte| *byte == 0).count() == WHAT + WHO
     }
 }
 
-fn series<const WHAT: usize>(counters: &IntCounterVec, what: [&str; WHAT], who: [&str; WHO]) -> IntCounter {
-    let values: Vec<&str> = what.into_iter().chain(who).collect();
-    counters.with_label_values(&values)
+// === impl Known ===
+
+impl<N: Number> Known<N> {
+    fn is_fresh(&mut self, passed: Duration, stale_after: Duration) -> bool {
+        let observed = self.one.number.observed();
+        match observed == self.observed {
+            true => self.idle += passed,
+            false => (self.observed, self.idle) = (observed, Duration::ZERO),
+        }
+        self.stays || self.idle < stale_after
+    }
 }

@@ -1,7 +1,11 @@
 //! `[metrics]` of the configuration.
 
-use std::net::{Ipv4Addr, SocketAddr};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
 
+use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
 use serde::{Deserialize, Serialize};
 
 /// Where metrics are served and how many series there may be.
@@ -13,9 +17,12 @@ pub struct MetricsConfig {
     pub addr: SocketAddr,
     /// Labels that events are counted by. One that is left out is empty, which makes fewer series.
     pub labels: Vec<Label>,
-    /// Series that a family of event counters may have. What would go beyond is counted in a series whose labels
-    /// are `other`, so that sums stay true.
+    /// Series that a family of event metrics may have. What would go beyond is counted in a series whose labels
+    /// are `other`, so that sums stay true. Each bucket of a histogram is a series.
     pub max_series: usize,
+    /// A series of the event metrics in which nothing was counted for so long is removed. Zero: none is.
+    #[serde(with = "duration")]
+    pub stale_after: Duration,
 }
 
 /// A label of the event counters that may be left out.
@@ -38,8 +45,9 @@ impl Default for MetricsConfig {
     fn default() -> Self {
         Self {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 2112)),
-            labels: vec![Label::Namespace, Label::Workload, Label::Pod, Label::Binary],
+            labels: vec![Label::Namespace, Label::Workload, Label::Pod],
             max_series: 10_000,
+            stale_after: Duration::from_secs(3600),
         }
     }
 }
@@ -59,9 +67,14 @@ mod tests {
             addr = "[::]:9100"
             labels = ["binary"]
             max_series = 5
+            stale_after = "10m"
         "#;
-        let expected =
-            MetricsConfig { addr: "[::]:9100".parse().unwrap(), labels: vec![Label::Binary], max_series: 5 };
+        let expected = MetricsConfig {
+            addr: "[::]:9100".parse().unwrap(),
+            labels: vec![Label::Binary],
+            max_series: 5,
+            stale_after: Duration::from_secs(600),
+        };
         assert_eq!(toml::from_str::<MetricsConfig>(config).unwrap(), expected);
     }
 
@@ -69,12 +82,15 @@ mod tests {
     fn a_mistake_is_named_with_what_is_allowed() {
         let error = |config: &str| toml::from_str::<MetricsConfig>(config).unwrap_err().to_string();
         assert!(
-            error("adr = 1").contains("unknown field `adr`, expected one of `addr`, `labels`, `max_series`")
+            error("adr = 1").contains(
+                "unknown field `adr`, expected one of `addr`, `labels`, `max_series`, `stale_after`"
+            )
         );
         assert!(
             error(r#"labels = ["node"]"#)
                 .contains("unknown variant `node`, expected one of `namespace`, `workload`, `pod`, `binary`")
         );
         assert!(error("max_series = -1").contains("-1"));
+        assert!(error("stale_after = \"an hour\"").contains("an hour"));
     }
 }

@@ -219,6 +219,11 @@ impl Counts {
         self.0[event.index()] += 1;
     }
 
+    /// Those of one type.
+    pub(super) fn of(&self, event: EventType) -> u64 {
+        self.0[event.index()]
+    }
+
     /// All types together.
     pub(super) fn total(&self) -> u64 {
         self.0.iter().sum()

@@ -111,7 +111,7 @@ impl Delivery {
             End::Accepted { rejected, message } => {
                 let (lost, kept) = batch.counts.split(rejected);
                 lost.lose(&self.losses.rejected);
-                self.metrics.acknowledged(batch, kept.total());
+                self.metrics.acknowledged(batch, &kept);
                 match lost.total() {
                     0 => self.well(&message),
                     count => self

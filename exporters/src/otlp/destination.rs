@@ -112,7 +112,7 @@ impl Destination {
         let Self { signal, ref settings, .. } = *self;
         let exporter = self.exporter();
         let client = Client::new(signal, settings)?;
-        let metrics = metrics.of(&exporter);
+        let metrics = metrics.of(&exporter, settings.queue.max_bytes);
         let losses = Arc::new(Losses::new(&exporter, loss));
         let (batches, waiting) = queue::queue(settings.queue.max_bytes, metrics.depth.clone());
         let encoding = Encoding {

@@ -87,6 +87,7 @@ fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wir
     match &event.kind {
         Kind::Exit(exit) => attributes.exit(exit, event.time, scratch),
         Kind::Hook(hook) => attributes.hook(hook, Detail::Full, scratch),
+        Kind::Exec(exec) if exec.first_seen => attributes.boolean("trigon.binary.first_seen", true),
         Kind::Exec(_) | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
     }
 }

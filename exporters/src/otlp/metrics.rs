@@ -1,11 +1,14 @@
-//! What the OTLP exporters count about themselves.
+//! What exporters count about themselves; all but the records they exported, only those by OTLP.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use prometheus::{Histogram, HistogramVec, IntCounter, IntCounterVec, IntGaugeVec};
 
-use super::{batch::Batch, queue::Depth};
-use crate::metrics::Registry;
+use super::{
+    batch::{Batch, Counts},
+    queue::Depth,
+};
+use crate::{event::EventType, metrics::Registry};
 
 /// The families, with a series for each exporter.
 #[derive(Clone, Debug)]
@@ -16,6 +19,7 @@ pub struct ExportMetrics {
     retries: IntCounterVec,
     queue_events: IntGaugeVec,
     queue_bytes: IntGaugeVec,
+    queue_capacity: IntGaugeVec,
     latency: HistogramVec,
 }
 
@@ -45,7 +49,7 @@ impl ExportMetrics {
         Ok(Self {
             records: registry.counters(
                 "trigon_export_records_total",
-                "Records that the endpoint acknowledged and did not reject.",
+                "Records of events that were exported: that the endpoint acknowledged and did not reject, or lines that were written whole.",
                 &["exporter"],
             )?,
             bytes: registry.counters(
@@ -73,6 +77,11 @@ impl ExportMetrics {
                 "Bytes of encoded batches that wait for the endpoint or are on their way to it.",
                 &["exporter"],
             )?,
+            queue_capacity: registry.gauges(
+                "trigon_export_queue_capacity_bytes",
+                "Bytes of encoded batches that may wait for the endpoint, and beyond which events are lost (otlp.queue.max_bytes).",
+                &["exporter"],
+            )?,
             latency: registry.histograms(
                 "trigon_export_latency_seconds",
                 "Time from the oldest event of a batch, by the kernel's clock, to the endpoint's acknowledgement.",
@@ -87,12 +96,19 @@ impl ExportMetrics {
         self.queue_events.with_label_values(&[exporter])
     }
 
-    /// The series of an exporter.
-    pub(super) fn of(&self, exporter: &str) -> ExporterMetrics {
+    /// The counter of an exporter's records.
+    pub(crate) fn records(&self, exporter: &str) -> IntCounter {
+        self.records.with_label_values(&[exporter])
+    }
+
+    /// The series of an exporter, whose queue of batches holds so many bytes.
+    pub(super) fn of(&self, exporter: &str, queue_bytes: usize) -> ExporterMetrics {
+        let capacity = self.queue_capacity.with_label_values(&[exporter]);
+        capacity.set(i64::try_from(queue_bytes).unwrap_or(i64::MAX));
         let label = [exporter];
         ExporterMetrics {
             exporter: exporter.to_owned(),
-            records: self.records.with_label_values(&label),
+            records: self.records(exporter),
             bytes: self.bytes.with_label_values(&label),
             requests: self.requests.clone(),
             retries: self.retries.with_label_values(&label),
@@ -114,9 +130,10 @@ impl ExporterMetrics {
         self.requests.with_label_values(&[&self.exporter, code]).inc();
     }
 
-    /// Counts a batch that the endpoint has, of which it kept this many records.
-    pub(super) fn acknowledged(&self, batch: &Batch, kept: u64) {
-        self.records.inc_by(kept);
+    /// Counts a batch that the endpoint has, of which it kept these records.
+    pub(super) fn acknowledged(&self, batch: &Batch, kept: &Counts) {
+        // A note of what the rate limit dropped is no event that was seen.
+        self.records.inc_by(kept.total() - kept.of(EventType::RateLimitInfo));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let age = now.saturating_sub(Duration::from_nanos(batch.oldest.0));
         self.latency.observe(age.as_secs_f64());

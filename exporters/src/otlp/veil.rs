@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 65] = [
+const SOURCES: [(&str, &[&str]); 66] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -52,6 +52,7 @@ const SOURCES: [(&str, &[&str]); 65] = [
     ("trigon.auid", &["process.auid"]),
     ("trigon.privileges_gained", &["process.binary_properties.privileges_changed"]),
     ("trigon.binary.deleted", &["process.binary_properties.file"]),
+    ("trigon.binary.first_seen", &["trigon.first_seen"]),
     ("trigon.exit.signal", &["signal"]),
     ("trigon.exit.core_dumped", &["trigon.core_dumped"]),
     ("trigon.cpu.user_seconds", &["trigon.user_time"]),

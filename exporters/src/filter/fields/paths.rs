@@ -85,7 +85,7 @@ const OF_PROCESS: [&str; 75] = [
 ];
 
 /// Paths beside processes.
-const OF_EVENT: [&str; 50] = [
+const OF_EVENT: [&str; 51] = [
     "signal",
     "status",
     "time",
@@ -120,6 +120,7 @@ const OF_EVENT: [&str; 50] = [
     "trigon.parent_span_id",
     "trigon.link",
     "trigon.script",
+    "trigon.first_seen",
     "trigon.flags",
     "trigon.vpid",
     "trigon.session",

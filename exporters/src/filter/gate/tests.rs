@@ -90,7 +90,7 @@ fn spans_are_asked_about_by_the_execution_that_ended() {
     let over = |ended: u32, begun: u32| {
         let process = start(ended).process;
         let replaced = Some(Replaced { process, parent: Some(samples::parent()) });
-        Event { kind: Kind::Exec(Exec { replaced }), ..start(begun) }
+        Event { kind: Kind::Exec(Exec { replaced, ..Exec::default() }), ..start(begun) }
     };
     for (rules, expected) in [
         ("deny = [{ pid = [1] }]", &[1_u32, 3][..]),

@@ -1,11 +1,19 @@
+use std::sync::Arc;
+
 use prometheus::proto::MetricFamily;
 
 use super::*;
 use crate::{
-    event::{Action, Exit},
+    event::{Action, FileFacts, Image, Replaced},
     metrics::Label,
     samples::{self, hooks},
 };
+
+/// By all labels.
+fn all_labels() -> MetricsConfig {
+    let labels = vec![Label::Namespace, Label::Workload, Label::Pod, Label::Binary];
+    MetricsConfig { labels, ..MetricsConfig::default() }
+}
 
 fn register(config: &MetricsConfig) -> (Registry, EventMetrics) {
     let registry = Registry::new();
@@ -42,7 +50,7 @@ fn value(registry: &Registry, wanted: &[(&str, &str)]) -> Option<f64> {
 
 #[test]
 fn events_are_counted_by_type_and_binary() {
-    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let (registry, mut metrics) = register(&all_labels());
     for event in [exec("/bin/sh"), exec("/bin/sh"), exit("/bin/sh"), exec("/bin/ls")] {
         metrics.observe(&event);
     }
@@ -72,7 +80,7 @@ fn a_label_that_is_not_chosen_is_empty() {
 fn the_cap_holds_and_sums_stay_true() {
     // Seven are kept for what finds no room, of which two are needed.
     let (max_series, binaries, rounds) = (17, 50, 3);
-    let (registry, mut metrics) = register(&MetricsConfig { max_series, ..MetricsConfig::default() });
+    let (registry, mut metrics) = register(&MetricsConfig { max_series, ..all_labels() });
     for _ in 0..rounds {
         for n in 0..binaries {
             metrics.observe(&exec(&format!("/bin/{n}")));
@@ -100,14 +108,15 @@ fn the_cap_holds_and_sums_stay_true() {
 
 #[test]
 fn no_room_at_all_still_counts_everything() {
-    let (registry, mut metrics) = register(&MetricsConfig { max_series: 0, ..MetricsConfig::default() });
+    let (registry, mut metrics) = register(&MetricsConfig { max_series: 0, ..all_labels() });
     (0..10).for_each(|n| metrics.observe(&exec(&format!("/bin/{n}"))));
-    assert_eq!(value(&registry, &[("type", "PROCESS_EXEC"), ("binary", "other")]), Some(10.0));
+    (0..10).for_each(|n| metrics.observe(&exit(&format!("/bin/{n}"))));
+    assert_eq!(value(&registry, &[("type", "other"), ("binary", "other")]), Some(20.0));
 }
 
 #[test]
 fn long_paths_fold_so_that_memory_is_bounded() {
-    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let (registry, mut metrics) = register(&all_labels());
     let path = |n: usize| format!("/{}/{n}", "d".repeat(4000));
     (0..10).for_each(|n| metrics.observe(&exec(&path(n))));
     assert_eq!(series(&registry, "trigon_events_total").len(), 1);
@@ -124,7 +133,7 @@ fn labels_that_were_not_chosen_stay_empty_in_the_series_for_the_rest() {
 
 #[test]
 fn hostile_paths_are_served_as_one_line_each() {
-    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let (registry, mut metrics) = register(&all_labels());
     metrics.observe(&exec("/tmp/a\nb\"c\\d"));
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
     assert!(text.contains(r#"binary="/tmp/a\nb\"c\\d""#), "{text}");
@@ -132,8 +141,12 @@ fn hostile_paths_are_served_as_one_line_each() {
 }
 
 fn matched(policy: &str, function: &str, action: Action, binary: &str) -> Event {
+    matched_in(None, policy, function, action, binary)
+}
+
+fn matched_in(namespace: Option<&str>, policy: &str, function: &str, action: Action, binary: &str) -> Event {
     let kind = crate::event::HookKind::Kprobe { function: function.into() };
-    let policy = crate::event::Policy { name: policy.into(), namespace: None };
+    let policy = crate::event::Policy { name: policy.into(), namespace: namespace.map(str::to_owned) };
     let source = crate::event::HookSource::new(std::sync::Arc::new(policy), kind);
     let hook = crate::event::Hook { action, ..hooks::hook(source, Vec::new()) };
     samples::event(samples::process(7, samples::image(binary, &[])), Kind::Hook(hook))
@@ -147,11 +160,12 @@ const POLICIES: &str = "trigon_policy_events_total";
 
 #[test]
 fn matches_are_counted_by_policy_hook_and_action() {
-    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let (registry, mut metrics) = register(&all_labels());
     for event in [
         matched("files", "__x64_sys_read", Action::Post, "/bin/cat"),
         matched("files", "__x64_sys_read", Action::Post, "/bin/cat"),
         matched("files", "__x64_sys_read", Action::Sigkill, "/bin/cat"),
+        matched_in(Some("shop"), "files", "__x64_sys_read", Action::Post, "/bin/cat"),
         hooks::descriptor(),
         exec("/bin/cat"),
     ] {
@@ -164,7 +178,7 @@ fn matches_are_counted_by_policy_hook_and_action() {
 #[test]
 fn the_cap_holds_for_policies_and_sums_stay_true() {
     for max_series in [0, 1, 4, 40, 400] {
-        let (registry, mut metrics) = register(&MetricsConfig { max_series, ..MetricsConfig::default() });
+        let (registry, mut metrics) = register(&MetricsConfig { max_series, ..all_labels() });
         let mut count = 0.0;
         for policy in 0..20 {
             for binary in 0..30 {
@@ -193,7 +207,7 @@ fn the_cap_holds_for_policies_and_sums_stay_true() {
 
 #[test]
 fn long_names_of_policies_fold() {
-    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let (registry, mut metrics) = register(&all_labels());
     for n in 0..10 {
         metrics.observe(&matched(&format!("{}{n}", "p".repeat(4000)), "f", Action::Post, "/bin/cat"));
     }
@@ -206,12 +220,12 @@ fn in_pod(namespace: &str, name: &str, binary: &str) -> Event {
     let place = samples::place();
     let pod = crate::event::Pod { namespace: namespace.into(), name: name.into(), ..samples::pod() };
     let process = samples::process(7, samples::image(binary, &[]));
-    samples::exec(samples::placed(process, crate::event::Place { pod: pod.into(), ..place }))
+    samples::exec(samples::placed(process, Place { pod: pod.into(), ..place }))
 }
 
 #[test]
 fn pods_are_labels() {
-    let (registry, mut metrics) = register(&MetricsConfig::default());
+    let (registry, mut metrics) = register(&all_labels());
     metrics.observe(&in_pod("shop", "web-1", "/bin/sh"));
     metrics.observe(&Event {
         kind: matched("p", "f", Action::Post, "").kind,
@@ -226,68 +240,111 @@ fn pods_are_labels() {
     );
 
     let labels = vec![Label::Namespace, Label::Workload];
-    let (registry, mut metrics) = register(&MetricsConfig { labels, ..MetricsConfig::default() });
+    let (registry, mut metrics) = register(&MetricsConfig { labels, ..all_labels() });
     metrics.observe(&in_pod("shop", "web-1", "/bin/sh"));
     metrics.observe(&in_pod("shop", "web-2", "/bin/ls"));
-    metrics.forget_pod("shop", "web-1");
     let who = [("namespace", "shop"), ("workload", "web"), ("pod", ""), ("binary", "")];
-    assert_eq!(value(&registry, &who), Some(2.0), "it is of others, too");
+    assert_eq!(value(&registry, &who), Some(2.0));
 }
 
 #[test]
-fn the_series_of_a_pod_that_is_gone_give_their_room_back() {
-    let max_series = EventType::ALL.len() + 1 + 3;
-    let (registry, mut metrics) = register(&MetricsConfig { max_series, ..MetricsConfig::default() });
-    let of = |pod| value(&registry, &[("pod", pod)]);
-    for event in
-        [in_pod("a", "x", "/1"), in_pod("a", "x", "/2"), in_pod("b", "x", "/1"), in_pod("a", "y", "/1")]
-    {
-        metrics.observe(&event);
+fn every_family_loses_the_series_that_are_idle() {
+    let config = MetricsConfig { stale_after: Duration::from_secs(600), ..all_labels() };
+    let (registry, mut metrics) = register(&config);
+    let everything = || {
+        let image =
+            Image { file: Some(FileFacts { gained: Gains::all(), ..FileFacts::default() }), ..image() };
+        let process = samples::placed(samples::process(7, image), samples::place());
+        let started = Kind::Exec(Exec { first_seen: true, ..Exec::default() });
+        [
+            samples::event(process.clone(), started),
+            samples::exit(process, Exit::default()),
+            matched("p", "f", Action::Post, "/bin/sh"),
+        ]
+    };
+    everything().iter().for_each(|event| metrics.observe(event));
+    let sizes = || {
+        let families = registry.gather();
+        let sizes = families.iter().find(|family| family.name() == "trigon_metrics_series").unwrap();
+        let size = |metric: &prometheus::proto::Metric| {
+            (metric.get_label()[0].value().to_owned(), metric.get_gauge().get_value())
+        };
+        sizes.get_metric().iter().map(size).collect::<Vec<_>>()
+    };
+    let sized = |numbers: [f64; 6]| {
+        let names = [
+            "trigon_events_total",
+            "trigon_first_seen_binaries_total",
+            "trigon_policy_events_total",
+            "trigon_privileges_gained_total",
+            "trigon_process_exits_total",
+            "trigon_process_run_seconds",
+        ];
+        names.map(str::to_owned).into_iter().zip(numbers).collect::<Vec<_>>()
+    };
+    let full = sized([3.0, 1.0, 1.0, 3.0, 1.0, 15.0]);
+    assert_eq!(sizes(), full);
+    let mut now = metrics.swept;
+    // The look that finds them new, and nine minutes in which they are idle.
+    for _ in 0..10 {
+        now += Duration::from_secs(60);
+        metrics.sweep(now);
+        metrics.sweep(now + Duration::from_secs(1));
     }
-    assert_eq!((of("other"), of("y")), (Some(1.0), None));
-    metrics.forget_pod("a", "x");
-    metrics.forget_pod("a", "x");
-    metrics.forget_pod("a", "y");
-    metrics.forget_pod("", "x");
-    let left = |namespace| value(&registry, &[("namespace", namespace), ("pod", "x")]);
-    assert_eq!((left("a"), left("b"), of("other")), (None, Some(1.0), Some(1.0)));
-    // Two have room, and a third has not.
-    for pod in ["p", "q", "r"] {
-        metrics.observe(&in_pod("a", pod, "/1"));
+    assert_eq!(sizes(), full);
+    metrics.sweep(now + Duration::from_secs(60));
+    assert_eq!(sizes(), sized([0.0; 6]));
+    everything().iter().for_each(|event| metrics.observe(event));
+    assert_eq!((sizes(), sum(&registry, "trigon_events_total")), (full, 3.0));
+}
+
+#[test]
+fn where_none_is_stale_all_stay() {
+    let (registry, mut metrics) = register(&MetricsConfig { stale_after: Duration::ZERO, ..all_labels() });
+    metrics.observe(&exec("/bin/sh"));
+    for days in 1..100 {
+        metrics.sweep(metrics.swept + Duration::from_secs(days * 86_400));
     }
-    assert_eq!((of("p"), of("q"), of("r"), of("other")), (Some(1.0), Some(1.0), None, Some(2.0)));
-    // One that comes after all begins anew.
-    metrics.forget_pod("a", "p");
-    metrics.observe(&in_pod("a", "p", "/1"));
-    assert_eq!(of("p"), Some(1.0));
+    assert_eq!(sum(&registry, "trigon_events_total"), 1.0);
+}
+
+fn image() -> Image {
+    samples::image("/usr/bin/sudo", &[])
 }
 
 #[test]
-fn without_the_namespace_a_pod_is_known_by_its_name() {
-    let labels = vec![Label::Pod, Label::Binary];
-    let (registry, mut metrics) = register(&MetricsConfig { labels, ..MetricsConfig::default() });
-    metrics.observe(&in_pod("a", "x", "/1"));
-    metrics.observe(&in_pod("a", "y", "/1"));
-    metrics.forget_pod("a", "x");
-    assert_eq!(series(&registry, "trigon_events_total").len(), 1);
-}
-
-#[test]
-fn hostile_names_of_pods_are_served_as_one_line_each_and_never_mixed_up() {
+fn ends_are_counted_by_code_or_signal_and_run_times_observed() {
     let (registry, mut metrics) = register(&MetricsConfig::default());
-    let names = ["a\nb\"c\\d", "\u{1b}[31m\u{202e}", &"n".repeat(5000), "x\0", "x"];
-    for namespace in ["a\0b", "a"] {
-        for name in names {
-            metrics.observe(&in_pod(namespace, name, "/1"));
-        }
+    let ended = |exit| samples::exit(samples::placed(samples::process(7, image()), samples::place()), exit);
+    let killed = Exit { signal: 9, ..Exit::default() };
+    for exit in [Exit::default(), Exit { code: 255, ..Exit::default() }, killed, killed] {
+        metrics.observe(&ended(exit));
     }
+    // One image is replaced, another was there before anybody looked.
+    let replaced = Replaced { process: Arc::new(samples::process(8, image())), parent: None };
+    let kind = Kind::Exec(Exec { replaced: Some(replaced), first_seen: true });
+    let took_over = samples::event(samples::process(8, image()), kind);
+    metrics.observe(&Event { time: Timestamp(took_over.time.0 + 20_000_000), ..took_over });
+    let missed = Process { start: Timestamp(0), ..samples::process(9, image()) };
+    metrics.observe(&samples::exit(missed, Exit::default()));
     let text = prometheus::TextEncoder::new().encode_to_string(&registry.gather()).unwrap();
-    assert!(text.lines().all(|line| line.starts_with('#') || line.starts_with("trigon_")), "{text}");
-    assert!(text.len() < 5000 && !text.contains('\0'));
-    assert_eq!(sum(&registry, "trigon_events_total"), 10.0);
-    for namespace in ["a\0b", "a"] {
-        names.into_iter().for_each(|name| metrics.forget_pod(namespace, name));
+    insta::assert_snapshot!("ends", text);
+}
+
+#[test]
+fn privileges_are_counted_one_by_one() {
+    let (registry, mut metrics) = register(&MetricsConfig::default());
+    for gained in [Gains::all(), Gains::SETGID, Gains::empty()] {
+        let image = Image { file: Some(FileFacts { gained, ..FileFacts::default() }), ..image() };
+        metrics.observe(&samples::exec(samples::process(7, image.clone())));
+        // A process that such a one forked, and that ends, gains nothing.
+        metrics.observe(&samples::exit(samples::process(8, image), Exit::default()));
     }
-    let all = series(&registry, "trigon_events_total");
-    assert_eq!((all.len(), all[0].1), (1, 7.0), "what was counted under other stays");
+    let all = series(&registry, "trigon_privileges_gained_total");
+    let gained = |(labels, value): &(Vec<(String, String)>, f64)| {
+        let label = labels.iter().find(|(name, _)| name == "gained").map(|(_, value)| value.clone());
+        (label.unwrap(), *value)
+    };
+    let told: Vec<_> = all.iter().map(gained).collect();
+    assert_eq!(told, [("file_caps".to_owned(), 1.0), ("setgid".to_owned(), 2.0), ("setuid".to_owned(), 1.0)]);
 }

@@ -93,7 +93,10 @@ pub(super) fn exec(process: Process) -> Event {
 pub(super) fn exec_over(process: Process, replaced: Process) -> Event {
     event(
         process,
-        Kind::Exec(Exec { replaced: Some(Replaced { process: Arc::new(replaced), parent: None }) }),
+        Kind::Exec(Exec {
+            replaced: Some(Replaced { process: Arc::new(replaced), parent: None }),
+            ..Exec::default()
+        }),
     )
 }
 

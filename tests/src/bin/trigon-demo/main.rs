@@ -137,6 +137,7 @@ fn run(redact: bool) {
 fn agent(incident: &Incident, receiver: &Receiver, redact: bool) -> Agent {
     let config = format!(
         "process_table.state_file = \"\"\n\
+         metrics.labels = [\"namespace\", \"workload\", \"pod\", \"binary\"]\n\
          stdout.filter.allow = [{{ container_id = [\"{}\"] }}]\n\
          file = {{ path = \"{}\" }}\n\
          redaction.enabled = {redact}\n",

@@ -86,9 +86,10 @@ fn page(alert: &Value) -> &str {
     name.unwrap_or_else(|| panic!("{url} is no page of {URL}"))
 }
 
-/// Words that could be names of metrics: those with a colon, or ours.
+/// Words that could be names of metrics: those with a colon, or ours. What is quoted is a label's value.
 fn metrics(expr: &str) -> BTreeSet<&str> {
-    let words = expr.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != ':');
+    let other = |letter: char| !letter.is_ascii_alphanumeric() && letter != '_' && letter != ':';
+    let words = expr.split('"').step_by(2).flat_map(|part| part.split(other));
     words.filter(|word| word.contains(':') || word.starts_with("trigon_")).collect()
 }
 

@@ -273,7 +273,8 @@ const SHARED: [&str; 5] = ["records", "control", "lost", "cgroup_control", "plac
 fn share(ebpf: &Ebpf) -> Result<Maps, ProbeError> {
     let mut maps = Maps::new();
     for (name, map) in ebpf.maps() {
-        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data)) = map else {
+        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data)) = map
+        else {
             debug!(map = name, "what it takes is not counted");
             continue;
         };

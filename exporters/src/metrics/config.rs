@@ -16,6 +16,9 @@ pub struct MetricsConfig {
     /// Series that a family of event counters may have. What would go beyond is counted in a series whose labels
     /// are `other`, so that sums stay true.
     pub max_series: usize,
+    /// Whether the kernel measures how often and how long each hook's programs run (`BPF_ENABLE_STATS`), while the agent
+    /// runs: that costs each run of any program of the machine some tens of nanoseconds.
+    pub bpf_stats: bool,
 }
 
 /// A label of the event counters that may be left out.
@@ -40,6 +43,7 @@ impl Default for MetricsConfig {
             addr: SocketAddr::from((Ipv4Addr::LOCALHOST, 2112)),
             labels: vec![Label::Namespace, Label::Workload, Label::Pod, Label::Binary],
             max_series: 10_000,
+            bpf_stats: false,
         }
     }
 }
@@ -59,9 +63,14 @@ mod tests {
             addr = "[::]:9100"
             labels = ["binary"]
             max_series = 5
+            bpf_stats = true
         "#;
-        let expected =
-            MetricsConfig { addr: "[::]:9100".parse().unwrap(), labels: vec![Label::Binary], max_series: 5 };
+        let expected = MetricsConfig {
+            addr: "[::]:9100".parse().unwrap(),
+            labels: vec![Label::Binary],
+            max_series: 5,
+            bpf_stats: true,
+        };
         assert_eq!(toml::from_str::<MetricsConfig>(config).unwrap(), expected);
     }
 
@@ -69,7 +78,8 @@ mod tests {
     fn a_mistake_is_named_with_what_is_allowed() {
         let error = |config: &str| toml::from_str::<MetricsConfig>(config).unwrap_err().to_string();
         assert!(
-            error("adr = 1").contains("unknown field `adr`, expected one of `addr`, `labels`, `max_series`")
+            error("adr = 1")
+                .contains("unknown field `adr`, expected one of `addr`, `labels`, `max_series`, `bpf_stats`")
         );
         assert!(
             error(r#"labels = ["node"]"#)

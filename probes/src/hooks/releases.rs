@@ -57,8 +57,10 @@ impl Hooks {
         let programs = self.programs.clone();
         let object = self.object("releases", kernel)?;
         let sweep = object.program("sweep", program_type::RAW_TRACEPOINT, attach_type::NONE, 0)?;
-        let targets =
-            FREEING.iter().map(|name| (*name, function_type(kernel, name))).filter(|(_, target)| *target != 0);
+        let targets = FREEING
+            .iter()
+            .map(|name| (*name, function_type(kernel, name)))
+            .filter(|(_, target)| *target != 0);
         let freed = targets
             .map(|(name, target)| {
                 let program =

@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help demo run install deb test test-kernels bench generate record-golden check
+.PHONY: help demo run install deb test test-kernels bench generate pictures record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +34,15 @@ bench: ## Measure against the budgets
 	@scripts/setup run
 	@scripts/bench
 
-generate: ## Write what is made from code: deploy/crds, docs/metrics.md; and from the chart: deploy/manifests
+generate: ## Write what is made from code: deploy/crds, docs/metrics.md, dashboards; and from the chart: deploy/manifests
 	@scripts/setup generate
 	@scripts/generate
+	@scripts/dashboards
 	@scripts/manifests
+
+pictures: ## Draw the README's pictures from what a real agent measures: docs/pictures (root, a quarter of an hour)
+	@scripts/setup pictures
+	@scripts/pictures
 
 record-golden: ## Record what the golden tests replay anew (root)
 	@scripts/setup run

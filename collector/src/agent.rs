@@ -61,6 +61,7 @@ use crate::{
 
 mod cluster;
 mod error;
+mod hook_costs;
 mod kernel_loss;
 pub mod metrics;
 pub mod notify;
@@ -168,11 +169,13 @@ impl Agent {
             cgroups: settings.kubernetes,
             mechanism: lifecycle::Mechanism::Best,
         };
+        let run_times = hook_costs::measure(settings.config.metrics.bpf_stats);
         // Attached first, read then: what happens meanwhile waits in the ring buffer.
         let (lifecycle, ring) = Lifecycle::attach(&options, &kernel)?;
         for attached in lifecycle.attached() {
             info!(hook = attached.hook, mechanism = attached.mechanism, "attached");
         }
+        hook_costs::tell(&metrics.hooks, lifecycle.shared(), run_times);
         let mount = kernel.cgroups().mount.clone().filter(|_| options.cgroups);
         let placements = Placements::new(PlacementMap::open(&lifecycle.shared())?, mount);
         placements.walk();
@@ -227,7 +230,7 @@ impl Agent {
             router.open(name, queue);
         }
         if let Some(push) = &settings.self_metrics {
-            ways_out.push_metrics(push, &registry, settings.config.metrics.max_series)?;
+            ways_out.push_metrics(push, &registry)?;
         }
         drop(inside);
 

@@ -106,6 +106,12 @@ pub enum ProbeError {
         /// What aya said.
         source: MapError,
     },
+    /// The run time of programs is not measured.
+    #[error(
+        "the kernel refuses to measure how long eBPF programs run (BPF_ENABLE_STATS): {0}. It takes CAP_SYS_ADMIN; \
+         or sysctl kernel.bpf_stats_enabled=1 measures whoever asks"
+    )]
+    RunTimes(io::Error),
     /// The embedded object lacks something that the code expects: a build that went wrong.
     #[error("the embedded eBPF object has no `{0}`; build Trigon anew")]
     Missing(&'static str),

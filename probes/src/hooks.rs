@@ -12,6 +12,7 @@ use crate::{
     ProbeError,
     lifecycle::{Kernel, Shared},
     object::{Maps, Object},
+    programs::{Footprint, Part, Programs},
 };
 use attach::{Attachment, tracepoint::Fields};
 use maps::HookMaps;
@@ -24,7 +25,6 @@ mod maps;
 mod pending;
 pub mod plan;
 mod processes;
-mod programs;
 mod releases;
 mod sets;
 
@@ -32,7 +32,6 @@ pub(crate) use attach::event_type;
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
-pub use programs::Missed;
 pub use releases::SWEEP_PERIOD;
 pub use sets::Entries;
 
@@ -128,7 +127,8 @@ pub struct Hooks {
     releases: Option<Releases>,
     /// Programs and links that every system call passes.
     syscalls: Option<Attachment>,
-    missed: Missed,
+    programs: Programs,
+    footprint: Footprint,
 }
 
 static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.o"));
@@ -146,8 +146,9 @@ impl Hooks {
     /// # Errors
     /// The kernel refuses the maps.
     pub fn new(shared: Shared, kernel: &Kernel) -> Result<Self, ProbeError> {
-        let Shared { mut maps, missed } = shared;
+        let Shared { mut maps, hooks: programs, footprint, .. } = shared;
         let processes = Object::load("processes", PROCESSES, kernel, &mut maps)?;
+        footprint.add(Part::Hooks, &maps);
         let typed = HookMaps::new(&maps)?;
         Ok(Self {
             maps,
@@ -160,7 +161,8 @@ impl Hooks {
             processes: None,
             releases: None,
             syscalls: None,
-            missed,
+            programs,
+            footprint,
         })
     }
 
@@ -295,6 +297,7 @@ impl Hooks {
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
             self.objects.insert(name, object);
+            self.footprint.add(Part::Hooks, &self.maps);
             self.typed.learn(&self.maps)?;
         }
         self.objects.get(name).ok_or(ProbeError::Missing(name))

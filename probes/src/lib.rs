@@ -12,6 +12,7 @@ pub mod lifecycle;
 mod mirror;
 mod object;
 pub mod placements;
+pub mod programs;
 pub mod record;
 pub mod ring;
 mod sys;

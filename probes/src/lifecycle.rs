@@ -1,6 +1,6 @@
 //! Exec, exit and fork: loading the programs, attaching them, and what they say of themselves.
 
-use std::{os::fd::AsFd as _, sync::Arc};
+use std::{collections::HashMap, os::fd::AsFd as _, sync::Arc};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
@@ -12,8 +12,8 @@ use tracing::debug;
 use crate::{
     ProbeError,
     cgroups::Cgroups,
-    hooks::Missed,
     object::{Maps, typed as typed_map},
+    programs::{Cost, Footprint, Loaded, Part, Place, Programs},
     record::RecordType,
     ring::Ring,
     sys,
@@ -86,6 +86,8 @@ pub enum Mechanism {
 pub struct Lifecycle {
     // Keeps programs and links alive.
     _ebpf: Ebpf,
+    // Tells what its maps take as long as it is there.
+    _maps: Maps,
     shared: Shared,
     attached: Vec<Attached>,
     lost: Arc<Lost>,
@@ -96,8 +98,11 @@ pub struct Lifecycle {
 pub struct Shared {
     /// The maps that all records go through.
     pub(crate) maps: Maps,
-    /// Counts what hooks' programs miss.
-    pub(crate) missed: Missed,
+    lifecycle: Programs,
+    /// The programs of hooks.
+    pub(crate) hooks: Programs,
+    /// What maps take.
+    pub(crate) footprint: Footprint,
 }
 
 /// A hook that has a program.
@@ -112,8 +117,8 @@ pub struct Attached {
 /// What the kernel lost, counted there.
 pub struct Lost {
     ring_full: PerCpuArray<MapData, u64>,
-    programs: Vec<(RecordType, ProgramFd)>,
-    hooks: Missed,
+    programs: Vec<(RecordType, Loaded)>,
+    hooks: Programs,
 }
 
 /// Why the kernel lost a record.
@@ -157,7 +162,12 @@ impl Lifecycle {
             .override_global("wanted_length", &wanted.lengths, true)
             .load(LIFECYCLE)
             .map_err(|source| object_error("lifecycle", source))?;
-        let maps = share(&ebpf, ["records", "control", "lost", "cgroup_control", "placements"])?;
+        let all = share(&ebpf)?;
+        let maps = of_all(&all, SHARED)?;
+        let footprint = Footprint::default();
+        footprint.add(Part::RingBuffer, &of_all(&all, ["records"])?);
+        footprint.add(Part::Placements, &of_all(&all, ["placements"])?);
+        footprint.add(Part::Lifecycle, &all);
         let written = kernel.cgroups.write(&mut typed_map(&maps, "cgroup_control")?);
         written.map_err(|source| ProbeError::Map { map: "cgroup_control", source })?;
         let records = ebpf.take_map("records").ok_or(ProbeError::Missing("records"))?;
@@ -173,16 +183,20 @@ impl Lifecycle {
 
         let mut attached = Vec::new();
         let mut programs = Vec::new();
+        let lifecycle = Programs::default();
         let of_cgroups = CGROUP_HOOKS.iter().filter(|_| options.cgroups);
         for (hook, btf_program, raw_program, kind) in HOOKS.iter().chain(of_cgroups).copied() {
             let (mechanism, program) =
                 attach_hook(&mut ebpf, hook, btf_program, raw_program, options.mechanism, kernel)?;
             attached.push(Attached { hook, mechanism });
-            programs.push((kind, program));
+            let program = program.as_fd().try_clone_to_owned();
+            let program = program.map_err(|source| ProbeError::Io { what: "keep a program", source })?;
+            programs.push((kind, lifecycle.watch(program, Place::own(hook, mechanism))));
         }
-        let missed = Missed::default();
-        let lost = Arc::new(Lost { ring_full, programs, hooks: missed.clone() });
-        Ok((Self { _ebpf: ebpf, shared: Shared { maps, missed }, attached, lost }, ring))
+        let hooks = Programs::default();
+        let lost = Arc::new(Lost { ring_full, programs, hooks: hooks.clone() });
+        let shared = Shared { maps, lifecycle, hooks, footprint };
+        Ok((Self { _ebpf: ebpf, _maps: all, shared, attached, lost }, ring))
     }
 
     /// Which hooks have programs, and how.
@@ -198,6 +212,32 @@ impl Lifecycle {
     /// The kernel's own counts of what it lost.
     pub fn lost(&self) -> Arc<Lost> {
         Arc::clone(&self.lost)
+    }
+}
+
+// === impl Shared ===
+
+impl Shared {
+    /// What the lifecycle's programs and those of hooks cost so far, by where they run. It makes a system call for each.
+    pub fn costs(&self) -> HashMap<Place, Cost> {
+        let mut all = HashMap::new();
+        for (place, cost) in [&self.lifecycle, &self.hooks].into_iter().flat_map(Programs::costs) {
+            *all.entry(place).or_default() += cost;
+        }
+        all
+    }
+
+    /// Bytes of kernel memory that each part takes now, as the kernel accounts for it. It reads a file for each program
+    /// and map.
+    pub fn memory(&self) -> [(Part, u64); Part::ALL.len()] {
+        Part::ALL.map(|part| {
+            let programs = match part {
+                Part::Lifecycle => self.lifecycle.bytes(),
+                Part::Hooks => self.hooks.bytes(),
+                Part::RingBuffer | Part::Placements => 0,
+            };
+            (part, programs + self.footprint.bytes(part))
+        })
     }
 }
 
@@ -226,20 +266,31 @@ impl Wanted {
     }
 }
 
-/// Further handles on maps, by name.
-fn share<const N: usize>(ebpf: &Ebpf, names: [&'static str; N]) -> Result<Maps, ProbeError> {
+/// Maps that hooks use, too.
+const SHARED: [&str; 5] = ["records", "control", "lost", "cgroup_control", "placements"];
+
+/// Further handles on all maps, by name.
+fn share(ebpf: &Ebpf) -> Result<Maps, ProbeError> {
     let mut maps = Maps::new();
-    for name in names {
-        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data)) =
-            ebpf.map(name).ok_or(ProbeError::Missing(name))?
+    for (name, map) in ebpf.maps() {
+        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data)) = map
         else {
-            return Err(ProbeError::Missing(name));
+            debug!(map = name, "what it takes is not counted");
+            continue;
         };
         let fd = data.fd().as_fd().try_clone_to_owned();
         let fd = fd.map_err(|source| ProbeError::Io { what: "keep a map", source })?;
         maps.insert(name.to_owned(), Arc::new(fd));
     }
     Ok(maps)
+}
+
+fn of_all<const N: usize>(all: &Maps, names: [&'static str; N]) -> Result<Maps, ProbeError> {
+    let one = |name: &'static str| {
+        let map = all.get(name).ok_or(ProbeError::Missing(name))?;
+        Ok((name.to_owned(), Arc::clone(map)))
+    };
+    names.into_iter().map(one).collect()
 }
 
 fn attach_hook(
@@ -386,12 +437,11 @@ impl Lost {
                 self.ring_full.get(&index, 0).map_err(|source| ProbeError::Map { map: "lost", source })?;
             rows.push((kind, reason, counts.iter().sum()));
         }
-        rows.extend(
-            self.programs
-                .iter()
-                .map(|(kind, program)| (*kind, LostReason::Recursion, sys::missed_runs(program.as_fd()))),
-        );
-        rows.push((RecordType::Hook, LostReason::Recursion, self.hooks.total()));
+        for (kind, program) in &self.programs {
+            let missed = sys::cost(program.as_fd()).map_or(0, |cost| cost.missed);
+            rows.push((*kind, LostReason::Recursion, missed));
+        }
+        rows.push((RecordType::Hook, LostReason::Recursion, self.hooks.missed()));
         Ok(rows)
     }
 }

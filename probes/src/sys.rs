@@ -12,6 +12,8 @@ use std::{
 
 use aya_obj::generated::bpf_insn;
 
+use crate::programs::Cost;
+
 /// Commands of bpf(2).
 mod command {
     pub(super) const MAP_CREATE: u32 = 0;
@@ -21,6 +23,7 @@ mod command {
     pub(super) const RAW_TRACEPOINT_OPEN: u32 = 17;
     pub(super) const BTF_LOAD: u32 = 18;
     pub(super) const LINK_CREATE: u32 = 28;
+    pub(super) const ENABLE_STATS: u32 = 32;
     pub(super) const ITER_CREATE: u32 = 33;
 }
 
@@ -177,11 +180,13 @@ pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
     Err((error, last.into_iter().rev().collect::<Vec<_>>().join("; ")))
 }
 
-/// How often the kernel did not run a program since it, or another, ran on that CPU already; 0 where it can't be told.
-/// Kernels since 5.12 count.
-pub fn missed_runs(program: BorrowedFd<'_>) -> u64 {
+/// What a program has cost since it was loaded; none where the kernel does not tell. Kernels since 5.12 count the runs
+/// that they left out.
+pub fn cost(program: BorrowedFd<'_>) -> Option<Cost> {
     /// Of `struct bpf_prog_info`, up to `recursion_misses`.
     const WORDS: usize = 27;
+    const RUN_TIME: usize = 24;
+    const RUNS: usize = 25;
     const MISSES: usize = 26;
     let mut info = [0_u64; WORDS];
     let mut attr = Attr::new();
@@ -192,7 +197,20 @@ pub fn missed_runs(program: BorrowedFd<'_>) -> u64 {
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, command::OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<Attr>())
     };
-    if result < 0 { 0 } else { info[MISSES] }
+    (result >= 0).then(|| Cost { runs: info[RUNS], nanoseconds: info[RUN_TIME], missed: info[MISSES] })
+}
+
+/// Has the kernel measure the run time of all programs until the descriptor is closed.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn enable_stats() -> io::Result<OwnedFd> {
+    /// `BPF_STATS_RUN_TIME`
+    const RUN_TIME: u32 = 0;
+    let mut attr = Attr::new();
+    attr.set(0, RUN_TIME);
+    // SAFETY: there are no pointers.
+    unsafe { attr.call(command::ENABLE_STATS) }
 }
 
 /// Attaches a tracing program (fentry, fexit) with a cookie.

@@ -31,9 +31,15 @@ pub fn find() -> Option<PathBuf> {
 impl Prometheus {
     /// Starts a server that scrapes `target`, and waits until it answers.
     pub fn start(target: SocketAddr) -> Self {
+        Self::with_rules(target, &[])
+    }
+
+    /// Likewise, with files of rules, which it evaluates every second too.
+    pub fn with_rules(target: SocketAddr, rules: &[PathBuf]) -> Self {
         let folder = tempfile::Builder::new().prefix("trigon-prometheus-").tempdir().expect("make a folder");
         let config = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s}}\n\
+            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+             rule_files: {rules:?}\n\
              scrape_configs: [{{job_name: trigon, static_configs: [{{targets: ['{target}']}}]}}]\n"
         );
         let config_path = folder.path().join("prometheus.yml");
@@ -54,14 +60,26 @@ impl Prometheus {
         server
     }
 
+    /// Where it is.
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// What its API answers: the part `data`.
+    ///
+    /// # Errors
+    /// Says why it answers nothing of use: a query may be wrong.
+    pub fn ask(&self, path: &str, query: &[(&str, &str)]) -> Result<Value, String> {
+        let text = http::get(&format!("{}/api/v1/{path}", self.url()), query)?;
+        let answer: Value = serde_json::from_str(&text).map_err(|error| format!("{error}: {text}"))?;
+        if answer["status"] == "success" { Ok(answer["data"].clone()) } else { Err(text) }
+    }
+
     /// The result of a query now: labels and value of each series.
     pub fn query(&self, query: &str) -> Vec<(Value, f64)> {
-        let url = format!("http://{}/api/v1/query", self.address);
-        let answer = http::get(&url, &[("query", query)]);
-        let text = answer.unwrap_or_else(|error| panic!("query {query}: {error}; {}", self.log()));
-        let answer: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
-        assert_eq!(answer["status"], "success", "query {query}: {text}");
-        let series = answer["data"]["result"].as_array().unwrap_or_else(|| panic!("no vector: {text}"));
+        let answer = self.ask("query", &[("query", query)]);
+        let answer = answer.unwrap_or_else(|error| panic!("query {query}: {error}; {}", self.log()));
+        let series = answer["result"].as_array().unwrap_or_else(|| panic!("no vector: {answer}"));
         let sample = |series: &Value| {
             let value = series["value"][1].as_str().and_then(|value| value.parse().ok());
             (series["metric"].clone(), value.unwrap_or_else(|| panic!("no value: {series}")))

@@ -1,7 +1,7 @@
 //! A list of tests, each with what it needs of the machine.
 //!
 //! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
-//! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, separated by commas) that this machine must meet: there,
+//! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, `grafana`, separated by commas) that this machine must meet: there,
 //! such a test fails instead.
 
 use std::{
@@ -15,7 +15,7 @@ use std::{
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
-use crate::{kmock, kubectl, place, prometheus, rotel, schemas, workload::Workload};
+use crate::{grafana, kmock, kubectl, place, prometheus, rotel, schemas, workload::Workload};
 
 /// The time after which a test counts as hung. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
@@ -41,6 +41,8 @@ pub enum Need {
     Kmock,
     /// The schemas of Kubernetes' own objects.
     Schemas,
+    /// What dashboards are made with, and Grafana's own types.
+    Grafana,
 }
 
 /// The tests of one binary.
@@ -123,6 +125,7 @@ impl Need {
             Self::Helm => "helm",
             Self::Kmock => "kmock",
             Self::Schemas => "schemas",
+            Self::Grafana => "grafana",
         }
     }
 
@@ -160,6 +163,8 @@ impl Need {
             Self::Schemas => schemas::find().is_none().then(|| {
                 "needs kubernetes-validate in .cache/kubernetes-validate (scripts/setup test)".into()
             }),
+            Self::Grafana => (!grafana::is_installed())
+                .then(|| "needs Grafana's SDK and types in .cache/grafana (scripts/setup test)".into()),
         }
     }
 }

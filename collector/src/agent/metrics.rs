@@ -2,8 +2,8 @@
 
 use trigon_exporters::{
     metrics::{
-        AgentMetrics, EventMetrics, KubernetesMetrics, Loss, MetricsConfig, PolicyMetrics, Registry,
-        agent::register_queues,
+        AgentMetrics, EventMetrics, HookMetrics, KubernetesMetrics, Loss, MetricsConfig, PolicyMetrics,
+        Registry, agent::register_queues,
     },
     otlp::ExportMetrics,
 };
@@ -22,6 +22,8 @@ pub struct Metrics {
     pub events: EventMetrics,
     /// Policies.
     pub policies: PolicyMetrics,
+    /// What hooks cost.
+    pub hooks: HookMetrics,
     /// OTLP exporters.
     pub export: ExportMetrics,
     /// Pods.
@@ -47,6 +49,7 @@ impl Metrics {
             loss: Loss::register(&registry)?,
             events: EventMetrics::register(&registry, config)?,
             policies: PolicyMetrics::register(&registry)?,
+            hooks: HookMetrics::register(&registry)?,
             export: ExportMetrics::register(&registry)?,
             kubernetes: KubernetesMetrics::register(&registry)?,
             reload: ReloadMetrics::register(&registry)?,

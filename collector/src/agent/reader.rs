@@ -98,16 +98,10 @@ impl Reader {
         state_file: &Path,
     ) -> Self {
         let Metrics { agent: metrics, kubernetes, loss } = metrics;
-        let undecoded = |reason| loss.untyped("decode", reason, "unknown");
         let stages = Stages {
             received: RecordType::IN_RING.map(|kind| metrics.received(kind.as_str())),
             delay: metrics.delay.local(),
-            undecoded: Undecoded {
-                short: undecoded("short"),
-                length: undecoded("length"),
-                text: undecoded("text"),
-                unknown_type: undecoded("unknown_type"),
-            },
+            undecoded: Undecoded::new(&loss),
             orphan_hooks: loss.untyped("table", "policy_gone", RecordType::Hook.as_str()),
             unplaced_cgroups: loss.untyped("table", "placements_full", RecordType::CgroupMade.as_str()),
             forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
@@ -263,6 +257,16 @@ impl KubernetesNumbers {
 // === impl Undecoded ===
 
 impl Undecoded {
+    fn new(loss: &Loss) -> Self {
+        let counter = |reason| loss.untyped("decode", reason, "unknown");
+        Self {
+            short: counter("short"),
+            length: counter("length"),
+            text: counter("text"),
+            unknown_type: counter("unknown_type"),
+        }
+    }
+
     fn count(&self, error: DecodeError) {
         let counter = match error {
             DecodeError::Short { .. } => &self.short,
@@ -271,5 +275,37 @@ impl Undecoded {
             DecodeError::UnknownType(_) => &self.unknown_type,
         };
         counter.inc();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::mem::offset_of;
+
+    use trigon_exporters::metrics::Registry;
+    use trigon_probes::record::{ExecRecord, Header};
+
+    use super::*;
+
+    #[test]
+    fn each_record_that_is_none_is_counted_once_by_its_reason() {
+        let loss = Loss::register(&Registry::new()).unwrap();
+        let undecoded = Undecoded::new(&loss);
+        let header = |kind: u16, length: u32| {
+            let mut bytes = vec![0; size_of::<Header>()];
+            bytes[offset_of!(Header, kind)..][..2].copy_from_slice(&kind.to_ne_bytes());
+            bytes[offset_of!(Header, length)..][..4].copy_from_slice(&length.to_ne_bytes());
+            bytes
+        };
+        let size = size_of::<Header>() as u32;
+        // An exec whose texts are longer than what follows it.
+        let mut text = header(1, size_of::<ExecRecord>() as u32);
+        text.resize(size_of::<ExecRecord>(), 0xff);
+        for bytes in [header(2, size), header(2, size + 1), text, header(999, size)] {
+            undecoded.count(decode(&bytes).unwrap_err());
+        }
+        let counted = ["short", "length", "text", "unknown_type"]
+            .map(|reason| loss.untyped("decode", reason, "unknown").get());
+        assert_eq!(counted, [1; 4]);
     }
 }

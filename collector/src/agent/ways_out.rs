@@ -199,15 +199,10 @@ impl WaysOut {
     ///
     /// # Errors
     /// What it needs can't be prepared.
-    pub fn push_metrics(
-        &mut self,
-        push: &Push,
-        registry: &Registry,
-        max_series: usize,
-    ) -> Result<(), AgentError> {
+    pub fn push_metrics(&mut self, push: &Push, registry: &Registry) -> Result<(), AgentError> {
         let Parts { node, give_up, .. } = &self.parts;
         let health = Health::default();
-        let task = push.start(registry.clone(), max_series, node, health.clone(), give_up.clone())?;
+        let task = push.start(registry.clone(), node, health.clone(), give_up.clone())?;
         let name: Arc<str> = "self_metrics".into();
         self.pushing = Some(task);
         self.parts.open.add(Export {

@@ -28,6 +28,7 @@ use super::{
 mod targets;
 mod types;
 
+pub use targets::kind_of;
 pub(super) use targets::targets;
 use targets::{may_be_missing, source_of};
 pub use types::Types;
@@ -197,6 +198,19 @@ impl Engine {
         let seats = loaded.seats.iter().filter(shown);
         let hooks = seats.map(|seat| (seat.target.symbol(), mechanism(&seat.target))).collect();
         Some(Status { enabled: loaded.enabled, hooks, kernel_memory: self.memory(loaded) })
+    }
+
+    /// The hooks of the policies in force that the kernel has, with what events call them.
+    pub fn attached(&self) -> impl Iterator<Item = (&Policy, String, Mechanism)> {
+        let seats = self
+            .policies
+            .values()
+            .filter(|loaded| loaded.enabled)
+            .flat_map(|loaded| loaded.seats.iter().map(|seat| (&loaded.policy, &seat.target)));
+        seats.filter_map(|(policy, target)| {
+            let mechanism = self.hooks.mechanism(target)?;
+            Some((policy, kind_of(target).name(), mechanism))
+        })
     }
 
     /// Takes out of the kernel what policies that stay don't need any more.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
 use jiff::Timestamp;
 use tracing::{info, warn};
-use trigon_exporters::metrics::{PolicyMemory, PolicyMetrics};
+use trigon_exporters::metrics::{PolicyHook, PolicyMemory, PolicyMetrics};
 use trigon_probes::{
     hooks::{Hooks, Mechanism},
     lifecycle::Shared,
@@ -373,7 +373,14 @@ impl Manager {
             Some(PolicyMemory { name: status.name?, namespace, bytes: status.kernel_memory_bytes })
         });
         let memory = memory.collect();
-        self.metrics.set(states.to_vec(), memory);
+        let hook = |(policy, hook, mechanism): (&Policy, String, Mechanism)| PolicyHook {
+            policy: policy.name.clone(),
+            namespace: policy.namespace.clone().unwrap_or_default(),
+            hook,
+            mechanism: mechanism.as_str(),
+        };
+        let hooks = self.engine.iter().flat_map(Engine::attached).map(hook).collect();
+        self.metrics.set(states.to_vec(), memory, hooks);
         self.types.release();
         self.tell();
     }

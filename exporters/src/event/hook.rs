@@ -96,15 +96,24 @@ const MASK: usize = 1;
 const MAY_WRITE: i64 = 2;
 const MAY_READ: i64 = 4;
 
+// === impl HookKind ===
+
+impl HookKind {
+    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Kprobe { function } => format!("kprobe:{function}"),
+            Self::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
+        }
+    }
+}
+
 // === impl HookSource ===
 
 impl HookSource {
     /// A hook without message, tags and arguments.
     pub fn new(policy: Arc<Policy>, kind: HookKind) -> Self {
-        let name = match &kind {
-            HookKind::Kprobe { function } => format!("kprobe:{function}"),
-            HookKind::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
-        };
+        let name = kind.name();
         Self {
             policy,
             message: None,
@@ -122,7 +131,7 @@ impl HookSource {
         &self.kind
     }
 
-    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`.
+    /// Its name in metrics: [`HookKind::name`].
     pub fn name(&self) -> &str {
         &self.name
     }

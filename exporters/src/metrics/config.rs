@@ -23,6 +23,9 @@ pub struct MetricsConfig {
     /// A series of the event metrics in which nothing was counted for so long is removed. Zero: none is.
     #[serde(with = "duration")]
     pub stale_after: Duration,
+    /// Whether the kernel measures how often and how long each hook's programs run (`BPF_ENABLE_STATS`), while the agent
+    /// runs: that costs each run of any program of the machine some tens of nanoseconds.
+    pub bpf_stats: bool,
 }
 
 /// A label of the event counters that may be left out.
@@ -48,6 +51,7 @@ impl Default for MetricsConfig {
             labels: vec![Label::Namespace, Label::Workload, Label::Pod],
             max_series: 10_000,
             stale_after: Duration::from_secs(3600),
+            bpf_stats: false,
         }
     }
 }
@@ -68,12 +72,14 @@ mod tests {
             labels = ["binary"]
             max_series = 5
             stale_after = "10m"
+            bpf_stats = true
         "#;
         let expected = MetricsConfig {
             addr: "[::]:9100".parse().unwrap(),
             labels: vec![Label::Binary],
             max_series: 5,
             stale_after: Duration::from_secs(600),
+            bpf_stats: true,
         };
         assert_eq!(toml::from_str::<MetricsConfig>(config).unwrap(), expected);
     }
@@ -81,11 +87,9 @@ mod tests {
     #[test]
     fn a_mistake_is_named_with_what_is_allowed() {
         let error = |config: &str| toml::from_str::<MetricsConfig>(config).unwrap_err().to_string();
-        assert!(
-            error("adr = 1").contains(
-                "unknown field `adr`, expected one of `addr`, `labels`, `max_series`, `stale_after`"
-            )
-        );
+        assert!(error("adr = 1").contains(
+            "unknown field `adr`, expected one of `addr`, `labels`, `max_series`, `stale_after`, `bpf_stats`"
+        ));
         assert!(
             error(r#"labels = ["node"]"#)
                 .contains("unknown variant `node`, expected one of `namespace`, `workload`, `pod`, `binary`")

@@ -1,13 +1,17 @@
 //! How it stands with policies, and what they take.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use super::{
     Registry,
     scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped},
 };
 
-/// `trigon_policies{state}` and `trigon_policy_kernel_memory_bytes{policy,policy_namespace}`, of one moment.
+/// `trigon_policies{state}`, `trigon_policy_kernel_memory_bytes{policy,policy_namespace}` and
+/// `trigon_policy_hook_info{policy,policy_namespace,hook,mechanism}`, of one moment.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyMetrics(Arc<Mutex<Numbers>>);
 
@@ -15,6 +19,7 @@ pub struct PolicyMetrics(Arc<Mutex<Numbers>>);
 struct Numbers {
     states: Vec<(&'static str, usize)>,
     memory: Vec<PolicyMemory>,
+    hooks: BTreeSet<PolicyHook>,
 }
 
 /// What a policy takes.
@@ -26,6 +31,19 @@ pub struct PolicyMemory {
     pub namespace: String,
     /// Bytes of the kernel's memory.
     pub bytes: u64,
+}
+
+/// A hook that a policy in force has.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PolicyHook {
+    /// The policy's name.
+    pub policy: String,
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// The hook's name, as `trigon_policy_events_total` has it.
+    pub hook: String,
+    /// How it is entered.
+    pub mechanism: &'static str,
 }
 
 const FAMILIES: &[ScrapeFamily] = &[
@@ -40,6 +58,12 @@ const FAMILIES: &[ScrapeFamily] = &[
         help: "Bytes of the kernel's memory that a policy takes, at most; of what policies share, its share.",
         kind: ScrapeKind::Gauge,
         labels: &["policy", "policy_namespace"],
+    },
+    ScrapeFamily {
+        name: "trigon_policy_hook_info",
+        help: "A policy in force has this hook by this mechanism; always 1, to join with what the hook costs.",
+        kind: ScrapeKind::Gauge,
+        labels: &["policy", "policy_namespace", "hook", "mechanism"],
     },
 ];
 
@@ -57,9 +81,14 @@ impl PolicyMetrics {
         Ok(this)
     }
 
-    /// Sets all numbers: policies by state, and kernel memory by policy.
-    pub fn set(&self, states: Vec<(&'static str, usize)>, memory: Vec<PolicyMemory>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Numbers { states, memory };
+    /// Sets all numbers: policies by state, kernel memory by policy, and the hooks of each.
+    pub fn set(
+        &self,
+        states: Vec<(&'static str, usize)>,
+        memory: Vec<PolicyMemory>,
+        hooks: BTreeSet<PolicyHook>,
+    ) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Numbers { states, memory, hooks };
     }
 
     fn read(&self, rows: &mut Rows<'_>) {
@@ -69,6 +98,9 @@ impl PolicyMetrics {
         }
         for PolicyMemory { name, namespace, bytes } in &numbers.memory {
             rows.push(FAMILIES[1].name, &[name, namespace], *bytes as f64);
+        }
+        for PolicyHook { policy, namespace, hook, mechanism } in &numbers.hooks {
+            rows.push(FAMILIES[2].name, &[policy, namespace, hook, mechanism], 1.0);
         }
     }
 }
@@ -89,9 +121,19 @@ mod tests {
             namespace: namespace.to_owned(),
             bytes,
         };
-        metrics.set(vec![("enabled", 2), ("error", 0)], vec![memory("a", "", 4096), memory("b", "team", 10)]);
+        let hook = |policy: &str, hook: &str| PolicyHook {
+            policy: policy.to_owned(),
+            namespace: String::new(),
+            hook: hook.to_owned(),
+            mechanism: "fentry",
+        };
+        metrics.set(
+            vec![("enabled", 2), ("error", 0)],
+            vec![memory("a", "", 4096), memory("b", "team", 10)],
+            BTreeSet::from([hook("a", "kprobe:fd_install"), hook("a", "kprobe:__x64_sys_read")]),
+        );
         insta::assert_snapshot!(text());
-        metrics.set(vec![("enabled", 1), ("error", 0)], vec![memory("b", "", 20)]);
+        metrics.set(vec![("enabled", 1), ("error", 0)], vec![memory("b", "", 20)], BTreeSet::new());
         assert!(text().contains("\ntrigon_policies{state=\"enabled\"} 1\n"));
         assert!(
             text().contains("\ntrigon_policy_kernel_memory_bytes{policy=\"b\",policy_namespace=\"\"} 20\n")

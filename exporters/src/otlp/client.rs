@@ -49,7 +49,7 @@ pub(super) enum Outcome {
 /// changed.
 #[derive(Debug)]
 pub(super) struct Client {
-    signal: Signal,
+    method: &'static str,
     settings: Settings,
     connection: Connection,
     /// What the files of the settings held when the connection was prepared.
@@ -90,8 +90,17 @@ impl Client {
     pub(super) fn new(signal: Signal, settings: &Settings) -> Result<Self, ClientError> {
         let failed = |reason| ClientError { endpoint: settings.endpoint.to_string(), reason };
         let contents = read(settings).map_err(failed)?;
-        let connection = Connection::new(signal, settings, &contents).map_err(failed)?;
-        Ok(Self { signal, settings: settings.clone(), connection, contents, stale: None })
+        Self::with(signal.grpc_method(), settings, &contents).map_err(failed)
+    }
+
+    /// Prepares a connection for a method of gRPC, with what its files hold. Over HTTP the settings' URL says it all.
+    pub(super) fn with(
+        method: &'static str,
+        settings: &Settings,
+        contents: &Contents,
+    ) -> Result<Self, String> {
+        let connection = Connection::new(method, settings, contents)?;
+        Ok(Self { method, settings: settings.clone(), connection, contents: contents.clone(), stale: None })
     }
 
     /// What is sent for a batch's body, made once however often it is sent.
@@ -110,7 +119,7 @@ impl Client {
                 self.stale = None;
                 return;
             }
-            Ok(contents) => Connection::new(self.signal, &self.settings, &contents)
+            Ok(contents) => Connection::new(self.method, &self.settings, &contents)
                 .map(|connection| (connection, contents)),
             Err(why) => Err(why),
         };
@@ -158,9 +167,9 @@ pub(super) fn read(settings: &Settings) -> Result<Contents, String> {
 // === impl Connection ===
 
 impl Connection {
-    fn new(signal: Signal, settings: &Settings, contents: &Contents) -> Result<Self, String> {
+    fn new(method: &'static str, settings: &Settings, contents: &Contents) -> Result<Self, String> {
         match settings.protocol {
-            Protocol::Grpc => GrpcClient::new(signal, settings, contents).map(Self::Grpc),
+            Protocol::Grpc => GrpcClient::new(method, settings, contents).map(Self::Grpc),
             Protocol::HttpProtobuf => HttpClient::new(settings, contents).map(Self::Http),
         }
     }

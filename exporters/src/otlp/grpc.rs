@@ -19,7 +19,6 @@ use tonic::{
 use tonic_types::StatusExt as _;
 
 use super::{
-    Signal,
     client::{MAX_REPLY, Reply, USER_AGENT, chain},
     files::Contents,
     proxy::Proxy,
@@ -48,7 +47,11 @@ struct Encoded {
 // === impl GrpcClient ===
 
 impl GrpcClient {
-    pub(super) fn new(signal: Signal, settings: &Settings, contents: &Contents) -> Result<Self, String> {
+    pub(super) fn new(
+        method: &'static str,
+        settings: &Settings,
+        contents: &Contents,
+    ) -> Result<Self, String> {
         let headers = settings.headers.resolve(contents).map_err(|error| error.to_string())?;
         let mut service = Grpc::new(channel(settings, contents)?).max_decoding_message_size(MAX_REPLY);
         service = match settings.compression {
@@ -58,7 +61,7 @@ impl GrpcClient {
         };
         Ok(Self {
             service,
-            method: PathAndQuery::from_static(signal.grpc_method()),
+            method: PathAndQuery::from_static(method),
             headers: MetadataMap::from_headers(headers),
             timeout: settings.timeout,
         })

@@ -1,42 +1,31 @@
 //! The agent's own metrics, pushed by OTLP: for those who have no Prometheus.
+//!
+//! A push is two requests of one moment: gauges by OpenTelemetry's SDK and exporter, and what counts from a start on,
+//! which the SDK can't be told, as a body of our own.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
 use jiff::fmt::serde::unsigned_duration::friendly::compact::required as duration;
-use opentelemetry::{KeyValue, metrics::MeterProvider as _};
-use opentelemetry_http::{HttpClient, HttpError};
-use opentelemetry_otlp::{MetricExporter, WithExportConfig as _, WithHttpConfig as _, WithTonicConfig as _};
-use opentelemetry_sdk::{
-    Resource,
-    error::OTelSdkResult,
-    metrics::{
-        Instrument, ManualReader, Pipeline, SdkMeterProvider, Stream, Temporality, data::ResourceMetrics,
-        exporter::PushMetricExporter as _, reader::MetricReader,
-    },
-};
-use reqwest::header::HeaderMap;
+use prometheus::proto::MetricFamily;
+use prost::Message as _;
 use serde::{Deserialize, Serialize};
 use tokio::{task::JoinHandle, time};
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::MetadataMap;
 
 use super::{
-    client::{ClientError, MAX_REPLY, chain, read},
-    config::{OtlpConfig, Protocol, SignalConfig},
+    client::{Client, ClientError, Outcome, read},
+    config::{OtlpConfig, SignalConfig},
     environment::Environment,
     files::Contents,
-    grpc, http,
     settings::{Names, Settings, SettingsError, Table},
 };
-use crate::{
-    health::Health,
-    metrics::{Registry, instruments::Instruments},
-    node::Node,
-};
+use crate::{compression::Compression, health::Health, metrics::Registry, node::Node};
+
+mod counts;
+mod gauges;
+
+use counts::Counts;
+use gauges::Gauges;
 
 /// `[self_metrics]`
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,35 +52,29 @@ pub struct Push {
 /// A push that runs.
 struct Pusher {
     settings: Settings,
+    resource: Vec<(String, String)>,
     registry: Registry,
-    instruments: Instruments,
-    reader: Reader,
-    exporter: MetricExporter,
-    /// What the files of the settings held when the exporter was made.
+    connections: Connections,
+    counts: Counts,
+    /// What the files of the settings held when the connections were prepared.
     contents: Contents,
-    failure: Failure,
     health: Health,
-    _provider: SdkMeterProvider,
 }
 
-/// What collects from the instruments when it is told to.
-#[derive(Clone, Debug)]
-struct Reader(Arc<ManualReader>);
-
-/// Our connection for the exporter, which adds the headers: their values are secrets.
-#[derive(Debug)]
-struct Connection {
-    client: reqwest::Client,
-    headers: HeaderMap,
-    failure: Failure,
+/// A connection for each of a push's requests.
+struct Connections {
+    counts: Client,
+    gauges: Gauges,
 }
-
-/// Why there was no connection: the exporter would say no more than that there was none.
-#[derive(Clone, Debug, Default)]
-struct Failure(Arc<Mutex<Option<String>>>);
 
 /// Name in the log and in what the agent tells of its ways out.
 pub const EXPORTER: &str = "otlp_self_metrics";
+
+/// The method that takes metrics over gRPC.
+const GRPC_METHOD: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";
+
+/// What the metrics are made by: their instrumentation scope.
+const SCOPE: &str = "trigon";
 
 const INTERVAL: &str = "a duration above 0s";
 const ENDPOINT: &str = "a URL, here or as otlp.endpoint,";
@@ -136,85 +119,63 @@ impl Push {
     }
 
     /// Starts to push what `registry` has, on the current tokio runtime, until `stop` is cancelled: then a last time.
-    /// `max_series` is how many series a family of event counters may have.
     ///
     /// # Errors
     /// The connection can't be prepared.
     pub fn start(
         &self,
         registry: Registry,
-        max_series: usize,
         node: &Node,
         health: Health,
         stop: CancellationToken,
     ) -> Result<JoinHandle<()>, ClientError> {
-        let settings = self.settings.clone();
+        let settings = Settings { compression: Compression::None, ..self.settings.clone() };
         let failed = |reason| ClientError { endpoint: settings.endpoint.to_string(), reason };
+        let resource = resource(node);
         let contents = read(&settings).map_err(failed)?;
-        let failure = Failure::default();
-        let exporter = exporter(&settings, &contents, &failure).map_err(failed)?;
-        let reader =
-            Reader(Arc::new(ManualReader::builder().with_temporality(Temporality::Cumulative).build()));
-        let provider = SdkMeterProvider::builder()
-            .with_resource(resource(node))
-            .with_reader(reader.clone())
-            .with_view(move |instrument: &Instrument| {
-                let many = instrument.name().ends_with("events_total");
-                many.then(|| Stream::builder().with_cardinality_limit(max_series.max(1)).build().ok())?
-            })
-            .build();
-        let instruments = Instruments::new(provider.meter("trigon"));
-        let pusher = Pusher {
-            settings,
-            registry,
-            instruments,
-            reader,
-            exporter,
-            contents,
-            failure,
-            health,
-            _provider: provider,
-        };
+        let connections = Connections::new(&resource, &settings, &contents).map_err(failed)?;
+        let counts = Counts::new(&resource, SystemTime::now());
+        let pusher = Pusher { settings, resource, registry, connections, counts, contents, health };
         Ok(tokio::spawn(pusher.run(self.interval, stop)))
     }
 }
 
-fn resource(node: &Node) -> Resource {
-    let mut attributes = vec![
-        KeyValue::new("service.name", "trigon"),
-        KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", node.host_id.as_ref().unwrap_or(&node.name).clone()),
-        KeyValue::new("host.name", node.name.clone()),
+fn resource(node: &Node) -> Vec<(String, String)> {
+    let id = node.host_id.as_ref().unwrap_or(&node.name);
+    let named = [
+        ("service.name", Some("trigon")),
+        ("service.version", Some(env!("CARGO_PKG_VERSION"))),
+        ("service.instance.id", Some(id)),
+        ("host.name", Some(&node.name)),
+        ("host.id", node.host_id.as_deref()),
+        ("k8s.node.name", Some(&*node.name).filter(|_| node.kubernetes)),
     ];
-    attributes.extend(node.host_id.clone().map(|id| KeyValue::new("host.id", id)));
-    attributes.extend(node.kubernetes.then(|| KeyValue::new("k8s.node.name", node.name.clone())));
-    attributes.extend(node.declared.of_all().map(|(key, value)| KeyValue::new(key.clone(), value.clone())));
-    Resource::builder_empty().with_attributes(attributes).build()
+    let named = named.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned())));
+    let declared = node.declared.of_all().map(|(key, value)| (key.to_string(), value.to_string()));
+    named.chain(declared).collect()
 }
 
-fn exporter(settings: &Settings, contents: &Contents, failure: &Failure) -> Result<MetricExporter, String> {
-    let headers = settings.headers.resolve(contents).map_err(|error| error.to_string())?;
-    let builder = MetricExporter::builder().with_temporality(Temporality::Cumulative);
-    let exporter = match settings.protocol {
-        Protocol::Grpc => builder
-            .with_tonic()
-            .with_channel(grpc::channel(settings, contents)?)
-            .with_metadata(MetadataMap::from_headers(headers))
-            .with_timeout(settings.timeout)
-            .build(),
-        Protocol::HttpProtobuf => builder
-            .with_http()
-            .with_protocol(opentelemetry_otlp::Protocol::HttpBinary)
-            .with_endpoint(settings.endpoint.as_str())
-            .with_http_client(Connection {
-                client: http::client(settings, contents)?,
-                headers,
-                failure: failure.clone(),
-            })
-            .with_timeout(settings.timeout)
-            .build(),
-    };
-    exporter.map_err(|error| chain(&error))
+/// The unit of a family's numbers in UCUM, by its name; empty where it has none. The rules by which names become those of
+/// Prometheus don't add a unit that the name has.
+fn unit(family: &str) -> &'static str {
+    let name = family.strip_suffix("_total").unwrap_or(family);
+    match name.rsplit('_').next() {
+        Some("seconds") => "s",
+        Some("bytes") => "By",
+        Some("ratio") => "1",
+        _ => "",
+    }
+}
+
+// === impl Connections ===
+
+impl Connections {
+    fn new(resource: &[(String, String)], settings: &Settings, contents: &Contents) -> Result<Self, String> {
+        Ok(Self {
+            counts: Client::with(GRPC_METHOD, settings, contents)?,
+            gauges: Gauges::new(resource, settings, contents)?,
+        })
+    }
 }
 
 // === impl Pusher ===
@@ -254,85 +215,31 @@ impl Pusher {
         // Collectors read /proc and the kernel's maps.
         let registry = self.registry.clone();
         let families = tokio::task::spawn_blocking(move || registry.gather()).await;
-        self.failure.take();
-        self.instruments.set(&families.map_err(|error| error.to_string())?);
-        let mut metrics = ResourceMetrics::default();
-        self.reader.collect(&mut metrics).map_err(|error| error.to_string())?;
-        match time::timeout(self.settings.timeout, self.exporter.export(&metrics)).await {
-            Ok(Ok(())) => refreshed,
-            Ok(Err(error)) => Err(self.failure.take().unwrap_or_else(|| chain(&error))),
-            Err(_) => Err(format!("no reply within {:?}", self.settings.timeout)),
+        let families = families.map_err(|error| error.to_string())?;
+        // One that is refused says nothing of the other.
+        let counts = self.push_counts(&families).await;
+        let gauges = self.connections.gauges.send(&families).await;
+        counts.and(gauges).and(refreshed)
+    }
+
+    async fn push_counts(&mut self, families: &[MetricFamily]) -> Result<(), String> {
+        let Some(request) = self.counts.request(families, SystemTime::now()) else { return Ok(()) };
+        match self.connections.counts.send(&request.encode_to_vec().into()).await.outcome {
+            Outcome::Accepted { rejected: 0, .. } => Ok(()),
+            Outcome::Accepted { rejected, message } => {
+                Err(format!("the endpoint rejected {rejected} data points: {message}"))
+            }
+            Outcome::Retry { why, .. } | Outcome::Permanent { reason: why } => Err(why),
         }
     }
 
-    /// Makes another exporter where a file has changed.
+    /// Prepares other connections where a file has changed.
     fn refresh(&mut self) -> Result<(), String> {
         let contents = read(&self.settings)?;
         if contents != self.contents {
-            self.exporter = exporter(&self.settings, &contents, &self.failure)?;
+            self.connections = Connections::new(&self.resource, &self.settings, &contents)?;
             self.contents = contents;
         }
         Ok(())
-    }
-}
-
-// === impl Reader ===
-
-impl MetricReader for Reader {
-    fn register_pipeline(&self, pipeline: std::sync::Weak<Pipeline>) {
-        self.0.register_pipeline(pipeline);
-    }
-
-    fn collect(&self, metrics: &mut ResourceMetrics) -> OTelSdkResult {
-        self.0.collect(metrics)
-    }
-
-    fn force_flush(&self) -> OTelSdkResult {
-        self.0.force_flush()
-    }
-
-    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.0.shutdown_with_timeout(timeout)
-    }
-
-    fn temporality(&self, kind: opentelemetry_sdk::metrics::InstrumentKind) -> Temporality {
-        self.0.temporality(kind)
-    }
-}
-
-// === impl Failure ===
-
-impl Failure {
-    fn set(&self, why: String) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(why);
-    }
-
-    fn take(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
-
-// === impl Connection ===
-
-#[tonic::async_trait]
-impl HttpClient for Connection {
-    async fn send_bytes(
-        &self,
-        request: ::http::Request<Bytes>,
-    ) -> Result<::http::Response<Bytes>, HttpError> {
-        let mut request = reqwest::Request::try_from(request)?;
-        request.headers_mut().extend(self.headers.clone());
-        let mut response = self.client.execute(request).await.map_err(|error| {
-            let why = chain(&error.without_url());
-            self.failure.set(why.clone());
-            why
-        })?;
-        let mut reply = ::http::Response::builder().status(response.status());
-        if let Some(headers) = reply.headers_mut() {
-            headers.clone_from(response.headers());
-        }
-        let body = http::body(&mut response).await.freeze();
-        debug_assert!(body.len() <= MAX_REPLY);
-        Ok(reply.body(body)?)
     }
 }

@@ -5,6 +5,7 @@ mod delivery;
 mod encoding;
 mod hooks;
 mod pods;
+mod prometheus;
 mod proxy;
 mod push;
 mod receiver;

@@ -14,12 +14,13 @@ use syscalls::Sysno;
 
 use super::{
     HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type,
-    processes::tracepoint_type, programs::Loaded,
+    processes::tracepoint_type,
 };
 use crate::{
     ProbeError,
     lifecycle::Kernel,
     object::{Maps, open},
+    programs::{At, Loaded, Place, Share},
     sys::{self, attach_type, program_type},
 };
 
@@ -45,6 +46,7 @@ struct SeenFrom {
     exec: Array<MapData, u32>,
     seats: Vec<(Abi, usize, Seat)>,
     at_exec: bool,
+    _share: Share,
 }
 
 /// System calls by number: of 64-bit programs, and of 32-bit ones.
@@ -102,15 +104,18 @@ impl Hooks {
             _ => Abi::Kernel,
         };
         let cookie = u64::from(id.0) | (abi as u64) << 32;
+        let place = Place { at: At::Hook(target.clone()), mechanism: mechanism.as_str() };
         match mechanism {
-            Mechanism::Trampoline => {
-                first_of(&symbols(target), |symbol| self.attach_trampoline(kernel, symbol, returns, cookie))
-            }
-            Mechanism::KprobeMulti | Mechanism::Kprobe => first_of(&symbols(target), |symbol| {
-                self.attach_kprobe(kernel, symbol, returns, cookie, mechanism == Mechanism::KprobeMulti)
+            Mechanism::Trampoline => first_of(&symbols(target), |symbol| {
+                self.attach_trampoline(kernel, symbol, returns, cookie, &place)
             }),
-            Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target),
-            Mechanism::Tracepoint | Mechanism::RawTracepoint => self.attach_tracepoint(kernel, id, target),
+            Mechanism::KprobeMulti | Mechanism::Kprobe => first_of(&symbols(target), |symbol| {
+                self.attach_kprobe(kernel, symbol, returns, cookie, &place)
+            }),
+            Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target, place),
+            Mechanism::Tracepoint | Mechanism::RawTracepoint => {
+                self.attach_tracepoint(kernel, id, target, place)
+            }
         }
     }
 
@@ -120,12 +125,13 @@ impl Hooks {
         symbol: &str,
         returns: bool,
         cookie: u64,
+        place: &Place,
     ) -> Result<Attachment, ProbeError> {
         let target = function_type(kernel, symbol);
         if target == 0 {
             return Err(ProbeError::NoFunction(symbol.to_owned()));
         }
-        let missed = self.missed.clone();
+        let programs = self.programs.clone();
         let object = self.object("trampolines", kernel)?;
         let mut attachment = Attachment::default();
         // The return's first: a call that is entered from here on is seen to its end.
@@ -136,7 +142,7 @@ impl Hooks {
         for (name, attach) in pairs.into_iter().skip(usize::from(!returns)) {
             let program = object.program(name, program_type::TRACING, attach, target)?;
             let link = sys::link_tracing(program.as_fd(), attach, cookie).map_err(attaching)?;
-            attachment.programs.push(missed.watch(program));
+            attachment.programs.push(programs.watch(program, place.clone()));
             attachment.links.push(link);
         }
         Ok(attachment)
@@ -148,10 +154,11 @@ impl Hooks {
         symbol: &str,
         returns: bool,
         cookie: u64,
-        multi: bool,
+        place: &Place,
     ) -> Result<Attachment, ProbeError> {
+        let multi = place.mechanism == Mechanism::KprobeMulti.as_str();
         let c_symbol = CString::new(symbol).map_err(|_| ProbeError::NoFunction(symbol.to_owned()))?;
-        let missed = self.missed.clone();
+        let programs = self.programs.clone();
         let object = self.object("kprobes", kernel)?;
         let mut attachment = Attachment::default();
         let attach = if multi { attach_type::TRACE_KPROBE_MULTI } else { attach_type::NONE };
@@ -168,7 +175,7 @@ impl Hooks {
                     sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
-            attachment.programs.push(missed.watch(program));
+            attachment.programs.push(programs.watch(program, place.clone()));
         }
         Ok(attachment)
     }
@@ -179,6 +186,7 @@ impl Hooks {
         kernel: &Kernel,
         id: HookId,
         target: &Target,
+        place: Place,
     ) -> Result<Attachment, ProbeError> {
         let seats: Vec<(Abi, usize, Seat, u32)> = match target {
             Target::Syscall(name) => {
@@ -207,7 +215,8 @@ impl Hooks {
             array.set(index, all, 0).map_err(failed)?;
         }
         let seats = seats.into_iter().map(|(abi, number, seat, _)| (abi, number, seat)).collect();
-        Ok(Attachment { _seen: Some(SeenFrom { arrays, exec, seats, at_exec }), ..Attachment::default() })
+        let seen = SeenFrom { arrays, exec, seats, at_exec, _share: self.programs.share(place) };
+        Ok(Attachment { _seen: Some(seen), ..Attachment::default() })
     }
 
     /// Where system calls are seen, the close of a followed file is then, also one that no policy hooks.
@@ -244,7 +253,7 @@ impl Hooks {
                 object.program(program, program_type::TRACING, attach_type::TRACE_RAW_TP, target)?;
             let link = sys::open_raw_tracepoint(program.as_fd(), None).map_err(attaching)?;
             kept.links.push(link);
-            kept.programs.push(self.missed.watch(program));
+            kept.programs.push(self.programs.watch_shared(program, Place::own(hook, "tp_btf")));
         }
         self.syscalls = Some(kept);
         Ok(())

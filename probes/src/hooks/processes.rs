@@ -15,6 +15,7 @@ use crate::{
     ProbeError,
     lifecycle::Kernel,
     object::open,
+    programs::Place,
     sys::{self, attach_type, program_type},
 };
 
@@ -81,7 +82,7 @@ impl Hooks {
             let link = sys::open_raw_tracepoint(program.as_fd(), None)
                 .map_err(|source| ProbeError::Io { what: "attach to a tracepoint", source })?;
             kept.links.push(link);
-            kept.programs.push(self.missed.watch(program));
+            kept.programs.push(self.programs.watch(program, Place::own(hook, "tp_btf")));
         }
         self.processes = Some(kept);
         self.iterate_processes(kernel)
@@ -126,6 +127,7 @@ impl Hooks {
             let target = super::function_type(kernel, "bpf_iter_task");
             let object = self.object("processes", kernel)?;
             let program = object.program(program, program_type::TRACING, attach_type::TRACE_ITER, target)?;
+            let program = self.programs.watch(program, Place::own("bpf_iter_task", "iter"));
             let io = |source| ProbeError::Io { what: "iterate over the processes", source };
             let link = sys::link_tracing(program.as_fd(), attach_type::TRACE_ITER, 0).map_err(io)?;
             let iterator: OwnedFd = sys::iterate(link.as_fd()).map_err(io)?;

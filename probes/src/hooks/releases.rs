@@ -15,10 +15,11 @@ use std::{
 
 use tracing::{debug, warn};
 
-use super::{Hooks, function_type};
+use super::{Hooks, Mechanism, function_type};
 use crate::{
     ProbeError,
     lifecycle::Kernel,
+    programs::{Loaded, Place},
     sys::{self, attach_type, program_type},
 };
 
@@ -32,9 +33,9 @@ pub const SWEEP_PERIOD: Duration = Duration::from_secs(1);
 
 /// The programs.
 pub(super) struct Releases {
-    sweep: Arc<OwnedFd>,
+    sweep: Arc<Loaded>,
     /// Not attached until something is followed.
-    freed: Option<OwnedFd>,
+    freed: Option<Loaded>,
     watch: Option<Watch>,
 }
 
@@ -53,17 +54,24 @@ impl Hooks {
         if self.releases.is_some() {
             return Ok(());
         }
+        let programs = self.programs.clone();
         let object = self.object("releases", kernel)?;
         let sweep = object.program("sweep", program_type::RAW_TRACEPOINT, attach_type::NONE, 0)?;
-        let targets = FREEING.iter().map(|name| function_type(kernel, name)).filter(|target| *target != 0);
+        let targets = FREEING
+            .iter()
+            .map(|name| (*name, function_type(kernel, name)))
+            .filter(|(_, target)| *target != 0);
         let freed = targets
-            .map(|target| {
-                object.program("file_freed", program_type::TRACING, attach_type::TRACE_FENTRY, target)
+            .map(|(name, target)| {
+                let program =
+                    object.program("file_freed", program_type::TRACING, attach_type::TRACE_FENTRY, target)?;
+                Ok::<_, ProbeError>(programs.watch(program, Place::own(name, Mechanism::Trampoline.as_str())))
             })
             .find_map(|result| {
                 result.inspect_err(|error| debug!(%error, "files are not seen to be freed")).ok()
             });
-        self.releases = Some(Releases { sweep: Arc::new(sweep), freed, watch: None });
+        let sweep = Arc::new(programs.watch(sweep, Place::own("sweep", "test_run")));
+        self.releases = Some(Releases { sweep, freed, watch: None });
         Ok(())
     }
 
@@ -111,7 +119,7 @@ impl Releases {
 }
 
 /// Releases what a policy follows, or with 0 what nobody holds.
-fn sweep(program: &OwnedFd, group: u32) -> Result<(), ProbeError> {
+fn sweep(program: &Loaded, group: u32) -> Result<(), ProbeError> {
     let run = sys::run(program.as_fd(), &[u64::from(group)]);
     run.map(|_| ()).map_err(|source| ProbeError::Io { what: "look through the followed files", source })
 }

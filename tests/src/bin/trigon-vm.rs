@@ -18,15 +18,18 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 12] = [
+const NATIVE: [&str; 15] = [
+    "alerts",
     "apiserver",
     "chart",
     "cluster_policies",
     "control",
+    "dashboards",
     "demo",
     "exports",
     "files",
     "flood",
+    "loss",
     "operate",
     "outage",
     "pods",

@@ -46,6 +46,7 @@ fn main() -> ExitCode {
         suite.test("definitions_stay_and_are_nobody_elses", HELM, definitions::stay_and_are_nobody_elses);
         suite.test("definitions_in_a_cluster_that_has_some", HELM, definitions::in_a_cluster_that_has_some);
         suite.test("dashboards_and_alerts_are_taken_as_they_are", HELM, dashboards_and_alerts);
+        suite.test("the_projects_alerts_arrive", HELM, the_projects_alerts_arrive);
         suite.test("monitors_find_the_agents", HELM, monitors_find_the_agents);
         suite.test("the_plain_manifests_are_current", HELM, the_plain_manifests_are_current);
         suite.test("the_chart_is_of_this_release", &[], the_chart_is_of_this_release);
@@ -301,7 +302,7 @@ fn dashboards_and_alerts() {
     let chart = Chart::with(&[
         ("dashboards/the_first.json", DASHBOARD),
         ("dashboards/alerts/agent.yaml", ALERTS),
-        ("dashboards/alerts/agent_test.yaml", "rule_files: [agent.yaml]\ntests: []\n"),
+        ("dashboards/alerts/tests/agent.yaml", "rule_files: [../agent.yaml]\ntests: []\n"),
     ]);
     let off = chart.rendered(&[]);
     assert_eq!((off.of("ConfigMap").len(), off.of("PrometheusRule").len()), (1, 0));
@@ -312,6 +313,26 @@ fn dashboards_and_alerts() {
     assert_eq!(dashboard["metadata"]["labels"]["grafana_dashboard"], "2");
     assert_eq!(dashboard["data"]["the_first.json"].as_str().map(str::trim), Some(DASHBOARD));
     assert_eq!(on.one("PrometheusRule")["spec"], documents(ALERTS)[0]);
+}
+
+/// Each file as it stands: its `{{ $labels.node }}` are Prometheus's, and not Helm's.
+fn the_projects_alerts_arrive() {
+    let rendered = Chart::new().rendered(&["--values", &given("full")]);
+    let rules = rendered.of("PrometheusRule");
+    let mut names = BTreeSet::new();
+    for file in fs::read_dir(place::workspace("dashboards/alerts")).expect("read the alerts") {
+        let path = file.expect("read a folder").path();
+        let Some(name) = path.file_name().and_then(|name| name.to_str()?.strip_suffix(".yaml")) else {
+            continue;
+        };
+        let object = format!("trigon-sensor-{name}");
+        let rule = rules.iter().find(|rule| rule["metadata"]["name"] == object);
+        let rule = rule.unwrap_or_else(|| panic!("no PrometheusRule {object}"));
+        assert_eq!(rule["spec"], documents(&read(&format!("dashboards/alerts/{name}.yaml")))[0], "{name}");
+        names.insert(object);
+    }
+    assert_eq!(rules.len(), names.len());
+    assert!(rendered.of("PrometheusRule").iter().any(|rule| rule.to_string().contains("{{ or $labels.node")));
 }
 
 fn monitors_find_the_agents() {

@@ -3,6 +3,7 @@
 use std::fs;
 
 use trigon_tests::{
+    exposition::Exposition,
     kubelet::{Driver, NodePod},
     suite::Suite,
 };
@@ -13,11 +14,16 @@ use crate::{
 };
 
 /// Pods after which the tables have the size that they have under this load, and pods after these.
-const WARM: usize = 10_000;
-const PODS: usize = 10_000;
+const WARM: usize = 5_000;
+const PODS: usize = 5_000;
+
+/// Far more than the series that there may be.
+const MANY: usize = 50_000;
+const SERIES: usize = 1_000;
 
 pub fn tests(suite: &mut Suite) {
     suite.test("ten_thousand_pods_leave_nothing", KERNEL, churn);
+    suite.test("fifty_thousand_pods_stay_within_the_cap_and_sums_are_right", KERNEL, cap);
 }
 
 fn churn() {
@@ -34,6 +40,46 @@ fn churn() {
     let metrics = scene.agent.metrics();
     assert!(metrics.sum("trigon_pod_waits_total", &[("outcome", "full")]) == 0.0, "{metrics}");
     assert!(metrics.labels("trigon_lost_events_total", &[]).is_empty(), "{metrics}");
+}
+
+/// All have ended, and their series are kept: what found no room is counted together.
+fn cap() {
+    let kept = format!("deleted_linger = '1s'\n[metrics]\nmax_series = {SERIES}\nstale_after = '1h'");
+    let scene = Scene::start(LONG, &kept);
+    scene.synced();
+    for number in 0..MANY {
+        let node_pod = NodePod::new(Driver::Systemd);
+        let container = node_pod.container();
+        let object = pod(&node_pod, &format!("web-{number}"), &[("nginx", &container)]);
+        scene.server.put(object.clone());
+        // A shell that goes there and ends there: an event of the pod with as little as there can be.
+        let status = container.goes_there().status().expect("run a shell");
+        assert!(status.success());
+        scene.server.delete(&object);
+    }
+    let exits = |metrics: &Exposition| {
+        let of = |namespace| [("type", "PROCESS_EXIT"), ("namespace", namespace)];
+        ["shop", "other"].map(|namespace| metrics.sum("trigon_events_total", &of(namespace)))
+    };
+    scene.agent.until_metrics("every end", |metrics| {
+        (exits(metrics).iter().sum::<f64>() >= MANY as f64).then_some(())
+    });
+    let metrics = scene.agent.metrics();
+    let [own, other] = exits(&metrics);
+    assert!(own > 0.0 && other > 0.0, "{own} have series of their own, {other} none");
+    assert_eq!(own + other, MANY as f64);
+    let folded = metrics.sum("trigon_metrics_folded_total", &[("family", "trigon_events_total")]);
+    assert_eq!(folded, metrics.sum("trigon_events_total", &[("namespace", "other")]));
+    for family in ["trigon_events_total", "trigon_process_exits_total"] {
+        let series = metrics.labels(family, &[]).len();
+        let told = metrics.sum("trigon_metrics_series", &[("family", family)]);
+        assert!(
+            series <= SERIES && told == series as f64,
+            "{family} has {series} series, and tells of {told}"
+        );
+    }
+    assert!(metrics.sum("trigon_process_exits_total", &[]) >= MANY as f64, "{metrics}");
+    assert_eq!(metrics.sum("trigon_lost_events_total", &[]), 0.0, "{metrics}");
 }
 
 /// Told, run, deleted, removed.

@@ -67,15 +67,19 @@ pub(super) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
     functions.ignore_missing || matches!(target, Target::CompatSyscall(name) if !named(name))
 }
 
-/// What events of a hook say of where they come from.
-pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
-    let kind = match target {
+/// What events call a target.
+pub fn kind_of(target: &Target) -> HookKind {
+    match target {
         Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
             HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
         }
         _ => HookKind::Kprobe { function: target.symbol().into() },
-    };
-    let mut source = HookSource::new(Arc::clone(policy), kind);
+    }
+}
+
+/// What events of a hook say of where they come from.
+pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
+    let mut source = HookSource::new(Arc::clone(policy), kind_of(target));
     source.message = hook.message.as_deref().map(Into::into);
     source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
     let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);

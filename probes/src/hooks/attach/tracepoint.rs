@@ -9,6 +9,7 @@ use crate::{
     ProbeError,
     hooks::{FieldUse, HookId, Hooks, Target},
     lifecycle::Kernel,
+    programs,
     sys::{self, attach_type, program_type},
     tracefs::{Event, Place},
     types::Types,
@@ -58,17 +59,24 @@ impl Hooks {
         kernel: &Kernel,
         id: HookId,
         target: &Target,
+        place: programs::Place,
     ) -> Result<Attachment, ProbeError> {
         match target {
             Target::Tracepoint { subsystem, event } => {
-                self.attach_event(kernel, id, &Event::read(subsystem, event)?)
+                self.attach_event(kernel, id, &Event::read(subsystem, event)?, place)
             }
-            Target::RawTracepoint { event, .. } => self.attach_raw(kernel, id, target, event),
+            Target::RawTracepoint { event, .. } => self.attach_raw(kernel, id, target, event, place),
             _ => Err(ProbeError::NoFunction(target.to_string())),
         }
     }
 
-    fn attach_event(&mut self, kernel: &Kernel, id: HookId, event: &Event) -> Result<Attachment, ProbeError> {
+    fn attach_event(
+        &mut self,
+        kernel: &Kernel,
+        id: HookId,
+        event: &Event,
+        place: programs::Place,
+    ) -> Result<Attachment, ProbeError> {
         /// `PERF_TYPE_TRACEPOINT`
         const TRACEPOINT: u32 = 2;
         let object = self.object("tracepoints", kernel)?;
@@ -76,7 +84,7 @@ impl Hooks {
         let perf = sys::open_perf_event(TRACEPOINT, event.id, None).map_err(attaching)?;
         let mut attachment = Attachment::default();
         attachment.link_event(program.as_fd(), perf, u64::from(id.0))?;
-        attachment.programs.push(self.missed.watch(program));
+        attachment.programs.push(self.programs.watch(program, place));
         attachment.fields = event.fields.iter().map(Field::of_record).collect();
         Ok(attachment)
     }
@@ -87,6 +95,7 @@ impl Hooks {
         id: HookId,
         target: &Target,
         event: &str,
+        place: programs::Place,
     ) -> Result<Attachment, ProbeError> {
         let unknown = || ProbeError::NoFunction(format!("raw tracepoint {event}"));
         // The program could read beyond the arguments that there are: how many is in their prototype.
@@ -97,7 +106,7 @@ impl Hooks {
         let link = sys::open_raw_tracepoint(program.as_fd(), Some(&name)).map_err(attaching)?;
         let mut attachment = Attachment::default();
         attachment.links.push(link);
-        attachment.programs.push(self.missed.watch(program));
+        attachment.programs.push(self.programs.watch(program, place));
         attachment.fields = (0..arguments).map(Field::argument).collect();
         Ok(attachment)
     }

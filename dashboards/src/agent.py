@@ -13,7 +13,9 @@ def of(family: str, *labels: str) -> str:
     return f"{family}{{{', '.join((AGENT, *labels))}}}"
 
 
-LOST = of("trigon_lost_events_total")
+# What rate limits drop is meant to be dropped.
+LOST = of("trigon_lost_events_total", 'reason!="rate_limit"')
+LIMITED = of("trigon_lost_events_total", 'reason="rate_limit"')
 FILTERED = of("trigon_filtered_events_total")
 RECEIVED = of("trigon_records_received_total")
 SPOOL = of("trigon_export_queue_bytes")
@@ -115,9 +117,12 @@ def _loss(board: Board) -> None:
             sort="Value #A",
         ),
         p.timeseries(
-            "Held back by filters",
-            "Events a second that a filter kept from a way out, as configured: no loss.",
-            t.over_time(rate(FILTERED, "exporter, type"), "{{exporter}} {{type}}"),
+            "Held back by filters and rate limits",
+            "Events a second that a filter kept from a way out, or that a rate limit dropped, as configured.",
+            [
+                t.over_time(rate(FILTERED, "exporter, type"), "{{exporter}} {{type}}"),
+                t.over_time(rate(LIMITED, "stage, exporter"), "rate limit, {{stage}} {{exporter}}"),
+            ],
             "ops",
             stack=True,
             empty="nothing was filtered",

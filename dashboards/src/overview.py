@@ -39,7 +39,7 @@ BUSIEST = f"topk(25, {rate(EXECS, 'namespace, workload')})"
 
 def _stats(board: Board) -> None:
     down = "(up == 0) and on (job) count by (job) (max_over_time(trigon_build_info[1h]))"
-    lost = "trigon_lost_events_total"
+    lost = 'trigon_lost_events_total{reason!="rate_limit"}'
     board.line(
         4,
         p.stat(

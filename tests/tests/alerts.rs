@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         suite.test("every_alert_says_what_to_do", &[], every_alert_says_what_to_do);
         suite.test("every_runbook_has_an_alert", &[], every_runbook_has_an_alert);
         suite.test("what_alerts_take_is_recorded", &[], what_alerts_take_is_recorded);
+        suite.test("what_alerts_ask_for_is_there", &[], what_alerts_ask_for_is_there);
         suite.test("policies_of_alerts_are_there", &[], policies_of_alerts_are_there);
         suite.test("what_enforces_is_what_policies_say", &[], what_enforces_is_what_policies_say);
     })
@@ -171,6 +172,20 @@ fn what_alerts_take_is_recorded() {
     assert!(!recorded.is_disjoint(&used), "no rule uses what is recorded");
     for name in recorded {
         assert_eq!(name.matches(':').count(), 2, "{name} is not level:metric:operations");
+    }
+}
+
+/// A test of the agent keeps the page as its registry is.
+fn what_alerts_ask_for_is_there() {
+    let page = fs::read_to_string(place::workspace("docs/metrics.md")).expect("read the page");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let families: BTreeSet<_> = rows.filter_map(|row| row.split('`').next()).collect();
+    for rule in rules() {
+        for name in metrics(text(&rule, "expr")).into_iter().filter(|name| !name.contains(':')) {
+            let parts = ["_bucket", "_sum", "_count"];
+            let family = parts.iter().find_map(|part| name.strip_suffix(part)).unwrap_or(name);
+            assert!(families.contains(family) || families.contains(name), "nothing counts {name}");
+        }
     }
 }
 

@@ -13,8 +13,8 @@ use crate::{first_seen::FirstSeen, recent::Recent};
 /// As many events make a chunk at most.
 pub const CHUNK: usize = 512;
 
-/// Marks what is executed for the first time, counts every event, remembers it a while, and queues it for every way out. A way out that is slow loses its own
-/// events, and no others.
+/// Marks what is executed for the first time, counts every event, remembers it a while, and queues it for every way
+/// out. A way out that is slow loses its own events, and no others.
 #[derive(Debug)]
 pub struct Router {
     metrics: EventMetrics,

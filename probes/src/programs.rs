@@ -316,7 +316,7 @@ impl Part {
 // === impl RunTimes ===
 
 impl RunTimes {
-    /// Has the kernel measure, which costs each run of a program, any program's, some tens of nanoseconds.
+    /// Has the kernel measure, which makes each run of a program, any program's, a little longer.
     ///
     /// # Errors
     /// The kernel refuses it: that takes CAP_SYS_ADMIN.

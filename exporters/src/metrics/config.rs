@@ -17,7 +17,7 @@ pub struct MetricsConfig {
     /// are `other`, so that sums stay true.
     pub max_series: usize,
     /// Whether the kernel measures how often and how long each hook's programs run (`BPF_ENABLE_STATS`), while the agent
-    /// runs: that costs each run of any program of the machine some tens of nanoseconds.
+    /// runs: that makes each run of any program of the machine a little longer.
     pub bpf_stats: bool,
 }
 

@@ -83,7 +83,10 @@ pub(crate) struct Share {
 
 /// Maps, by the part of the agent that they are of. Its clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Footprint(Arc<Mutex<Vec<(Part, Weak<OwnedFd>)>>>);
+pub(crate) struct Footprint(Arc<Mutex<Vec<PartMap>>>);
+
+/// A map as long as it is there.
+type PartMap = (Part, Weak<OwnedFd>);
 
 /// A part of what the agent has in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -109,7 +109,7 @@ pub enum ProbeError {
     /// The run time of programs is not measured.
     #[error(
         "the kernel refuses to measure how long eBPF programs run (BPF_ENABLE_STATS): {0}. It takes CAP_SYS_ADMIN; \
-         or sysctl kernel.bpf_stats_enabled=1 measures whoever asks"
+         or that somebody who has it sets sysctl kernel.bpf_stats_enabled=1"
     )]
     RunTimes(io::Error),
     /// The embedded object lacks something that the code expects: a build that went wrong.

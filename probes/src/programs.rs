@@ -83,7 +83,10 @@ pub(crate) struct Share {
 
 /// Maps, by the part of the agent that they are of. Its clones are one.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Footprint(Arc<Mutex<Vec<(Part, Weak<OwnedFd>)>>>);
+pub(crate) struct Footprint(Arc<Mutex<Vec<PartMap>>>);
+
+/// A map as long as it is there.
+type PartMap = (Part, Weak<OwnedFd>);
 
 /// A part of what the agent has in the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -316,7 +319,7 @@ impl Part {
 // === impl RunTimes ===
 
 impl RunTimes {
-    /// Has the kernel measure, which costs each run of a program, any program's, some tens of nanoseconds.
+    /// Has the kernel measure, which makes each run of a program, any program's, a little longer.
     ///
     /// # Errors
     /// The kernel refuses it: that takes CAP_SYS_ADMIN.

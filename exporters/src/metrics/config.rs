@@ -24,7 +24,7 @@ pub struct MetricsConfig {
     #[serde(with = "duration")]
     pub stale_after: Duration,
     /// Whether the kernel measures how often and how long each hook's programs run (`BPF_ENABLE_STATS`), while the agent
-    /// runs: that costs each run of any program of the machine some tens of nanoseconds.
+    /// runs: that makes each run of any program of the machine a little longer.
     pub bpf_stats: bool,
 }
 

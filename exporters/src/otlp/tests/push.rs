@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use opentelemetry_proto::tonic::metrics::v1::ResourceMetrics;
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -88,9 +89,10 @@ async fn every_number_arrives_over_both_protocols() {
         // A push is two requests.
         let last = &pushed[pushed.len() - 2..];
         assert_eq!(prometheus::of_pushed(last), prometheus::of_registry(&registry));
-        assert_eq!(last[0].resource, last[1].resource);
-        let resource = last[0].resource.as_ref().expect("a resource");
-        let found = attributes(&resource.attributes);
+        let resource = |of: &ResourceMetrics| of.resource.clone().expect("a resource").attributes;
+        let [found, other] = [&last[0], &last[1]].map(resource);
+        let found = attributes(&found);
+        assert_eq!(found, attributes(&other));
         let of = |key: &str| found[key].as_str();
         assert_eq!((of("service.name"), of("host.name")), ("trigon", "node-1"));
         assert_eq!(of("service.instance.id"), "0123456789abcdef0123456789abcdef");

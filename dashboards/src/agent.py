@@ -120,8 +120,8 @@ def _loss(board: Board) -> None:
             "Held back by filters and rate limits",
             "Events a second that a filter kept from a way out, or that a rate limit dropped, as configured.",
             [
-                t.over_time(rate(FILTERED, "exporter, type"), "{{exporter}} {{type}}"),
-                t.over_time(rate(LIMITED, "stage, exporter"), "rate limit, {{stage}} {{exporter}}"),
+                t.over_time(rate(FILTERED, "exporter, type") + " > 0", "{{exporter}} {{type}}"),
+                t.over_time(rate(LIMITED, "stage, exporter") + " > 0", "rate limit, {{stage}} {{exporter}}"),
             ],
             "ops",
             stack=True,

@@ -9,6 +9,7 @@ pub mod http;
 pub mod kubernetes;
 pub mod loss;
 pub mod policies;
+mod process;
 pub mod readiness;
 pub mod registry;
 pub mod scrape;

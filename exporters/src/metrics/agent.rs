@@ -5,10 +5,11 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
-use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, process_collector::ProcessCollector};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge};
 
 use super::{
     Registry,
+    process::ProcessMetrics,
     scrape::{Rows, ScrapeFamily, ScrapeKind, register_scraped},
 };
 
@@ -65,7 +66,7 @@ impl AgentMetrics {
     /// # Errors
     /// Fails where the registry has a family of one of the names.
     pub fn register(registry: &Registry, version: &str) -> prometheus::Result<Self> {
-        registry.register_boxed(Box::new(ProcessCollector::for_self()))?;
+        registry.register_boxed(Box::new(ProcessMetrics::new()))?;
         build_info(registry, version)?;
         start_time(registry)?;
         Ok(Self {

@@ -58,17 +58,19 @@ fn every_stage(protocol: Protocol) {
     receiver.behave(Behaviour::Accept);
     receiver.close();
     until_lost(&agent, "spool", "full", "otlp_logs", burst);
-    until_lost(&agent, "queue", "full", "otlp_logs", burst);
+    // What has gathered while the agent didn't run comes at once, and is more than the queues hold.
+    let pid = Pid::from_raw(agent.pid() as i32).expect("a process");
+    let asleep = |deed: &dyn Fn()| {
+        kill_process(pid, Signal::STOP).expect("stop the agent");
+        deed();
+        kill_process(pid, Signal::CONT).expect("let it go on");
+    };
+    until_lost(&agent, "queue", "full", "otlp_logs", || asleep(&burst));
     lost(&agent, "filter", "rate_limit", "file");
     receiver.reopen();
     balanced(&agent, &["stdout", "file", "file_part", "otlp_logs", "otlp_spans"]);
-    // The agent doesn't run while the ring buffer fills.
-    let pid = Pid::from_raw(agent.pid() as i32).expect("a process");
-    until_lost(&agent, "kernel", "ring_full", "", || {
-        kill_process(pid, Signal::STOP).expect("stop the agent");
-        (0..8).for_each(|_| burst());
-        kill_process(pid, Signal::CONT).expect("let it go on");
-    });
+    // More than the ring buffer holds.
+    until_lost(&agent, "kernel", "ring_full", "", || asleep(&|| (0..8).for_each(|_| burst())));
     // Executions whose start is lost have a span, and no time that they ran.
     balanced(&agent, &["stdout", "file", "file_part", "otlp_logs"]);
     agent.until_metrics("an event for each record", |metrics| (unaccounted(metrics) == 0.0).then_some(()));

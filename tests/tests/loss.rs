@@ -106,10 +106,10 @@ fn balance(metrics: &Exposition, exporter: &str) -> f64 {
 
 /// Records of processes without an event.
 fn unaccounted(metrics: &Exposition) -> f64 {
-    let records =
-        ["exec", "exit"].map(|kind| metrics.sum("trigon_records_received_total", &[("type", kind)]));
-    let events =
-        ["PROCESS_EXEC", "PROCESS_EXIT"].map(|kind| metrics.sum("trigon_events_total", &[("type", kind)]));
+    let of = |family, kind| metrics.sum(family, &[("type", kind)]);
+    let kinds = ["PROCESS_EXEC", "PROCESS_EXIT"];
+    let records = kinds.map(|kind| of("trigon_records_received_total", kind));
+    let events = kinds.map(|kind| of("trigon_events_total", kind));
     records.iter().sum::<f64>()
         - events.iter().sum::<f64>()
         - metrics.sum("trigon_duplicate_exits_total", &[])

@@ -40,9 +40,7 @@ pub struct NodeContainer {
     cgroup: Cgroup,
 }
 
-/// Moves itself into the cgroup that is its first argument.
-const GO: &str = r#"echo 0 > "$0/cgroup.procs""#;
-/// The same, and becomes the rest.
+/// Moves itself into the cgroup that is its first argument and becomes the rest.
 const ENTER: &str = r#"echo 0 > "$0/cgroup.procs" && exec "$@""#;
 
 // === impl Driver ===
@@ -114,13 +112,6 @@ impl NodeContainer {
         let mut command = Command::new("sh");
         command.args(["-c", ENTER]).arg(self.cgroup.folder()).arg(program).args(args);
         command.stdin(Stdio::null());
-        command
-    }
-
-    /// The command that goes into the container's cgroup and ends there.
-    pub fn goes_there(&self) -> Command {
-        let mut command = Command::new("sh");
-        command.args(["-c", GO]).arg(self.cgroup.folder()).stdin(Stdio::null());
         command
     }
 

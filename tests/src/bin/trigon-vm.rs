@@ -18,7 +18,7 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 15] = [
+const NATIVE: [&str; 16] = [
     "alerts",
     "apiserver",
     "chart",
@@ -32,6 +32,7 @@ const NATIVE: [&str; 15] = [
     "loss",
     "operate",
     "outage",
+    "overhead",
     "pods",
     "service",
 ];

@@ -18,7 +18,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 use crate::{grafana, kmock, kubectl, place, prometheus, rotel, schemas, workload::Workload};
 
 /// The time after which a test counts as hung. Far more than any test takes, under emulation too.
-const HUNG: Duration = Duration::from_secs(1200);
+const HUNG: Duration = Duration::from_secs(300);
 
 /// What a test needs of the machine it runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

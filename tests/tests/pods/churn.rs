@@ -18,7 +18,7 @@ use crate::{
 const WARM: usize = 10_000;
 const PODS: usize = 10_000;
 
-/// Far more than the series that there may be. `TRIGON_MANY_PODS` sets another number, such as 50000.
+/// Far more than the series that there may be.
 const MANY: usize = 10_000;
 const SERIES: usize = 1_000;
 
@@ -51,19 +51,18 @@ fn cap() {
     let kept = format!("deleted_linger = '1s'\n[metrics]\nmax_series = {SERIES}\nstale_after = '1h'");
     let scene = Scene::start(LONG, &kept);
     scene.synced();
-    let many = std::env::var("TRIGON_MANY_PODS").ok().and_then(|number| number.parse().ok()).unwrap_or(MANY);
-    come_and_go(&scene, 0..many);
+    come_and_go(&scene, 0..MANY);
     let exits = |metrics: &Exposition| {
         let of = |namespace| [("type", "PROCESS_EXIT"), ("namespace", namespace)];
         ["shop", "other"].map(|namespace| metrics.sum("trigon_events_total", &of(namespace)))
     };
     scene.agent.until_metrics("every end", |metrics| {
-        (exits(metrics).iter().sum::<f64>() >= many as f64).then_some(())
+        (exits(metrics).iter().sum::<f64>() >= MANY as f64).then_some(())
     });
     let metrics = scene.agent.metrics();
     let [own, other] = exits(&metrics);
     assert!(own > 0.0 && other > 0.0, "{own} have series of their own, {other} none");
-    assert_eq!(own + other, many as f64);
+    assert_eq!(own + other, MANY as f64);
     let folded = metrics.sum("trigon_metrics_folded_total", &[("family", "trigon_events_total")]);
     assert_eq!(folded, metrics.sum("trigon_events_total", &[("namespace", "other")]));
     for family in ["trigon_events_total", "trigon_process_exits_total"] {
@@ -74,7 +73,7 @@ fn cap() {
             "{family} has {series} series, and tells of {told}"
         );
     }
-    assert!(metrics.sum("trigon_process_exits_total", &[]) >= many as f64, "{metrics}");
+    assert!(metrics.sum("trigon_process_exits_total", &[]) >= MANY as f64, "{metrics}");
     assert_eq!(metrics.sum("trigon_lost_events_total", &[]), 0.0, "{metrics}");
 }
 

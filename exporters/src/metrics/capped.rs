@@ -85,7 +85,7 @@ impl Labels {
     }
 
     /// The values of the labels that were chosen; the others are empty.
-    pub(super) fn choose<'a>(self, values: [&'a str; WHO_NAMES.len()]) -> [&'a str; WHO_NAMES.len()] {
+    pub(super) fn choose(self, values: [&str; WHO_NAMES.len()]) -> [&str; WHO_NAMES.len()] {
         std::array::from_fn(|place| if self.0[place] { values[place] } else { "" })
     }
 }

@@ -52,7 +52,7 @@ fn every_query_is_answered() {
             open.retain(|question| !ask(&show.prometheus, question));
             open.is_empty().then_some(())
         },
-        || String::new(),
+        String::new,
     );
     for question in questions.iter().filter(|question| question.absent.is_some()) {
         ask(&show.prometheus, question);

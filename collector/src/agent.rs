@@ -207,6 +207,7 @@ impl Agent {
             host,
             sources: tracker.sources(),
             placements: placements.clone(),
+            traces_ctx: settings.config.policy.traces_ctx.clone(),
         };
         let manager = Manager::new(parts, Types::from(kernel), metrics.policies);
         let directory = &settings.config.policy.dir;

@@ -133,11 +133,13 @@ pub struct EnvConfig {
 }
 
 /// `[policy]`: tracing policies.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PolicyConfig {
     /// A directory that is watched: its files are what is loaded. Empty: none.
     pub dir: PathBuf,
+    /// Where OpenTelemetry's eBPF instrumentation pins its map of requests. Empty: it is not looked for.
+    pub traces_ctx: PathBuf,
 }
 
 /// `[api]`: the local API.
@@ -471,6 +473,12 @@ impl Default for RecentConfig {
 impl Default for TraceConfig {
     fn default() -> Self {
         Self { join_env: true, max_age: Duration::from_secs(24 * 3600) }
+    }
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        Self { dir: PathBuf::new(), traces_ctx: "/sys/fs/bpf/otel/traces_ctx_v1".into() }
     }
 }
 

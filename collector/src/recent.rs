@@ -85,7 +85,7 @@ fn weight(event: &Event) -> usize {
     size_of::<Event>()
         + match &event.kind {
             Kind::Exec(_) => process(&event.process),
-            Kind::Exit(_) | Kind::RateLimit(_) => 0,
+            Kind::Exit(_) | Kind::Replaced | Kind::RateLimit(_) => 0,
             Kind::Hook(hook) => hook.args.iter().chain([&hook.returned]).flatten().map(value).sum(),
             Kind::Descriptor(descriptor) => size_of_val(&**descriptor) + descriptor.file.path.len(),
         }

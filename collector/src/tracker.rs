@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use trigon_exporters::{
     event::{Cgroup, Event, Exec, Image, Kind, Process, ProcessFlags, Replaced, Timestamp},
-    identity::ExecId,
+    identity::{ExecId, Trace},
 };
 use trigon_probes::record::{
     self, ExecKey, ExecRecord, ExitRecord, Fork, Record, ReleaseRecord, TaskFacts, flags, task_flags,
@@ -91,6 +91,8 @@ pub struct Counts {
     pub forgotten_files: u64,
     /// Values that looked like secrets and were masked.
     pub redacted_values: u64,
+    /// Executions that policies will have known and not told.
+    pub untold_executions: u64,
 }
 
 /// Buffers that are used again for every record.
@@ -196,7 +198,7 @@ impl Tracker {
     /// Takes one record in; `observed` is when it was read.
     pub fn take(&mut self, record: Record<'_>, observed: Timestamp) -> Option<Event> {
         match record {
-            Record::Exec(exec) => Some(self.exec(exec, observed)),
+            Record::Exec(exec) => self.exec(exec, observed),
             Record::Exit(exit) => self.exit(&exit, observed),
             Record::Fork(fork) => {
                 self.fork(&fork);
@@ -211,7 +213,7 @@ impl Tracker {
         }
     }
 
-    fn exec(&mut self, exec: record::Exec<'_>, observed: Timestamp) -> Event {
+    fn exec(&mut self, exec: record::Exec<'_>, observed: Timestamp) -> Option<Event> {
         let fixed = &exec.fixed;
         let time = self.clock.at(fixed.header.time);
         let id = id_of(fixed.task.key);
@@ -225,13 +227,24 @@ impl Tracker {
         };
         let (image, mut flags) = self.image_of(&exec);
         flags |= ProcessFlags::EXECVE;
+        let untold = fixed.header.flags & flags::UNTOLD != 0;
+        flags.set(ProcessFlags::UNTOLD, untold);
         let cgroup = self.cgroup(fixed.task.cgroup_id, exec.cgroup, None);
         let joined = parse_traceparent(exec.traceparent).filter(|_| self.settings.rules.join_env);
         let sighting =
             Sighting { task: &fixed.task, began: fixed.header.time, parent, flags, cgroup, image, joined };
         let process = self.insert(sighting);
+        // What is not told has no end that is.
+        let replaced = replaced.filter(|replaced| !replaced.process.flags.contains(ProcessFlags::UNTOLD));
+        if untold {
+            self.counts.untold_executions += 1;
+            // What was only forked, to execute this, goes with it.
+            let ended = replaced.filter(|replaced| !replaced.process.flags.contains(ProcessFlags::CLONE))?;
+            let Replaced { process, parent } = ended;
+            return Some(Event { time, observed, process, parent, kind: Kind::Replaced });
+        }
         let kind = Kind::Exec(Exec { replaced, first_seen: false });
-        Event { time, observed, parent: self.parent(&process), process, kind }
+        Some(Event { time, observed, parent: self.parent(&process), process, kind })
     }
 
     /// Ends the image that an exec took over from.
@@ -263,11 +276,13 @@ impl Tracker {
             None => Arc::new(image_of_comm(&task.comm)),
         };
         let cgroup = self.cgroup(task.cgroup_id, fork.cgroup, parent_process.as_deref());
+        // Until it executes something of its own it is as its parent.
+        let untold = parent_process.map_or(ProcessFlags::empty(), |parent| parent.flags & ProcessFlags::UNTOLD);
         self.insert(Sighting {
             task,
             began: fork.fixed.header.time,
             parent,
-            flags: ProcessFlags::CLONE,
+            flags: ProcessFlags::CLONE | untold,
             cgroup,
             image,
             joined: joined.flatten(),
@@ -289,6 +304,9 @@ impl Tracker {
         };
         let end = exit_of(exit);
         self.table.end(id, exit.header.time, End::Exit { code: end.code, signal: end.signal });
+        if process.flags.contains(ProcessFlags::UNTOLD) {
+            return None;
+        }
         let time = self.clock.at(exit.header.time);
         Some(Event { time, observed, parent: self.parent(&process), process, kind: Kind::Exit(end) })
     }
@@ -361,6 +379,14 @@ impl Tracker {
         let (trace, trace_began) = match kept {
             Some(kept) => (kept.trace, kept.trace_began),
             None => trace::place(self.settings.rules, &self.settings.node, subject, above),
+        };
+        // Below what is not told stands what is above it: a span that nobody sends would be no parent.
+        let untold = above.map(|above| &above.process).filter(|above| above.flags.contains(ProcessFlags::UNTOLD));
+        let trace = match untold {
+            Some(above) if trace.parent == Some(above.trace.span) => {
+                Trace { parent: above.trace.parent, ..trace }
+            }
+            _ => trace,
         };
         flags.set(ProcessFlags::KERNEL_THREAD, task.flags & task_flags::KERNEL_THREAD != 0);
         flags.set(ProcessFlags::TTY, task.flags & task_flags::TTY != 0);

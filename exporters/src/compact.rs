@@ -73,7 +73,9 @@ impl CompactWriter {
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         let place = event.process.place();
         if let Some(mut told) = Told::of(event, place.as_deref(), &self.node) {
-            if let Some(view) = self.fields.as_ref().and_then(|fields| fields.of(event.event_type())) {
+            let view = self.fields.as_ref().and_then(|fields| fields.of(event.event_type()));
+            told.say(event, view);
+            if let Some(view) = view {
                 told.keep(view, &self.node);
             }
             write(&told, self.timestamps, &mut self.line, out);
@@ -115,6 +117,9 @@ fn write(told: &Told<'_>, timestamps: bool, line: &mut Line, out: &mut Vec<u8>) 
         Some(Status::Code(code)) => line.word(RED, code),
         Some(Status::Signal(signal)) => line.word(RED, Quoted(signal)),
         None => {}
+    }
+    if let Some(message) = &told.message {
+        line.word(None, Quoted(message));
     }
     if told.is_admin {
         let room = TRAILER_END.saturating_sub(line.width + TRAILER.width() + 1);

@@ -16,8 +16,10 @@ mod action;
 mod descriptor;
 mod hook;
 mod image;
+mod message;
 mod operation;
 mod pod;
+mod severity;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -27,8 +29,10 @@ pub use self::{
     descriptor::{Descriptor, DescriptorEnd},
     hook::{ArgumentSpec, Hook, HookKind, HookSource, PathRef, Policy},
     image::{FileFacts, Gains, Image},
+    message::{Template, TemplateError},
     operation::Operation,
     pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},
+    severity::Severity,
     value::{File, Value},
 };
 
@@ -60,6 +64,8 @@ pub enum Kind {
     Exit(Exit),
     /// The process made a call, or passed a point, that a policy asks for.
     Hook(Hook),
+    /// The process began to execute another image, of which a policy will have nothing told: this execution ended.
+    Replaced,
     /// A file that a policy follows is no longer held.
     Descriptor(Box<Descriptor>),
     /// A way out reached its rate limit and dropped so many events. It is about no process, and for that way out alone.
@@ -183,6 +189,8 @@ bitflags! {
         const ESCAPED_TEXT = 1 << 12;
         /// A variable that is collected is missing, or its end is: there were more of them than fit.
         const TRUNC_ENVS = 1 << 13;
+        /// A policy will have it known, and not told.
+        const UNTOLD = 1 << 14;
     }
 }
 
@@ -272,11 +280,16 @@ impl Event {
     pub fn event_type(&self) -> EventType {
         match &self.kind {
             Kind::Exec(_) => EventType::ProcessExec,
-            Kind::Exit(_) => EventType::ProcessExit,
+            Kind::Exit(_) | Kind::Replaced => EventType::ProcessExit,
             Kind::Hook(hook) => hook.event_type(),
             Kind::Descriptor(_) => EventType::TrigonDescriptor,
             Kind::RateLimit(_) => EventType::RateLimitInfo,
         }
+    }
+
+    /// Whether it has a record of its own, and is not only the end of a span.
+    pub fn has_record(&self) -> bool {
+        !matches!(self.kind, Kind::Descriptor(_) | Kind::Replaced)
     }
 
     /// Whether there would be no such event without a policy: what gives way where not everything has room.

@@ -125,6 +125,7 @@ impl JsonWriter {
     /// Appends one event and a newline; nothing for a descriptor, which is a span and no event of Tetragon's.
     pub fn write(&mut self, event: &Event, out: &mut Vec<u8>) {
         let context = Context { node: &self.node, host: &self.host };
+        let view = self.fields.as_ref().and_then(|fields| fields.of(event.event_type()));
         let signal = match &event.kind {
             Kind::Exit(exit) => names::signal(exit.signal),
             _ => Cow::default(),
@@ -132,14 +133,14 @@ impl JsonWriter {
         let body = match &event.kind {
             Kind::Exec(exec) => Body::Exec(context.exec(event, exec)),
             Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
-            Kind::Hook(hook) => context.hook(event, hook),
+            Kind::Hook(hook) => context.hook(event, hook, view),
             Kind::RateLimit(dropped) => {
                 Body::RateLimit(RateLimitLine { number_of_dropped_process_events: Int64(*dropped) })
             }
-            Kind::Descriptor(_) => return,
+            Kind::Descriptor(_) | Kind::Replaced => return,
         };
         let line = Line { event: body, node_name: &self.node, time: Time(event.time) };
-        match self.fields.as_ref().and_then(|fields| fields.of(event.event_type())) {
+        match view {
             None => write(&line, out),
             Some(view) => {
                 self.whole.clear();

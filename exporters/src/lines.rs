@@ -11,7 +11,7 @@ use prometheus::IntCounter;
 
 use crate::{
     compact::CompactWriter,
-    event::{Event, EventType, Kind, Namespaces},
+    event::{Event, EventType, Namespaces},
     filter::Fields,
     health::Health,
     json::JsonWriter,
@@ -121,7 +121,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Whether there is a line for this event.
 pub fn has_line(event: &Event) -> bool {
-    !matches!(event.kind, Kind::Descriptor(_))
+    event.has_record()
 }
 
 // === impl Balance ===

@@ -10,6 +10,7 @@
 #include <bpf/bpf_tracing.h>
 
 #include "arguments.h"
+#include "exec.h"
 #include "maps.h"
 #include "placement.h"
 #include "record.h"
@@ -58,6 +59,8 @@ static __always_inline int on_exec(struct task_struct *task, int old_pid, struct
 	begin(&record->header, RECORD_EXEC);
 	read_task(task, &record->task);
 	record->task.tid = old_pid;
+	if (is_untold(record->task.key.pid))
+		record->header.flags |= RECORD_UNTOLD;
 	read_file(bprm, record);
 
 	start = end;
@@ -232,6 +235,15 @@ static __always_inline int on_cgroup_gone(struct cgroup *cgroup)
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(exec_btf, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	/* A tail call to an empty place comes back. */
+	bpf_tail_call(ctx, &exec_programs, EXEC_FILTER);
+	bpf_tail_call(ctx, &exec_programs, EXEC_WRITE);
+	return 0;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_write, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
 	return on_exec(task, old_pid, bprm);
 }

@@ -10,6 +10,7 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "exec.h"
 #include "hook/enter.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
@@ -17,17 +18,20 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Levels of ancestors that are looked at. */
 #define ANCESTORS 64
 
-/* Puts path and lineage of a process together; `before` is what it was until now, NULL where that is not known. */
-static __always_inline void enter_process(struct task_struct *leader, struct file *file, struct process *before)
+/* Puts path and lineage of a process together, from what it executes now. Global, for the sake of the stack. */
+__attribute__((noinline)) int enter_process(__u64 leader_address, __u64 file_address)
 {
+	struct task_struct *leader = (void *)leader_address;
+	struct file *file = (void *)file_address;
 	struct process *process = process_scratch_of_cpu();
 	__u32 pid = BPF_CORE_READ(leader, tgid);
+	struct process *before = bpf_map_lookup_elem(&processes, &pid);
 	int index = take_call();
 	struct call *call = index < 0 ? NULL : call_at(index);
 
 	if (!process || !call) {
 		leave(index);
-		return;
+		return 0;
 	}
 	struct value *value = &call->value[0];
 
@@ -57,15 +61,127 @@ static __always_inline void enter_process(struct task_struct *leader, struct fil
 	}
 	bpf_map_update_elem(&processes, &pid, process, BPF_ANY);
 	leave(index);
+	return 0;
 }
 
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	__u32 pid = BPF_CORE_READ(task, tgid);
-	struct process *before = bpf_map_lookup_elem(&processes, &pid);
+	enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(bprm, file));
+	return 0;
+}
 
-	enter_process(task, BPF_CORE_READ(bprm, file), before);
+/* The hook that executions are for policies; 0 for none. User space alone writes it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} exec_hook SEC(".maps");
+
+struct finding {
+	__u64 at;
+	__u64 end;
+	__u32 call;
+	__u32 reserved;
+};
+
+/* One argument of an exec is one of the call's: where it begins. How long it is, a copy tells that nobody needs. */
+static long step_argument(__u32 index, void *context)
+{
+	struct finding *at = context;
+	struct call *call = call_at(at->call);
+	char *text = text_at(at->call, 0);
+
+	if (!call || !text || index >= RAW_ARGS || at->at >= at->end)
+		return 1;
+	call->raw[index & 7] = at->at;
+	long length = bpf_probe_read_user_str(text, TEXT_BYTES_MOST, (void *)at->at);
+
+	/* One that is longer than a text hides where the next begins. */
+	if (length <= 0 || length == TEXT_BYTES_MOST)
+		return 1;
+	at->at += length;
+	return 0;
+}
+
+struct deciding {
+	__u32 call;
+	__u32 untold;
+};
+
+/* Of each policy the first selector that matches decides; one that will not have the exec told suffices. */
+static long step_decide(__u32 step, void *context)
+{
+	struct deciding *at = context;
+	struct call *call = call_at(at->call);
+
+	if (!call)
+		return 1;
+	__u32 bit = first_left(&call->left);
+	struct selector_key key = { .table = call->table, .selector = bit };
+	struct selector *selector = bit < 64 * MASK_WORDS ? bpf_map_lookup_elem(&selectors, &key) : NULL;
+
+	if (!selector)
+		return 1;
+	clear_below(&call->left, selector->next);
+	if (!(selector->flags & SELECTOR_POST)) {
+		at->untold = 1;
+		return 1;
+	}
+	return 0;
+}
+
+/* Whether policies will not have an exec told. Global, for the sake of the stack. */
+__attribute__((noinline)) int decide(int index)
+{
+	struct call *call = call_at(index);
+	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
+	struct deciding at = { .call = index };
+
+	if (!call || !table)
+		return 0;
+	call->mask = table->selectors;
+	select_call(index, 0);
+	call->left = call->mask;
+	if (!is_empty(&call->left))
+		bpf_loop(MATCHES, step_decide, &at, 0);
+	return at.untold;
+}
+
+__attribute__((noinline)) int filter_exec(__u32 hook, __u64 mm_address)
+{
+	struct mm_struct *mm = (void *)mm_address;
+	int index = enter(hook);
+	struct call *call = index < 0 ? NULL : call_at(index);
+	struct finding at = { .call = index };
+	int untold = 0;
+
+	if (call) {
+		__builtin_memset(call->raw, 0, sizeof(call->raw));
+		at.at = BPF_CORE_READ(mm, arg_start);
+		at.end = BPF_CORE_READ(mm, arg_end);
+		bpf_loop(RAW_ARGS, step_argument, &at, 0);
+		untold = decide(index);
+	}
+	leave(index);
+	return untold;
+}
+
+SEC("tp_btf/sched_process_exec")
+int BPF_PROG(exec_filter, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
+{
+	__u32 key = 0;
+	__u32 *hook = bpf_map_lookup_elem(&exec_hook, &key);
+	struct exec_decision *decision = exec_decision_of_cpu();
+
+	if (hook && *hook && decision) {
+		/* What it executes is known a moment before `process_exec` would say so. */
+		enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(bprm, file));
+		decision->untold = filter_exec(*hook, (__u64)BPF_CORE_READ(task, mm));
+		decision->pid = BPF_CORE_READ(task, tgid);
+	}
+	bpf_tail_call(ctx, &exec_programs, EXEC_WRITE);
 	return 0;
 }
 
@@ -147,10 +263,7 @@ int each_process(struct bpf_iter__task *ctx)
 
 	if (!task || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid) || !BPF_CORE_READ(task, mm))
 		return 0;
-	__u32 pid = BPF_CORE_READ(task, tgid);
-	struct process *before = bpf_map_lookup_elem(&processes, &pid);
-
-	enter_process(task, BPF_CORE_READ(task, mm, exe_file), before);
+	enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(task, mm, exe_file));
 	return 0;
 }
 

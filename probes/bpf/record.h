@@ -29,6 +29,7 @@ enum record_flags {
 	RECORD_TRUNC_CGROUP = 1 << 5,
 	RECORD_DELETED = 1 << 6, /* the binary has no name in the file system any more, or never had one */
 	RECORD_TRUNC_ENVS = 1 << 7,
+	RECORD_UNTOLD = 1 << 8, /* a policy will have it known, and not told */
 };
 
 enum task_flags {
@@ -139,6 +140,12 @@ struct hook_arg {
 	__u32 group;  /* who follows it: a policy; 0 for none */
 };
 
+/* The span of a request that is being served: the value of OpenTelemetry's map traces_ctx_v1. All zeros for none. */
+struct request_span {
+	__u8 trace_id[16];
+	__u8 span_id[8];
+};
+
 /* A policy's hook matched. Arguments follow. */
 struct hook_record {
 	struct record_header header;
@@ -151,6 +158,7 @@ struct hook_record {
 	__u8 has_return;
 	__u8 reserved[3];
 	__u64 returned;
+	struct request_span request;
 };
 
 enum release_reason {

@@ -173,6 +173,14 @@ impl Btf {
         Some(self.shape(definition.size_or_type))
     }
 
+    /// The functions whose names begin so.
+    pub fn functions(&self, prefix: &str) -> impl Iterator<Item = String> {
+        let all = self.types.iter().filter_map(|at| read(&self.bytes, *at as usize));
+        let functions = all.filter(|one| one.kind == kind::FUNC).map(|one| self.name(one.name));
+        let wanted = functions.filter(move |name| name.starts_with(prefix.as_bytes()));
+        wanted.map(|name| String::from_utf8_lossy(name).into_owned())
+    }
+
     fn find(&self, name: &str, kind: u32) -> Option<Type> {
         let mut all = self.types.iter().filter_map(|at| read(&self.bytes, *at as usize));
         all.find(|one| one.kind == kind && self.name(one.name) == name.as_bytes())

@@ -83,6 +83,12 @@ pub enum ProbeError {
     /// The kernel has no such function.
     #[error("this kernel has no {0}")]
     NoFunction(String),
+    /// The kernel has no kprobes.
+    #[error("this kernel has no kprobes (/sys/bus/event_source/devices/kprobe): {0}")]
+    NoKprobes(io::Error),
+    /// Executions can't be filtered.
+    #[error("executions can't be filtered where the kernel refuses BTF tracepoints, or they were not to be used")]
+    NoExecFilter,
     /// The kernel's type information can't be understood.
     #[error("cannot understand the kernel's type information (/sys/kernel/btf/vmlinux): {0}")]
     Types(btf::Malformed),

@@ -4,7 +4,7 @@
 //! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
 //! ([`plan`]), which is put in place in one store, so that no call sees half of a change.
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, io};
 
 use aya_obj::btf::BtfKind;
 
@@ -28,11 +28,15 @@ mod processes;
 mod releases;
 mod sets;
 
+mod executions;
+mod requests;
+
 pub(crate) use attach::event_type;
 pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
+pub use requests::Requests;
 pub use sets::Entries;
 
 /// What a hook is on.
@@ -58,6 +62,8 @@ pub enum Target {
         /// Its name.
         event: String,
     },
+    /// The executions of processes themselves: its table decides which are told.
+    Execution,
 }
 
 /// How a hook is entered, best first.
@@ -77,6 +83,8 @@ pub enum Mechanism {
     Tracepoint,
     /// The tracepoint itself, raw.
     RawTracepoint,
+    /// Before the lifecycle's program writes the record of an exec.
+    Execution,
 }
 
 /// Which mechanisms may serve.
@@ -88,6 +96,8 @@ pub enum Choice {
     NotMulti,
     /// This one.
     Only(Mechanism),
+    /// For one of very many functions: first what takes no program of its own for each.
+    Many,
 }
 
 /// A hook's number: its place in the programs' array.
@@ -127,8 +137,13 @@ pub struct Hooks {
     releases: Option<Releases>,
     /// Programs and links that every system call passes.
     syscalls: Option<Attachment>,
+    /// Mechanisms that this kernel refuses whatever the target is, with what it said.
+    hopeless: HashMap<Mechanism, String>,
     programs: Programs,
     footprint: Footprint,
+    filters_execs: bool,
+    /// The map of requests that is in use, by its number.
+    requests: Option<u32>,
 }
 
 static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.o"));
@@ -146,7 +161,7 @@ impl Hooks {
     /// # Errors
     /// The kernel refuses the maps.
     pub fn new(shared: Shared, kernel: &Kernel) -> Result<Self, ProbeError> {
-        let Shared { mut maps, hooks: programs, footprint, .. } = shared;
+        let Shared { mut maps, hooks: programs, footprint, filters_execs, .. } = shared;
         let processes = Object::load("processes", PROCESSES, kernel, &mut maps)?;
         footprint.add(Part::Hooks, &maps);
         let typed = HookMaps::new(&maps)?;
@@ -161,8 +176,11 @@ impl Hooks {
             processes: None,
             releases: None,
             syscalls: None,
+            hopeless: HashMap::new(),
             programs,
             footprint,
+            filters_execs,
+            requests: None,
         })
     }
 
@@ -191,7 +209,11 @@ impl Hooks {
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
-        for mechanism in Mechanism::ladder(target).iter().copied().filter(|one| choice.allows(*one)) {
+        for mechanism in choice.ladder(target) {
+            if let Some(said) = self.hopeless.get(&mechanism) {
+                tried.push(format!("{}: {said}", mechanism.as_str()));
+                continue;
+            }
             match self.try_attach(kernel, id, target, returns, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
@@ -201,7 +223,12 @@ impl Hooks {
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
-                Err(error) => tried.push(format!("{}: {error}", mechanism.as_str())),
+                Err(error) => {
+                    if mechanism.is_refused_by(&error) {
+                        self.hopeless.insert(mechanism, error.to_string());
+                    }
+                    tried.push(format!("{}: {error}", mechanism.as_str()));
+                }
             }
         }
         if !self.hooks.contains_key(target) {
@@ -321,6 +348,7 @@ impl Target {
             Self::Tracepoint { subsystem, event } | Self::RawTracepoint { subsystem, event } => {
                 format!("{subsystem}/{event}")
             }
+            Self::Execution => "process".to_owned(),
         }
     }
 }
@@ -343,9 +371,20 @@ pub fn syscall_prefix() -> &'static str {
 // === impl Choice ===
 
 impl Choice {
+    /// The mechanisms for a target, in the order in which they are tried.
+    fn ladder(self, target: &Target) -> Vec<Mechanism> {
+        let all = Mechanism::ladder(target).iter().copied();
+        let mut allowed: Vec<_> = all.filter(|one| self.allows(*one)).collect();
+        if self == Self::Many {
+            // Stable: within each half the best comes first.
+            allowed.sort_by_key(|one| !one.is_seen() || *one == Mechanism::Equivalent);
+        }
+        allowed
+    }
+
     fn allows(self, mechanism: Mechanism) -> bool {
         match self {
-            Self::Best => true,
+            Self::Best | Self::Many => true,
             Self::NotMulti => mechanism != Mechanism::KprobeMulti,
             Self::Only(only) => mechanism == only,
         }
@@ -357,12 +396,15 @@ impl Choice {
 impl Mechanism {
     /// Those that can serve a target, best first.
     pub(crate) fn ladder(target: &Target) -> &'static [Self] {
-        use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
+        use Mechanism::{
+            Equivalent, Execution, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline,
+        };
         match target {
             Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
             Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
             Target::Tracepoint { .. } => &[Tracepoint],
             Target::RawTracepoint { .. } => &[RawTracepoint],
+            Target::Execution => &[Execution],
         }
     }
 
@@ -376,6 +418,22 @@ impl Mechanism {
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tp",
+            Self::Execution => "tp_btf/sched_process_exec",
+        }
+    }
+
+    /// Whether the kernel refuses it by what it is, and not for a target: the program itself without a word of the
+    /// verifier's, the device of its events, the kind of its link.
+    fn is_refused_by(self, error: &ProbeError) -> bool {
+        match (self, error) {
+            (Self::Trampoline, ProbeError::Refused { source, log, .. }) => {
+                source.kind() == io::ErrorKind::PermissionDenied && log.is_empty()
+            }
+            (Self::KprobeMulti, ProbeError::Io { source, .. }) => {
+                source.raw_os_error() == Some(libc::EOPNOTSUPP)
+            }
+            (Self::Kprobe, error) => matches!(error, ProbeError::NoKprobes(_)),
+            _ => false,
         }
     }
 

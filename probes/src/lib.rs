@@ -15,6 +15,7 @@ pub mod placements;
 pub mod programs;
 pub mod record;
 pub mod ring;
+pub mod symbols;
 mod sys;
 pub mod tasks;
 mod tracefs;

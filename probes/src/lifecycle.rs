@@ -4,7 +4,7 @@ use std::{collections::HashMap, os::fd::AsFd as _, sync::Arc};
 
 use aya::{
     Btf, Ebpf, EbpfError, EbpfLoader,
-    maps::{Array, Map, MapData, PerCpuArray, RingBuf},
+    maps::{Array, Map, MapData, PerCpuArray, ProgramArray, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint},
 };
 use tracing::debug;
@@ -29,7 +29,7 @@ type Hook = (&'static str, &'static str, &'static str, RecordType);
 const HOOKS: [Hook; 3] = [
     // Forks first: whatever starts from here on has its fork's record before its exec's.
     ("sched_process_fork", "fork_btf", "fork_raw", RecordType::Fork),
-    ("sched_process_exec", "exec_btf", "exec_raw", RecordType::Exec),
+    ("sched_process_exec", EXEC, "exec_raw", RecordType::Exec),
     ("sched_process_exit", "exit_btf", "exit_raw", RecordType::Exit),
 ];
 
@@ -103,6 +103,8 @@ pub struct Shared {
     pub(crate) hooks: Programs,
     /// What maps take.
     pub(crate) footprint: Footprint,
+    /// A program can decide about an exec before its record is written.
+    pub(crate) filters_execs: bool,
 }
 
 /// A hook that has a program.
@@ -181,6 +183,7 @@ impl Lifecycle {
             PerCpuArray::try_from(ring_full).map_err(|source| ProbeError::Map { map: "lost", source })?;
         let ring = Ring::new(records, control)?;
 
+        let mut filters_execs = false;
         let mut attached = Vec::new();
         let mut programs = Vec::new();
         let lifecycle = Programs::default();
@@ -188,6 +191,7 @@ impl Lifecycle {
         for (hook, btf_program, raw_program, kind) in HOOKS.iter().chain(of_cgroups).copied() {
             let (mechanism, program) =
                 attach_hook(&mut ebpf, hook, btf_program, raw_program, options.mechanism, kernel)?;
+            filters_execs |= kind == RecordType::Exec && mechanism == "tp_btf";
             attached.push(Attached { hook, mechanism });
             let program = program.as_fd().try_clone_to_owned();
             let program = program.map_err(|source| ProbeError::Io { what: "keep a program", source })?;
@@ -195,7 +199,7 @@ impl Lifecycle {
         }
         let hooks = Programs::default();
         let lost = Arc::new(Lost { ring_full, programs, hooks: hooks.clone() });
-        let shared = Shared { maps, lifecycle, hooks, footprint };
+        let shared = Shared { maps, lifecycle, hooks, footprint, filters_execs };
         Ok((Self { _ebpf: ebpf, _maps: all, shared, attached, lost }, ring))
     }
 
@@ -267,13 +271,18 @@ impl Wanted {
 }
 
 /// Maps that hooks use, too.
-const SHARED: [&str; 5] = ["records", "control", "lost", "cgroup_control", "placements"];
+const SHARED: [&str; 7] =
+    ["records", "control", "lost", "cgroup_control", "placements", "exec_programs", "exec_decisions"];
 
 /// Further handles on all maps, by name.
 fn share(ebpf: &Ebpf) -> Result<Maps, ProbeError> {
     let mut maps = Maps::new();
     for (name, map) in ebpf.maps() {
-        let (Map::RingBuf(data) | Map::Array(data) | Map::PerCpuArray(data) | Map::HashMap(data)) = map
+        let (Map::RingBuf(data)
+        | Map::Array(data)
+        | Map::PerCpuArray(data)
+        | Map::ProgramArray(data)
+        | Map::HashMap(data)) = map
         else {
             debug!(map = name, "what it takes is not counted");
             continue;
@@ -329,11 +338,29 @@ fn attach_btf(
     hook: &'static str,
     kernel: &Kernel,
 ) -> Result<ProgramFd, ProgramError> {
+    if name == EXEC {
+        place_exec_writer(ebpf, hook, kernel)?;
+    }
     let program: &mut BtfTracePoint = typed(ebpf, name)?;
     program.load(hook, &kernel.btf)?;
     program.attach()?;
     debug!(hook, mechanism = "tp_btf", "attached");
     program.fd()?.try_clone().map_err(Into::into)
+}
+
+/// The program at an exec, and the one to which it leaves the record (bpf/exec.h).
+const EXEC: &str = "exec_btf";
+const EXEC_WRITER: &str = "exec_write";
+/// Where that one is among the programs that tail calls go to: `EXEC_WRITE`.
+const EXEC_WRITE: u32 = 1;
+
+fn place_exec_writer(ebpf: &mut Ebpf, hook: &'static str, kernel: &Kernel) -> Result<(), ProgramError> {
+    let writer: &mut BtfTracePoint = typed(ebpf, EXEC_WRITER)?;
+    writer.load(hook, &kernel.btf)?;
+    let writer = writer.fd()?.try_clone()?;
+    let programs = ebpf.map_mut("exec_programs").ok_or(ProgramError::UnexpectedProgramType)?;
+    ProgramArray::try_from(programs)?.set(EXEC_WRITE, &writer, 0)?;
+    Ok(())
 }
 
 fn attach_raw(ebpf: &mut Ebpf, name: &'static str, hook: &'static str) -> Result<ProgramFd, ProgramError> {

@@ -63,8 +63,18 @@ impl Object {
         object.relocate_btf(&kernel.btf).map_err(|error| failed(chain(&error)))?;
         for (map_name, map) in &object.maps {
             if !maps.contains_key(map_name) {
-                let made = MapData::create(map.clone(), map_name, Some(btf.as_fd()))
-                    .map_err(|error| failed(format!("map {map_name}: {}", chain(&error))))?;
+                let refused = |error: MapError| failed(format!("map {map_name}: {}", chain(&error)));
+                // An array of maps is made with one that says what they are.
+                let made = match map.inner() {
+                    None => MapData::create(map.clone(), map_name, Some(btf.as_fd())).map_err(refused)?,
+                    Some(inner) => {
+                        let inner = MapData::create(inner, "inner", Some(btf.as_fd())).map_err(refused)?;
+                        let made = sys::create_map_of_maps(map, inner.fd().as_fd());
+                        let made = made.map_err(|error| failed(format!("map {map_name}: {error}")))?;
+                        maps.insert(map_name.clone(), Arc::new(made));
+                        continue;
+                    }
+                };
                 let fd = made.fd().as_fd().try_clone_to_owned();
                 let fd = fd.map_err(|source| ProbeError::Io { what: "keep a map", source })?;
                 maps.insert(map_name.clone(), Arc::new(fd));

@@ -20,6 +20,7 @@ pub mod flags {
     pub const TRUNC_CGROUP: u16 = 1 << 5;
     pub const DELETED: u16 = 1 << 6;
     pub const TRUNC_ENVS: u16 = 1 << 7;
+    pub const UNTOLD: u16 = 1 << 8;
 }
 
 /// How an argument was read: `enum arg_flags`.
@@ -97,10 +98,14 @@ mirror! {
         kind: u8, number: u8, flags: u16, length: u32, value: u64, opened: u64, mode: u32, group: u32,
     }
 
+    /// The span of a request; all zeros for none.
+    #[derive(PartialEq, Eq)]
+    "request_span" RequestSpan { trace_id: [u8; 16], span_id: [u8; 8], }
+
     /// A policy's hook matched; its arguments follow.
     "hook_record" HookRecord {
         header: Header, key: ExecKey, tid: u32, policy_hook: u32, selector: u16, action: u8, args: u8,
-        has_return: u8, reserved: [u8; 3], returned: u64,
+        has_return: u8, reserved: [u8; 3], returned: u64, request: RequestSpan,
     }
 
     /// A followed file is followed no longer.

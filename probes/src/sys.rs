@@ -17,7 +17,10 @@ use crate::programs::Cost;
 /// Commands of bpf(2).
 mod command {
     pub(super) const MAP_CREATE: u32 = 0;
+    pub(super) const MAP_UPDATE_ELEM: u32 = 2;
+    pub(super) const MAP_DELETE_ELEM: u32 = 3;
     pub(super) const PROG_LOAD: u32 = 5;
+    pub(super) const OBJ_GET: u32 = 7;
     pub(super) const PROG_TEST_RUN: u32 = 10;
     pub(super) const OBJ_GET_INFO_BY_FD: u32 = 15;
     pub(super) const RAW_TRACEPOINT_OPEN: u32 = 17;
@@ -138,6 +141,82 @@ pub fn create_map(kind: u32, key: u32, value: u32, entries: u32, flags: u32) -> 
     }
     // SAFETY: there are no pointers.
     unsafe { attr.call(command::MAP_CREATE) }
+}
+
+/// Makes an array of maps that are such as `inner`.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn create_map_of_maps(map: &aya_obj::Map, inner: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    let words = [map.map_type(), map.key_size(), map.value_size(), map.max_entries(), map.map_flags()];
+    for (index, word) in words.into_iter().enumerate() {
+        attr.set(4 * index, word);
+    }
+    attr.set(20, inner.as_raw_fd() as u32);
+    // SAFETY: there are no pointers.
+    unsafe { attr.call(command::MAP_CREATE) }
+}
+
+/// Puts a program, or a map, in its place in an array of such; nothing is taken out of it.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn place(array: BorrowedFd<'_>, index: u32, what: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let value = what.map_or(0, |what| what.as_raw_fd() as u32);
+    let mut attr = Attr::new();
+    attr.set(0, array.as_raw_fd() as u32);
+    attr.set_pointer(8, &raw const index);
+    let command = match what {
+        Some(_) => {
+            attr.set_pointer(16, &raw const value);
+            command::MAP_UPDATE_ELEM
+        }
+        None => command::MAP_DELETE_ELEM,
+    };
+    // SAFETY: key and value are as large as the kernel has them in such arrays, and outlive the call, which only reads
+    // them; it returns no descriptor.
+    let result = unsafe { libc::syscall(libc::SYS_bpf, command, &raw mut attr, size_of::<Attr>()) };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Opens a map that is pinned in a file system.
+///
+/// # Errors
+/// There is none, or it can't be opened.
+pub fn open_pinned(path: &CStr) -> io::Result<OwnedFd> {
+    let mut attr = Attr::new();
+    attr.set_pointer(0, path.as_ptr());
+    // SAFETY: the path outlives the call, which only reads it.
+    unsafe { attr.call(command::OBJ_GET) }
+}
+
+/// What a map is: type, bytes of a key, bytes of a value; and its number, which no other map ever has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapFacts {
+    pub kind: u32,
+    pub id: u32,
+    pub key: u32,
+    pub value: u32,
+}
+
+/// What a map is.
+///
+/// # Errors
+/// The descriptor is no map's.
+pub fn map_facts(map: BorrowedFd<'_>) -> io::Result<MapFacts> {
+    // `struct bpf_map_info`: type, id, key_size, value_size, max_entries, map_flags.
+    let mut info = [0_u32; 6];
+    let mut attr = Attr::new();
+    attr.set(0, map.as_raw_fd() as u32);
+    attr.set(4, size_of_val(&info) as u32);
+    attr.set_pointer(8, info.as_mut_ptr());
+    // SAFETY: the kernel writes no more to `info` than its size, and returns no descriptor.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, command::OBJ_GET_INFO_BY_FD, &raw mut attr, size_of::<Attr>())
+    };
+    let [kind, id, key, value, ..] = info;
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(MapFacts { kind, id, key, value }) }
 }
 
 /// Loads a program.

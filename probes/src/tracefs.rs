@@ -83,6 +83,11 @@ impl Event {
     }
 }
 
+/// Opens a file of tracefs.
+pub fn open(name: &str) -> io::Result<File> {
+    File::open(Root::open()?.path.join(name))
+}
+
 /// The text of a file.
 fn text(path: &Path) -> io::Result<String> {
     let mut text = String::new();

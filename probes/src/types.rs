@@ -80,6 +80,7 @@ impl Types {
         let unknown = || ProbeError::NoPrototype(target.to_string());
         match target {
             Target::Function(name) => self.btf.function(name).ok_or_else(unknown),
+            Target::Execution => Err(unknown()),
             Target::RawTracepoint { event, .. } => self.btf.raw_tracepoint(event).ok_or_else(unknown),
             Target::Tracepoint { subsystem, event } => {
                 let event = tracefs::Event::read(subsystem, event)?;

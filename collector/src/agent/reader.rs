@@ -230,6 +230,7 @@ impl Stages {
         metrics.placements.set(i64::try_from(self.pipeline.placements.len()).unwrap_or(i64::MAX));
         metrics.escaped_texts.inc_by(counts.escaped_texts - counted.escaped_texts);
         metrics.redacted_values.inc_by(counts.redacted_values - counted.redacted_values);
+        metrics.untold_executions.inc_by(counts.untold_executions - counted.untold_executions);
         metrics.missed_starts.inc_by(counts.missed_starts - counted.missed_starts);
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);
         metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);

@@ -201,6 +201,9 @@ impl Gathered {
                 };
                 self.execution(&event.process, Some(EndStatus { at, how }));
             }
+            Kind::Replaced => {
+                self.execution(&event.process, Some(EndStatus { at, how: How::Exec }));
+            }
             Kind::Hook(hook) => {
                 let mark = Mark::new(at, hook);
                 self.execution(&event.process, None).marks.push(mark);

@@ -7,6 +7,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     mem,
+    path::Path,
     sync::Arc,
 };
 
@@ -14,13 +15,17 @@ use tracing::warn;
 use trigon_exporters::event::Policy as PolicyName;
 use trigon_probes::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, TablePlan, Target},
+    hooks::{Choice, Hooks, Mechanism, Requests, TablePlan, Target},
 };
 
 use super::{
     compile::{self, CompileError, Host, Part, lineage::Lineages},
     matches::Sources,
-    model::{Policy, hooks::Hook, selectors::Selector},
+    model::{
+        Policy,
+        hooks::{Hook, Point},
+        selectors::Selector,
+    },
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
@@ -45,6 +50,9 @@ pub struct Engine {
 }
 
 type Policies = BTreeMap<String, Arc<Loaded>>;
+
+/// A hook on more functions than these is attached by what takes no program for each, where there is such.
+const MANY: usize = 64;
 
 /// A policy, and what of it is in the kernel.
 #[derive(Clone, Debug)]
@@ -221,6 +229,14 @@ impl Engine {
         Ok(self.hooks.forget_ended().map(|_| ())?)
     }
 
+    /// Looks for the map that says which requests threads are serving.
+    ///
+    /// # Errors
+    /// There is one that can't be used.
+    pub fn find_requests(&mut self, path: &Path) -> Result<Requests, ProbeError> {
+        self.hooks.find_requests(path)
+    }
+
     /// Puts other policies in force than those that are; where it fails, nothing has changed.
     fn turn_to(&mut self, next: Policies, types: &mut Types) -> Result<(), LoadError> {
         let before = mem::replace(&mut self.policies, next);
@@ -269,7 +285,13 @@ impl Engine {
             let returns = parts.iter().any(|part| is_late(part.hook));
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
             // One policy that will have no kprobe.multi is enough: the program is everybody's.
-            let choice = if parts.iter().any(|part| part.alone) { Choice::NotMulti } else { Choice::Best };
+            let choice = if parts.iter().any(|part| part.alone) {
+                Choice::NotMulti
+            } else if parts.iter().any(|part| part.hook.point.count() > MANY) {
+                Choice::Many
+            } else {
+                Choice::Best
+            };
             if parts.is_empty() {
                 continue;
             }
@@ -355,7 +377,11 @@ impl Engine {
         };
         let of_hook = |hook: &Hook| match hook.selectors.as_slice() {
             [] => Ok(vec![hold(None)?]),
-            selectors => selectors.iter().map(|selector| hold(Some(selector))).collect(),
+            selectors => {
+                // Executions have one more, for those that no selector takes.
+                let rest = (hook.point == Point::Process).then(|| hold(None));
+                selectors.iter().map(|selector| hold(Some(selector))).chain(rest).collect()
+            }
         };
         policy.hooks.iter().map(of_hook).collect()
     }

@@ -139,6 +139,10 @@ impl Serialize for Feature {
 impl Faults {
     /// Takes note of one. Beyond [`limits::FAULTS`] they are only counted.
     pub fn push(&self, fault: Fault) {
+        // A macro is read once for each selector that uses it.
+        if !self.is_full() && self.found.borrow().contains(&fault) {
+            return;
+        }
         if fault.class.is_error() {
             self.fatal.set(self.fatal.get() + 1);
         }

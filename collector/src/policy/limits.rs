@@ -23,6 +23,8 @@ pub const HOOKS: usize = 256;
 pub const LISTS: usize = 64;
 /// Functions in one list.
 pub const LIST_FUNCTIONS: usize = 1024;
+/// Bytes of the pattern of a generated list.
+pub const PATTERN_BYTES: usize = 512;
 /// Functions of one policy, those of a list counted for each hook that names it.
 pub const FUNCTIONS: usize = 4096;
 /// Bytes of a function's name: the kernel's KSYM_NAME_LEN without its NUL.
@@ -38,6 +40,8 @@ pub const TRACEPOINT_INDEX: i64 = 63;
 pub const RAW_TRACEPOINT_INDEX: i64 = 11;
 /// Characters of a hook's message.
 pub const MESSAGE_CHARS: usize = 256;
+/// Characters of a hook's message with places.
+pub const TEMPLATE_CHARS: usize = 512;
 /// Tags of one hook.
 pub const TAGS: usize = 16;
 /// Characters of a tag or a label.
@@ -54,6 +58,8 @@ pub const LABEL_VALUE_BYTES: usize = 63;
 /// Bytes of a container's name or image.
 pub const IMAGE_BYTES: usize = 512;
 
+/// Macros of one policy.
+pub const MACROS: usize = 64;
 /// Selectors of one hook. Tetragon: 5.
 pub const SELECTORS: usize = 64;
 /// Items of one section of a selector. Tetragon: 5.

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use tracing::{info, warn};
 use trigon_exporters::metrics::{PolicyHook, PolicyMemory, PolicyMetrics};
 use trigon_probes::{
-    hooks::{Hooks, Mechanism},
+    hooks::{Hooks, Mechanism, Requests},
     lifecycle::Shared,
 };
 
@@ -42,6 +42,8 @@ pub struct Parts {
     pub sources: Sources,
     /// Where policies can apply.
     pub placements: Placements,
+    /// Where OpenTelemetry's eBPF instrumentation pins its map of requests. Empty: it is not looked for.
+    pub traces_ctx: PathBuf,
 }
 
 /// All policies, in force or not.
@@ -57,6 +59,8 @@ pub struct Manager {
     /// What the API server has.
     cluster: Cluster,
     metrics: PolicyMetrics,
+    /// The map of requests can't be used, and that was said.
+    requests_refused: bool,
     stopped: bool,
 }
 
@@ -142,6 +146,7 @@ impl Manager {
             left_out: Vec::new(),
             cluster: Cluster::default(),
             metrics,
+            requests_refused: false,
             stopped: false,
         }
     }
@@ -180,11 +185,38 @@ impl Manager {
 
     fn keep_house(&mut self) {
         self.parts.placements.walk();
-        if let Some(engine) = &self.engine
-            && let Err(error) = engine.keep_house()
-        {
+        let Some(mut engine) = self.engine.take() else { return };
+        if let Err(error) = engine.keep_house() {
             warn!(%error, "calls that will never return are still waited for");
         }
+        self.find_requests(&mut engine);
+        self.engine = Some(engine);
+    }
+
+    /// Has events tell which request they were for, as soon as there is something that knows; it may come and go.
+    fn find_requests(&mut self, engine: &mut Engine) {
+        let path = &self.parts.traces_ctx;
+        if path.as_os_str().is_empty() {
+            return;
+        }
+        match engine.find_requests(path) {
+            Ok(Requests::Same) => {}
+            Ok(Requests::Found) => {
+                info!(map = %path.display(), "events of policies are told with the requests that they are for");
+            }
+            Ok(Requests::Gone) => {
+                info!(map = %path.display(), "nobody tells any more which requests events are for");
+            }
+            Err(error) => {
+                // Once: it stays wrong until somebody mends it.
+                if !self.requests_refused {
+                    warn!(map = %path.display(), "{error}");
+                }
+                self.requests_refused = true;
+                return;
+            }
+        }
+        self.requests_refused = false;
     }
 
     /// Loads a policy of the command line.
@@ -301,11 +333,12 @@ impl Manager {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => {
-                let Parts { shared, host, sources, placements } = self.parts.clone();
+                let Parts { shared, host, sources, placements, .. } = self.parts.clone();
                 Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
             }
         };
         let result = job(&mut engine, &mut self.types);
+        self.find_requests(&mut engine);
         self.engine = Some(engine).filter(|engine| !engine.is_empty());
         result
     }

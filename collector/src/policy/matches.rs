@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
+use trigon_exporters::{
+    event::{Action, File, Hook, HookSource, Value},
+    identity::{SpanId, SpanRef, TraceId},
+};
 use trigon_probes::{
     hooks::plan::value_type,
     record::{self, arg_flags},
@@ -62,8 +65,15 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
         return_action: None,
         selector: fixed.selector,
         descriptor: None,
+        request: request_of(&fixed.request),
         source,
     }
+}
+
+fn request_of(span: &record::RequestSpan) -> Option<SpanRef> {
+    // An id of zeros is none: W3C Trace Context, section 3.2.2.
+    let known = span.trace_id != [0; 16] && span.span_id != [0; 8];
+    known.then_some(SpanRef { trace: TraceId(span.trace_id), span: SpanId(span.span_id) })
 }
 
 fn text_of(data: &[u8]) -> Box<str> {

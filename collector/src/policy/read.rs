@@ -10,11 +10,14 @@ use super::{
     words::{NoWord, Words},
     yaml::{Entry, Node, Value},
 };
+use macros::Macros;
 
 pub mod actions;
 pub mod arguments;
 pub mod hooks;
+pub mod macros;
 pub mod policy;
+pub mod process;
 pub mod schema;
 pub mod selectors;
 pub mod workloads;
@@ -25,12 +28,16 @@ pub struct Item<'a> {
     node: &'a Node<'a>,
     path: Path<'a>,
     faults: &'a Faults,
+    /// What selectors below it can use.
+    macros: Option<&'a Macros<'a>>,
 }
 
 /// The keys of a mapping.
 pub struct Fields<'a> {
     item: &'a Item<'a>,
     entries: &'a [Entry<'a>],
+    /// Mappings that have what this one lacks: macros.
+    behind: Vec<Fields<'a>>,
 }
 
 /// The keys that a mapping may have.
@@ -46,7 +53,7 @@ pub struct Keys {
 impl<'a> Item<'a> {
     /// The root of a document.
     pub fn root(node: &'a Node<'a>, faults: &'a Faults) -> Self {
-        Self { node, path: Path::ROOT, faults }
+        Self { node, path: Path::ROOT, faults, macros: None }
     }
 
     /// Where it stands.
@@ -195,7 +202,7 @@ impl<'a> Item<'a> {
             let message = format!("this has {} items", nodes.len());
             self.fault(Class::Limit, message, Some(format!("at most {max}")));
         }
-        let item = move |(index, node)| Item { node, path: self.path.index(index), faults: self.faults };
+        let item = move |(index, node)| Item { node, path: self.path.index(index), ..*self };
         nodes.iter().map(|node| &**node).take(max).enumerate().map(item)
     }
 
@@ -213,9 +220,16 @@ impl<'a> Item<'a> {
             self.fault(Class::Limit, message, Some(format!("at most {max}")));
         }
         entries.iter().take(max).map(|entry| {
-            let item = Item { node: &entry.value, path: self.path.key(&entry.key), faults: self.faults };
+            let item = Item { node: &entry.value, path: self.path.key(&entry.key), ..*self };
             (&*entry.key, item)
         })
+    }
+
+    /// The value of a key of a mapping, unless it is nothing. Nothing is noted.
+    fn peek<'k>(&'k self, key: &'k str) -> Option<Item<'k>> {
+        let Value::Mapping(entries) = &self.node.value else { return None };
+        let entry = entries.iter().find(|entry| entry.key == key && !entry.value.is_null())?;
+        Some(Item { node: &entry.value, path: self.path.key(key), ..*self })
     }
 
     /// The keys of a mapping. Those that it can't have are noted.
@@ -225,7 +239,7 @@ impl<'a> Item<'a> {
             return None;
         };
         entries.iter().for_each(|entry| self.check_key(entry, keys));
-        Some(Fields { item: self, entries })
+        Some(Fields { item: self, entries, behind: Vec::new() })
     }
 
     fn check_key(&self, entry: &Entry<'_>, keys: &Keys) {
@@ -260,10 +274,19 @@ fn absent(node: &Node<'_>) -> bool {
 // === impl Fields ===
 
 impl<'a> Fields<'a> {
-    /// The value of a key, unless it is nothing.
+    /// The value of a key, unless it is nothing. Where it says nothing, that of the first mapping behind this one that has
+    /// the key counts.
     pub fn get(&'a self, key: &'a str) -> Option<Item<'a>> {
-        let entry = self.entries.iter().find(|entry| entry.key == key && !entry.value.is_null())?;
-        Some(Item { node: &entry.value, path: self.item.path.key(key), faults: self.item.faults })
+        let own = self.item.peek(key);
+        if self.behind.is_empty() || own.is_some_and(|item| !absent(item.node)) {
+            return own;
+        }
+        self.behind.iter().find_map(|fields| fields.get(key)).or(own)
+    }
+
+    /// The keys that say something.
+    fn said(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().filter(|entry| !absent(&entry.value)).map(|entry| &*entry.key)
     }
 
     /// The value of a key that must be there.

@@ -23,6 +23,7 @@ use super::{
 };
 use kinds::{Refused, field, parameter, returned};
 
+mod generate;
 mod kinds;
 #[cfg(test)]
 mod tests;
@@ -34,11 +35,16 @@ pub struct Unresolved(pub Vec<Fault>);
 /// What a target takes and returns.
 type Ask<'a> = dyn FnMut(&Target) -> Result<Prototype, ProbeError> + 'a;
 
-/// Gives every `auto` of a policy the type that this kernel has there.
+/// Fills the generated lists of a policy, and gives every `auto` the type that this kernel has there.
 ///
 /// # Errors
 /// Tells everything that doesn't fit.
-pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
+pub fn here(mut policy: Policy) -> Result<Policy, Unresolved> {
+    let mut faults = Vec::new();
+    generate::fill(&mut policy, &generate::Kernel, &mut faults);
+    if !faults.is_empty() {
+        return Err(Unresolved(faults));
+    }
     // Read where something asks for it: it takes some milliseconds.
     let mut types = None;
     resolve(policy, &mut |target| {
@@ -57,11 +63,11 @@ pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
 pub fn resolve(mut policy: Policy, ask: &mut Ask<'_>) -> Result<Policy, Unresolved> {
     let mut faults = Vec::new();
     let mut counts = [0_usize; 3];
-    for hook in &mut policy.hooks {
+    for hook in policy.hooks.iter_mut().filter(|hook| hook.point != Point::Process) {
         let (place, section) = match &hook.point {
             Point::Functions(Functions { section: FunctionSection::Kprobes, .. }) => (0, "kprobes"),
             Point::Functions(Functions { section: FunctionSection::Fentries, .. }) => (1, "fentries"),
-            Point::Tracepoint(_) | Point::RawTracepoint(_) => (2, "tracepoints"),
+            Point::Tracepoint(_) | Point::RawTracepoint(_) | Point::Process => (2, "tracepoints"),
         };
         let path = format!("spec.{section}[{}]", counts[place]);
         counts[place] += 1;

@@ -132,6 +132,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         return_action: None,
         selector: 0,
         descriptor: None,
+        request: None,
     }
 }
 

@@ -66,6 +66,9 @@ impl<'a> Read<'a> {
                 "" => Status::Code(event.get("status").and_then(Json::as_u64).unwrap_or_default()),
                 signal => Status::Signal(Cow::Borrowed(signal)),
             }),
+            message: (event.pointer("/trigon/message_of_event") == Some(&Json::Bool(true)))
+                .then(|| text(event, "message").into())
+                .filter(|message: &Cow<'_, str>| !message.is_empty()),
             is_admin: self
                 .line
                 .capabilities(CapabilitySet::Effective)
@@ -185,6 +188,7 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
         return_action: None,
         selector: 0,
         descriptor: None,
+        request: None,
     };
     (hook, objects)
 }

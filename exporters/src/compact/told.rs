@@ -24,6 +24,8 @@ pub(super) struct Told<'a> {
     pub(super) binary: Option<&'a str>,
     pub(super) rest: Rest<'a>,
     pub(super) status: Option<Status<'a>>,
+    /// What the policy's author has to say of this event.
+    pub(super) message: Option<Cow<'a, str>>,
     /// The process has CAP_SYS_ADMIN.
     pub(super) is_admin: bool,
 }
@@ -107,7 +109,7 @@ impl<'a> Told<'a> {
                 (hook::head(call), hook_rest(call), None)
             }
             Kind::RateLimit(dropped) => (Head::RATE_LIMIT, Rest::dropped(dropped.to_string()), None),
-            Kind::Descriptor(_) => return None,
+            Kind::Descriptor(_) | Kind::Replaced => return None,
         };
         let is_of_process = !matches!(event.kind, Kind::RateLimit(_));
         Some(Self {
@@ -120,8 +122,18 @@ impl<'a> Told<'a> {
             binary: is_of_process.then(|| process.image.binary()),
             rest,
             status,
+            message: None,
             is_admin: is_of_process && process.credentials.effective & CAP_SYS_ADMIN != 0,
         })
+    }
+
+    /// Adds what the policy's author has to say of this event, not of all of its hook's.
+    pub(super) fn say(&mut self, event: &'a Event, view: Option<&View>) {
+        if let Kind::Hook(hook) = &event.kind
+            && hook.source.template.is_some()
+        {
+            self.message = hook.message(event, view);
+        }
     }
 
     /// Leaves out what is not to be shown.

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{Action, EventType, File, Operation, Value, operation};
-use crate::identity::SpanId;
+use super::{Action, EventType, File, Operation, Severity, Template, Value, operation};
+use crate::identity::{SpanId, SpanRef};
 
 /// A call, or the passing of a tracepoint, that a policy's hook matched.
 #[derive(Clone, Debug)]
@@ -22,6 +22,8 @@ pub struct Hook {
     pub selector: u16,
     /// The span of the followed descriptor that the call was about.
     pub descriptor: Option<SpanId>,
+    /// The span of the request that the thread was serving, where OpenTelemetry's eBPF instrumentation tells it.
+    pub request: Option<SpanRef>,
 }
 
 /// A hook of a policy, shared by all its events.
@@ -32,6 +34,10 @@ pub struct HookSource {
     kind: HookKind,
     /// `message`: what the author has to say.
     pub message: Option<Box<str>>,
+    /// `messageTemplate`: the same, with what is known of each event.
+    pub template: Option<Template>,
+    /// `severity`: how grave the author finds it.
+    pub severity: Option<Severity>,
     /// `tags`
     pub tags: Box<[Box<str>]>,
     /// The arguments that the policy names, in its order.
@@ -106,6 +112,14 @@ impl HookKind {
             Self::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
         }
     }
+
+    /// The function, or the tracepoint.
+    pub fn function(&self) -> &str {
+        match self {
+            Self::Kprobe { function } => function,
+            Self::Tracepoint { event, .. } => event,
+        }
+    }
 }
 
 // === impl HookSource ===
@@ -117,6 +131,8 @@ impl HookSource {
         Self {
             policy,
             message: None,
+            template: None,
+            severity: None,
             tags: Box::default(),
             args: Box::default(),
             returned: ArgumentSpec::default(),

@@ -49,7 +49,7 @@ pub(super) struct Facts<'a> {
 }
 
 #[derive(Serialize)]
-struct Link {
+pub(super) struct Link {
     trace_id: TraceId,
     span_id: SpanId,
 }

@@ -1,17 +1,20 @@
 //! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint` and `tetragon.KprobeArgument`, and what Trigon adds.
 
+use std::borrow::Cow;
+
 use serde::{Serialize, Serializer};
 
 use super::{
     Body, Context,
-    facts::Facts,
+    facts::{Facts, Link},
     is_default,
     permission::Permission,
     process::Process,
     scalar::{Bytes, Int64, SInt64},
 };
 use crate::{
-    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Value},
+    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Severity, Value},
+    filter::fields::View,
     identity::SpanId,
     names,
 };
@@ -32,7 +35,7 @@ pub(super) struct KprobeLine<'a> {
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     return_action: ActionName,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
     trigon: Facts<'a>,
@@ -51,7 +54,7 @@ pub(super) struct TracepointLine<'a> {
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     action: ActionName,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
     trigon: Facts<'a>,
@@ -116,7 +119,14 @@ pub(super) struct HookFacts<'a> {
     policy_namespace: Option<&'a str>,
     selector: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
+    severity: Option<&'static str>,
+    /// The message tells of this event, and not only of the hook.
+    #[serde(skip_serializing_if = "is_default")]
+    message_of_event: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
     descriptor_span_id: Option<SpanId>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request: Option<Link>,
     #[serde(skip_serializing_if = "ArgumentsFacts::is_empty")]
     args: ArgumentsFacts<'a>,
 }
@@ -145,11 +155,11 @@ pub(crate) const UNRESOLVED: &str = "unresolvedPathComponents";
 // === impl Context ===
 
 impl<'a> Context<'a> {
-    pub(super) fn hook(self, event: &'a Event, hook: &'a Hook) -> Body<'a> {
+    pub(super) fn hook(self, event: &'a Event, hook: &'a Hook, view: Option<&View>) -> Body<'a> {
         let process = Process::new(self, &event.process);
         let parent = self.parent(event);
         let source = &*hook.source;
-        let message = source.message.as_deref();
+        let message = hook.message(event, view);
         let trigon = Facts::new(&event.process).with_hook(hook);
         match source.kind() {
             HookKind::Kprobe { function } => Body::Kprobe(KprobeLine {
@@ -263,7 +273,10 @@ impl<'a> HookFacts<'a> {
         Self {
             policy_namespace: hook.source.policy.namespace.as_deref(),
             selector: hook.selector,
+            severity: hook.source.severity.map(Severity::as_str),
+            message_of_event: hook.source.template.is_some(),
             descriptor_span_id: hook.descriptor,
+            request: hook.request.map(Link::from),
             args: ArgumentsFacts(hook),
         }
     }

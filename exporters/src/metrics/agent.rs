@@ -24,6 +24,8 @@ pub struct AgentMetrics {
     pub redacted_values: IntCounter,
     /// Executions whose start was not seen.
     pub missed_starts: IntCounter,
+    /// `trigon_untold_executions_total`
+    pub untold_executions: IntCounter,
     /// Exits that the kernel told twice.
     pub duplicate_exits: IntCounter,
     /// Processes that the table holds.
@@ -87,6 +89,10 @@ impl AgentMetrics {
             redacted_values: registry.counter(
                 "trigon_redacted_values_total",
                 "Values that looked like secrets and were masked before anything was exported.",
+            )?,
+            untold_executions: registry.counter(
+                "trigon_untold_executions_total",
+                "Executions that the process section of a policy keeps out of records, spans and counters",
             )?,
             missed_starts: registry.counter(
                 "trigon_missed_starts_total",

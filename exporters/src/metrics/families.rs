@@ -149,7 +149,9 @@ impl EventMetrics {
         let process = &*event.process;
         let place = process.place();
         let who = self.labels.choose(who(place.as_deref(), process));
-        self.events.observe([event.event_type().as_str()], who, ());
+        if event.has_record() || event.is_of_policy() {
+            self.events.observe([event.event_type().as_str()], who, ());
+        }
         match &event.kind {
             Kind::Hook(hook) => {
                 let policy = &*hook.source.policy;
@@ -159,7 +161,7 @@ impl EventMetrics {
             }
             Kind::Exec(exec) => self.executed(exec, process, who),
             Kind::Exit(exit) => self.exited(exit, who),
-            Kind::Descriptor(_) | Kind::RateLimit(_) => {}
+            Kind::Replaced | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
         }
         self.ran(event);
     }
@@ -187,7 +189,7 @@ impl EventMetrics {
     fn ran(&mut self, event: &Event) {
         let process = match &event.kind {
             Kind::Exec(Exec { replaced: Some(replaced), .. }) => &*replaced.process,
-            Kind::Exit(_) => &*event.process,
+            Kind::Exit(_) | Kind::Replaced => &*event.process,
             _ => return,
         };
         // A start that was missed is 0.

@@ -287,6 +287,7 @@ pub(super) fn name(event: &Event) -> &'static str {
         Kind::Exec(_) => "process.exec",
         Kind::Exit(_) => "process.exit",
         Kind::Hook(hook) => hook.event_name(),
+        Kind::Replaced => "process.replaced",
         Kind::Descriptor(_) => "file.access",
         Kind::RateLimit(_) => "trigon.rate_limit",
     }

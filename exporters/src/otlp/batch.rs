@@ -75,7 +75,7 @@ impl Signal {
     /// one.
     pub(super) fn has_record(self, event: &Event) -> bool {
         match self {
-            Self::Logs => !matches!(event.kind, Kind::Descriptor(_)),
+            Self::Logs => event.has_record(),
             Self::Spans => spans::spanned(event).is_some(),
         }
     }

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     display,
-    event::{Event, Kind},
+    event::{Event, Hook, Kind},
     filter::fields::View,
 };
 
@@ -58,22 +58,32 @@ pub(super) fn record(
         body(event, view, &mut scratch.text);
         record.message(field::BODY, |any| any.string(field::STRING, &scratch.text));
         attributes(event, node, scratch, record);
-        if !matches!(event.kind, Kind::RateLimit(_)) {
+        let span = match &event.kind {
+            Kind::RateLimit(_) => None,
+            // What was done for a request is found with it; where the process stands, attributes tell.
+            Kind::Hook(Hook { request: Some(request), .. }) => Some((request.trace, request.span)),
+            _ => Some((trace.id, trace.span)),
+        };
+        if let Some((trace, span)) = span {
             record.fixed32(field::FLAGS, SAMPLED);
-            record.bytes(field::TRACE_ID, &trace.id.0);
-            record.bytes(field::SPAN_ID, &trace.span.0);
+            record.bytes(field::TRACE_ID, &trace.0);
+            record.bytes(field::SPAN_ID, &span.0);
         }
         record.fixed64(field::OBSERVED_TIME, event.observed.0);
         record.string(field::EVENT_NAME, name(event));
     });
 }
 
-/// A policy's match is worth a look, and more so where the policy stepped in.
+/// What the policy says. Where it says nothing, its match is worth a look, and more so where it stepped in.
 fn severity(event: &Event) -> (i64, &'static str) {
     match &event.kind {
-        Kind::Hook(hook) if hook.enforced() => ERROR,
-        Kind::Hook(_) | Kind::RateLimit(_) => WARN,
-        Kind::Exec(_) | Kind::Exit(_) | Kind::Descriptor(_) => INFO,
+        Kind::Hook(hook) => match hook.source.severity {
+            Some(severity) => (severity.number().into(), severity.as_str()),
+            None if hook.enforced() => ERROR,
+            None => WARN,
+        },
+        Kind::RateLimit(_) => WARN,
+        Kind::Exec(_) | Kind::Exit(_) | Kind::Replaced | Kind::Descriptor(_) => INFO,
     }
 }
 
@@ -86,9 +96,16 @@ fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wir
     attributes.process(&event.process, node, scratch);
     match &event.kind {
         Kind::Exit(exit) => attributes.exit(exit, event.time, scratch),
-        Kind::Hook(hook) => attributes.hook(hook, Detail::Full, scratch),
+        Kind::Hook(hook) => {
+            attributes.hook(hook, Detail::Full, scratch);
+            if hook.request.is_some() {
+                let trace = &event.process.trace;
+                attributes.string("trigon.process.trace_id", &trace.id.to_string());
+                attributes.string("trigon.process.span_id", &trace.span.to_string());
+            }
+        }
         Kind::Exec(exec) if exec.first_seen => attributes.boolean("trigon.binary.first_seen", true),
-        Kind::Exec(_) | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
+        Kind::Exec(_) | Kind::Replaced | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
     }
 }
 
@@ -98,6 +115,13 @@ fn body(event: &Event, view: Option<&View>, text: &mut String) {
     if let Kind::RateLimit(dropped) = event.kind {
         // Writing to a String can't fail.
         let _ = write!(text, "{dropped} events dropped: the rate limit of this export was reached");
+        return;
+    }
+    if let Kind::Hook(hook) = &event.kind
+        && hook.source.template.is_some()
+        && let Some(message) = hook.message(event, view)
+    {
+        text.push_str(&message);
         return;
     }
     let shows = |path| view.is_none_or(|view| view.shows(path));

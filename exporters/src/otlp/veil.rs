@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 66] = [
+const SOURCES: [(&str, &[&str]); 70] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -71,6 +71,10 @@ const SOURCES: [(&str, &[&str]); 66] = [
     ("trigon.return", &["return"]),
     ("trigon.selector", &["trigon.selector"]),
     ("trigon.descriptor.span_id", &["trigon.descriptor_span_id"]),
+    ("trigon.request.trace_id", &["trigon.request"]),
+    ("trigon.request.span_id", &["trigon.request"]),
+    ("trigon.process.trace_id", &["trigon.trace_id"]),
+    ("trigon.process.span_id", &["trigon.span_id"]),
     ("trigon.descriptor.end", &["args"]),
     ("trigon.args", &["args"]),
     ("trigon.file.new_path", &["args"]),

@@ -43,6 +43,36 @@ struct {
 	__type(value, struct buffer);
 } post_buffers SEC(".maps");
 
+/*
+ * OpenTelemetry's map of the requests that threads are serving, by pid_tgid, where it is there: user space puts it in.
+ * <https://github.com/open-telemetry/opentelemetry-specification/pull/4855>
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__array(values, struct {
+		__uint(type, BPF_MAP_TYPE_LRU_HASH);
+		__uint(max_entries, 1);
+		__uint(key_size, sizeof(__u64));
+		__uint(value_size, sizeof(struct request_span));
+	});
+} requests SEC(".maps");
+
+/* Says which request the thread is serving. Apart from the record's head, for the sake of the stack. */
+__attribute__((noinline)) int add_request(int index)
+{
+	__u32 key = index, first = 0;
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+	void *map = bpf_map_lookup_elem(&requests, &first);
+	struct request_span *span = map ? bpf_map_lookup_elem(map, &thread) : NULL;
+
+	if (buffer && span)
+		((struct hook_record *)buffer)->request = *span;
+	return 0;
+}
+
 static long step_post(__u32 index, void *context)
 {
 	__u32 key = *(__u32 *)context;
@@ -146,6 +176,7 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 	}
 	if (!begin_record(index, bit))
 		return 0;
+	add_request(index);
 	bpf_loop(POST_ARGS, step_post, &key, 0);
 	struct posting *at = bpf_map_lookup_elem(&postings, &key);
 	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);

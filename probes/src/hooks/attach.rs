@@ -13,7 +13,7 @@ use aya::{
 use syscalls::Sysno;
 
 use super::{
-    HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type,
+    HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, executions::BeforeExec, function_type,
     processes::tracepoint_type,
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     lifecycle::Kernel,
     object::{Maps, open},
     programs::{At, Loaded, Place, Share},
+    symbols,
     sys::{self, attach_type, program_type},
 };
 
@@ -36,6 +37,8 @@ pub(super) struct Attachment {
     pub(super) links: Vec<OwnedFd>,
     /// Places in the array of system calls, to be cleared.
     _seen: Option<SeenFrom>,
+    /// Its place before the record of an exec.
+    pub(super) before_exec: Option<BeforeExec>,
     /// Where a tracepoint's fields, or arguments, are.
     pub(super) fields: Vec<tracepoint::Field>,
 }
@@ -106,16 +109,17 @@ impl Hooks {
         let cookie = u64::from(id.0) | (abi as u64) << 32;
         let place = Place { at: At::Hook(target.clone()), mechanism: mechanism.as_str() };
         match mechanism {
-            Mechanism::Trampoline => first_of(&symbols(target), |symbol| {
+            Mechanism::Trampoline => first_of(&symbols_of(target), |symbol| {
                 self.attach_trampoline(kernel, symbol, returns, cookie, &place)
             }),
-            Mechanism::KprobeMulti | Mechanism::Kprobe => first_of(&symbols(target), |symbol| {
+            Mechanism::KprobeMulti | Mechanism::Kprobe => first_of(&symbols_of(target), |symbol| {
                 self.attach_kprobe(kernel, symbol, returns, cookie, &place)
             }),
             Mechanism::Syscalls | Mechanism::Equivalent => self.attach_seen(kernel, id, target, place),
             Mechanism::Tracepoint | Mechanism::RawTracepoint => {
                 self.attach_tracepoint(kernel, id, target, place)
             }
+            Mechanism::Execution => self.attach_execution(kernel, id, place),
         }
     }
 
@@ -158,6 +162,8 @@ impl Hooks {
     ) -> Result<Attachment, ProbeError> {
         let multi = place.mechanism == Mechanism::KprobeMulti.as_str();
         let c_symbol = CString::new(symbol).map_err(|_| ProbeError::NoFunction(symbol.to_owned()))?;
+        // Asked before a program is loaded in vain.
+        let kind = if multi { 0 } else { event_type("kprobe").map_err(ProbeError::NoKprobes)? };
         let programs = self.programs.clone();
         let object = self.object("kprobes", kernel)?;
         let mut attachment = Attachment::default();
@@ -170,7 +176,6 @@ impl Hooks {
                 let link = sys::link_kprobe_multi(program.as_fd(), &c_symbol, returning, cookie);
                 attachment.links.push(link.map_err(attaching)?);
             } else {
-                let kind = event_type("kprobe").map_err(attaching)?;
                 let event =
                     sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
@@ -308,7 +313,7 @@ impl Arrays {
 
 /// The symbols that a target may have on this kernel. Calls that differ for 32-bit programs have a function of their
 /// own (`COMPAT_SYSCALL_DEFINE`), the others are entered by another way into the same.
-fn symbols(target: &Target) -> Vec<String> {
+fn symbols_of(target: &Target) -> Vec<String> {
     match target {
         Target::CompatSyscall(name) => {
             vec![format!("__ia32_compat_sys_{name}"), format!("__ia32_sys_{name}")]
@@ -337,6 +342,7 @@ fn attaching(source: io::Error) -> ProbeError {
 }
 
 fn syscall_number(abi: Abi, name: &str) -> Result<usize, ProbeError> {
+    let name = symbols::call_of(name);
     let number = if abi == Abi::Compat {
         name.parse().ok().map(|number: syscalls::x86::Sysno| number.id() as usize)
     } else {

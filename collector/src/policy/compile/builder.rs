@@ -101,7 +101,7 @@ impl<'a> Builder<'a> {
     /// Which of a call's raw values an argument is. A tracepoint has more fields than a call has room for: the table
     /// says which they are.
     pub(super) fn raw(&mut self, part: Part<'_>, number: u8, is_size: bool) -> Result<u8, CompileError> {
-        if matches!(part.hook.point, Point::Functions(_)) {
+        if matches!(part.hook.point, Point::Functions(_) | Point::Process) {
             return Ok(number);
         }
         let field = FieldUse { number, is_size };

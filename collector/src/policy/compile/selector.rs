@@ -9,6 +9,7 @@ use super::{
             actions::{Action, RateLimitScope},
             arguments::{ArgumentType, Integer},
             conditions::{Comparison, Condition, TextOperator},
+            hooks::Point,
             selectors::{
                 BinaryFilter, BinaryOperator, Membership, Namespace, NamespaceId, PidFilter, Selector,
             },
@@ -31,6 +32,9 @@ impl Builder<'_> {
         }
         for (selector, number) in part.hook.selectors.iter().zip(0..) {
             self.selector(part, Some(selector), number)?;
+        }
+        if part.hook.point == Point::Process {
+            self.rest_of_executions(part)?;
         }
         let next = self.selectors.len() as u16;
         self.selectors[first..].iter_mut().for_each(|selector| selector.next = next);
@@ -70,6 +74,20 @@ impl Builder<'_> {
         }
         self.post(part, bit, &mut plan)?;
         self.selectors.push(plan);
+        Ok(())
+    }
+
+    /// What becomes of executions that no selector of a policy takes: told where its selectors only say what is not, else
+    /// not. It is about those of the policy's scope.
+    fn rest_of_executions(&mut self, part: Part<'_>) -> Result<(), CompileError> {
+        let number = u16::try_from(part.hook.selectors.len()).unwrap_or(u16::MAX);
+        self.selector(part, None, number)?;
+        let hides = |selector: &Selector| selector.all_actions().any(|action| *action == Action::NoPost);
+        if let Some(rest) = self.selectors.last_mut()
+            && !part.hook.selectors.iter().all(hides)
+        {
+            rest.flags &= !selector_flags::POST;
+        }
         Ok(())
     }
 
@@ -258,6 +276,10 @@ impl Builder<'_> {
 
     /// Which arguments are posted, and how.
     fn post(&mut self, part: Part<'_>, bit: usize, plan: &mut plan::Selector) -> Result<(), CompileError> {
+        // Of an execution it is decided whether it is told, not what.
+        if part.hook.point == Point::Process {
+            return Ok(());
+        }
         for (argument, number) in part.hook.arguments.iter().zip(0..) {
             if argument.kind == ArgumentType::Nop {
                 continue;

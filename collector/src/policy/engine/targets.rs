@@ -29,6 +29,7 @@ pub(in crate::policy) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> 
         Point::RawTracepoint(point) => {
             Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
+        Point::Process => Ok(vec![Target::Execution]),
         Point::Functions(functions) => {
             functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
                 || unsupported("a system call of another architecture"),
@@ -73,6 +74,9 @@ pub fn kind_of(target: &Target) -> HookKind {
         Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
             HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
         }
+        Target::Execution => {
+            HookKind::Tracepoint { subsystem: "sched".into(), event: "sched_process_exec".into() }
+        }
         _ => HookKind::Kprobe { function: target.symbol().into() },
     }
 }
@@ -81,6 +85,8 @@ pub fn kind_of(target: &Target) -> HookKind {
 pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) -> HookSource {
     let mut source = HookSource::new(Arc::clone(policy), kind_of(target));
     source.message = hook.message.as_deref().map(Into::into);
+    source.template = hook.template.clone();
+    source.severity = hook.severity;
     source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
     let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
     source.args = posted

@@ -2,6 +2,8 @@
 
 use std::{fmt, sync::Arc};
 
+use trigon_exporters::event::{Severity, Template};
+
 use super::{
     Position,
     arguments::{Argument, ArgumentType},
@@ -17,6 +19,10 @@ pub struct Hook {
     pub point: Point,
     /// `message`
     pub message: Option<String>,
+    /// `messageTemplate`, of `trigon.io`: a message with places for what is known of each event.
+    pub template: Option<Template>,
+    /// `severity`, of `trigon.io`: how grave its events are.
+    pub severity: Option<Severity>,
     /// `tags`
     pub tags: Vec<String>,
     /// `args`
@@ -36,6 +42,8 @@ pub enum Point {
     Tracepoint(Tracepoint),
     /// Of `tracepoints` with `raw: true`: the same, its arguments being those that the kernel passes.
     RawTracepoint(Tracepoint),
+    /// `process`: executions; its arguments are the first of what the process is started with.
+    Process,
 }
 
 /// Functions of the kernel that one hook watches alike.
@@ -114,8 +122,19 @@ pub struct List {
     pub at: Position,
     /// `name`
     pub name: String,
-    /// `values`: one at least.
+    /// `values`: one at least. Of a generated list none before the kernel was asked.
     pub functions: Arc<[Function]>,
+    /// Where they come from, if the policy doesn't name them.
+    pub generated: Option<Generated>,
+}
+
+/// What a generated list has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Generated {
+    /// `generated_syscalls`: all system calls of the kernel.
+    Syscalls,
+    /// `generated_ftrace`: the functions that ftrace can trace and whose names have a match of this regular expression.
+    Ftrace(String),
 }
 
 // === impl Hook ===
@@ -159,7 +178,7 @@ impl Point {
     pub fn count(&self) -> usize {
         match self {
             Self::Functions(functions) => functions.functions.len(),
-            Self::Tracepoint(_) | Self::RawTracepoint(_) => 1,
+            Self::Tracepoint(_) | Self::RawTracepoint(_) | Self::Process => 1,
         }
     }
 }
@@ -170,6 +189,7 @@ impl fmt::Display for Point {
             Self::Tracepoint(point) | Self::RawTracepoint(point) => {
                 write!(formatter, "{}/{}", point.subsystem, point.event)
             }
+            Self::Process => formatter.write_str("process"),
             Self::Functions(Functions { functions, .. }) => match &**functions {
                 [only] => only.fmt(formatter),
                 [first, rest @ ..] => write!(formatter, "{first} and {} more", rest.len()),

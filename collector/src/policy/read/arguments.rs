@@ -108,6 +108,22 @@ const TYPES: Words<ArgumentType> = Words {
     ],
 };
 
+/// The first arguments of what a process is started with, which nobody has to name: `argv[0]` and on.
+pub fn of_execution(item: &Item<'_>) -> Arguments {
+    let argument = |index| Argument {
+        at: item.at(),
+        index,
+        kind: ArgumentType::String,
+        label: None,
+        size_from: None,
+        copy_at_return: false,
+        max_data: false,
+    };
+    let found: Vec<_> = (0..limits::ARGUMENTS as u8).map(argument).collect();
+    let written = found.iter().map(|one| (Some(one.index), Some(ArgumentSlot(one.index)))).collect();
+    Arguments { found, written }
+}
+
 /// Reads `args`.
 pub fn list(fields: &Fields<'_>, place: Place) -> Arguments {
     let mut arguments = Arguments { found: Vec::new(), written: Vec::new() };

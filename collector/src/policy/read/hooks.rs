@@ -2,13 +2,19 @@
 
 use std::sync::Arc;
 
+use regex::Regex;
+use trigon_exporters::event::{Severity, Template, TemplateError};
+
 use super::{
     super::{
         fault::Quoted,
         limits,
         model::{
-            arguments::Argument,
-            hooks::{Abi, Function, FunctionSection, Functions, Hook, List, Point, ReturnValue, Tracepoint},
+            arguments::{Argument, ArgumentType},
+            hooks::{
+                Abi, Function, FunctionSection, Functions, Generated, Hook, List, Point, ReturnValue,
+                Tracepoint,
+            },
             selectors::Selector,
         },
         words::{Word, Words},
@@ -38,6 +44,8 @@ const FUNCTION: Keys = Keys {
         "returnArgAction",
         "selectors",
         "message",
+        "messageTemplate",
+        "severity",
         "tags",
         "ignore",
     ],
@@ -46,15 +54,45 @@ const FUNCTION: Keys = Keys {
 
 const IGNORE: Keys = Keys { known: &["callNotFound"], later: &[] };
 
-const TRACEPOINT: Keys =
-    Keys { known: &["subsystem", "event", "raw", "args", "selectors", "message", "tags"], later: &[] };
+const TRACEPOINT: Keys = Keys {
+    known: &[
+        "subsystem",
+        "event",
+        "raw",
+        "args",
+        "selectors",
+        "message",
+        "messageTemplate",
+        "severity",
+        "tags",
+    ],
+    later: &[],
+};
 
-const LIST: Keys = Keys { known: &["name", "type", "values", "validated"], later: &["pattern"] };
+/// Keys of a hook that are of `trigon.io` alone.
+pub const OURS: [&str; 2] = ["messageTemplate", "severity"];
+
+const SEVERITIES: Words<Severity> = Words {
+    what: "severity",
+    any_case: false,
+    words: &[
+        ("TRACE", Word::Is(Severity::Trace)),
+        ("DEBUG", Word::Is(Severity::Debug)),
+        ("INFO", Word::Is(Severity::Info)),
+        ("WARN", Word::Is(Severity::Warn)),
+        ("ERROR", Word::Is(Severity::Error)),
+        ("FATAL", Word::Is(Severity::Fatal)),
+    ],
+};
+
+const LIST: Keys = Keys { known: &["name", "type", "values", "pattern", "validated"], later: &[] };
 
 #[derive(Clone, Copy, PartialEq)]
 enum ListType {
     Functions,
     Syscalls,
+    GeneratedSyscalls,
+    GeneratedFtrace,
 }
 
 const LIST_TYPES: Words<ListType> = Words {
@@ -62,8 +100,8 @@ const LIST_TYPES: Words<ListType> = Words {
     any_case: false,
     words: &[
         ("syscalls", Word::Is(ListType::Syscalls)),
-        ("generated_syscalls", Word::Later),
-        ("generated_ftrace", Word::Later),
+        ("generated_syscalls", Word::Is(ListType::GeneratedSyscalls)),
+        ("generated_ftrace", Word::Is(ListType::GeneratedFtrace)),
     ],
 };
 
@@ -119,7 +157,48 @@ fn hook(
     let message = fields.text("message", limits::MESSAGE_CHARS);
     let tag = |item: &Item<'_>| item.text(limits::LABEL_CHARS).map(str::to_owned);
     let tags = fields.list("tags", limits::TAGS, tag);
-    Some(Hook { at: item.at(), point: point?, message, tags, arguments, return_value, selectors })
+    let severity = fields.get("severity").and_then(|item| item.word(&SEVERITIES));
+    let template = template(fields, &arguments, return_value.is_some());
+    if let Some(item) = fields.get("messageTemplate")
+        && message.is_some()
+    {
+        item.invalid("a hook has message or messageTemplate, not both");
+    }
+    Some(Hook {
+        at: item.at(),
+        point: point?,
+        message,
+        template,
+        severity,
+        tags,
+        arguments,
+        return_value,
+        selectors,
+    })
+}
+
+/// `messageTemplate`: events have the hook's arguments without those that are not read.
+fn template(fields: &Fields<'_>, arguments: &[Argument], returns: bool) -> Option<Template> {
+    let item = fields.get("messageTemplate")?;
+    let text = item.text(limits::TEMPLATE_CHARS)?;
+    let posted = |argument: &&Argument| argument.kind != ArgumentType::Nop;
+    let argument = |name: &str| {
+        let labelled = arguments.iter().position(|argument| argument.label.as_deref() == Some(name));
+        let place = labelled.or_else(|| name.parse().ok())?;
+        arguments.get(place).filter(posted)?;
+        Some(arguments.iter().take(place).filter(posted).count())
+    };
+    match Template::parse(text, argument, returns) {
+        Ok(template) => Some(template),
+        Err(error @ TemplateError::Unknown(_)) => {
+            item.expected(error, Template::names());
+            None
+        }
+        Err(error) => {
+            item.invalid(error);
+            None
+        }
+    }
 }
 
 fn selectors(
@@ -200,8 +279,17 @@ fn list(item: &Item<'_>) -> Result<List, Option<String>> {
         Some(item) => item.word(&LIST_TYPES),
         None => Some(ListType::Functions),
     };
-    // A generated list has no values: there is no more to say about it.
     let Some(kind) = kind else { return Err(name) };
+    if kind.is_generated() {
+        let generated = generated(&fields, kind);
+        let Some(name) = name else { return Err(None) };
+        let Some(generated) = generated else { return Err(Some(name)) };
+        let functions = Arc::default();
+        return Ok(List { at: item.at(), name, functions, generated: Some(generated) });
+    }
+    if let Some(pattern) = fields.get("pattern") {
+        pattern.warn("pattern has no effect on a list that is not generated");
+    }
     let functions = fields.list("values", limits::LIST_FUNCTIONS, |item| {
         let symbol = symbol(item)?;
         let function = resolve(&symbol, kind == ListType::Syscalls);
@@ -217,7 +305,41 @@ fn list(item: &Item<'_>) -> Result<List, Option<String>> {
     if functions.is_empty() {
         Err(Some(name))
     } else {
-        Ok(List { at: item.at(), name, functions: functions.into() })
+        Ok(List { at: item.at(), name, functions: functions.into(), generated: None })
+    }
+}
+
+/// What a generated list has: the kernel says which functions these are, when the policy is loaded.
+fn generated(fields: &Fields<'_>, kind: ListType) -> Option<Generated> {
+    if let Some(values) = fields.get("values")
+        && values.items(usize::MAX).next().is_some()
+    {
+        values.invalid("a generated list has no values: the kernel says what they are");
+        return None;
+    }
+    if kind == ListType::GeneratedSyscalls {
+        if let Some(pattern) = fields.get("pattern") {
+            pattern.warn("pattern has no effect on this list: it has all system calls");
+        }
+        return Some(Generated::Syscalls);
+    }
+    let item = fields.need("pattern")?;
+    let pattern = item.text(limits::PATTERN_BYTES)?;
+    // The same that looks for functions later: what it can do is bounded by the pattern's length.
+    if let Err(error) = Regex::new(pattern) {
+        let error = error.to_string();
+        let error = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
+        item.expected(format_args!("{} is no regular expression: {error}", Quoted(pattern)), "a part of names: ^ksys_");
+        return None;
+    }
+    Some(Generated::Ftrace(pattern.to_owned()))
+}
+
+// === impl ListType ===
+
+impl ListType {
+    fn is_generated(self) -> bool {
+        matches!(self, Self::GeneratedSyscalls | Self::GeneratedFtrace)
     }
 }
 

@@ -11,7 +11,9 @@ use super::{
         },
         words::{Word, Words},
     },
-    Fields, Item, Keys, hooks, workloads,
+    Fields, Item, Keys, hooks,
+    macros::Macros,
+    process, workloads,
 };
 
 pub mod schema;
@@ -51,9 +53,17 @@ const SPEC: Keys = Keys {
         "containerSelector",
         "hostSelector",
         "nodeSelector",
+        "selectorsMacros",
+        "process",
     ],
-    later: &["lsmhooks", "uprobes", "usdts", "loader", "enforcers", "selectorsMacros"],
+    later: &["lsmhooks", "uprobes", "usdts", "loader", "enforcers"],
 };
+
+/// Sections that are of `trigon.io` alone.
+const OURS: [&str; 1] = ["process"];
+
+/// Sections that are lists of hooks.
+const HOOK_SECTIONS: [&str; 6] = ["kprobes", "fentries", "tracepoints", "lsmhooks", "uprobes", "usdts"];
 
 const API_VERSIONS: Words<ApiVersion> = Words {
     what: "apiVersion",
@@ -117,6 +127,9 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
     let name = name.and_then(|item| Some(item.locate(subdomain(&item)?)));
     let namespace = namespace(metadata.as_ref(), kind);
     let spec = fields.need("spec")?;
+    let section = spec.peek("selectorsMacros");
+    let macros = Macros::read(section.as_ref());
+    let spec = Item { macros: Some(&macros), ..spec };
     let spec = spec.fields(&SPEC)?;
     let options = options(&spec.list("options", OPTIONS.words.len(), option));
     let lists = hooks::lists(&spec);
@@ -125,12 +138,17 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section, &lists)));
     }
     found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
+    found.extend(spec.get("process").and_then(|item| process::read(&item)));
     let functions: usize = found.iter().map(|hook| hook.point.count()).sum();
     if functions > limits::FUNCTIONS {
         let message = format_args!("its hooks are on {functions} functions");
         spec.item.fault(Class::Limit, message, Some(format!("at most {}", limits::FUNCTIONS)));
     }
-    if functions == 0 && document.faults.fatal() == 0 {
+    macros.warn_unused();
+    if api_version == Some(ApiVersion::CiliumV1Alpha1) {
+        refuse_ours(&spec);
+    }
+    if found.is_empty() && document.faults.fatal() == 0 {
         spec.item.warn("this policy has no hooks");
     }
     let scope = scope(&spec, namespace.as_deref());
@@ -148,6 +166,19 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         lists: lists.found,
         hooks: found,
     })
+}
+
+/// What Tetragon doesn't know it refuses, and so does Trigon in a policy of Tetragon's group.
+fn refuse_ours(spec: &Fields<'_>) {
+    let refuse = |item: &Item<'_>| {
+        item.invalid("there is no such key in cilium.io/v1alpha1; it is of apiVersion: trigon.io/v1alpha1");
+    };
+    OURS.iter().filter_map(|key| spec.get(key)).for_each(|item| refuse(&item));
+    for section in HOOK_SECTIONS.iter().filter_map(|key| spec.get(key)) {
+        for hook in section.items(limits::HOOKS) {
+            hooks::OURS.iter().filter_map(|key| hook.peek(key)).for_each(|item| refuse(&item));
+        }
+    }
 }
 
 /// The namespace that a policy is of, and whose pods are all that it applies to.

@@ -9,7 +9,7 @@
 use std::ops::RangeInclusive;
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    JSON, JSONSchemaProps, JSONSchemaPropsOrArray, ValidationRule,
+    JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
 use super::{
@@ -53,6 +53,15 @@ pub fn list(max: usize, item: Schema) -> Schema {
         items: Some(JSONSchemaPropsOrArray::Schema(Box::new(item))),
         max_items: i64::try_from(max).ok(),
         ..typed("array")
+    }
+}
+
+/// A mapping of at most `max` keys, whatever they are.
+pub fn map(max: usize, value: Schema) -> Schema {
+    Schema {
+        additional_properties: Some(JSONSchemaPropsOrBool::Schema(Box::new(value))),
+        max_properties: i64::try_from(max).ok(),
+        ..typed("object")
     }
 }
 

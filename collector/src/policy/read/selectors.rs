@@ -21,7 +21,7 @@ use super::{
     },
     Fields, Item, Keys, actions,
     arguments::{Arguments, Named},
-    workloads,
+    macros, workloads,
 };
 
 pub mod schema;
@@ -34,7 +34,7 @@ pub struct Scope<'a> {
     pub return_value: Option<&'a ReturnValue>,
 }
 
-const SELECTOR: Keys = Keys {
+pub(super) const SELECTOR: Keys = Keys {
     known: &[
         "label",
         "matchPIDs",
@@ -47,8 +47,9 @@ const SELECTOR: Keys = Keys {
         "matchWorkloads",
         "matchActions",
         "matchReturnActions",
+        "macros",
     ],
-    later: &["matchData", "matchNamespaceChanges", "matchCapabilityChanges", "matchCmdArgs", "macros"],
+    later: &["matchData", "matchNamespaceChanges", "matchCapabilityChanges", "matchCmdArgs"],
 };
 
 const PIDS: Keys = Keys { known: &["operator", "values", "isNamespacePID", "followForks"], later: &[] };
@@ -152,7 +153,8 @@ const OPERATORS: Words<Operator> = Words {
 
 /// Reads an item of `selectors`.
 pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
-    let fields = item.fields(&SELECTOR)?;
+    let mut fields = item.fields(&SELECTOR)?;
+    macros::expand(&mut fields);
     let selector = Selector {
         at: item.at(),
         label: fields.text("label", limits::LABEL_CHARS),

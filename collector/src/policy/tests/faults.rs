@@ -59,9 +59,14 @@ fn specs() {
             "  options: [{name: disable-kprobe-multi, value: maybe}, {name: policy-mode, value: monitor}, {name: mode}, {value: 1}]\n",
             "  lists: [{name: a, type: syscalls, values: [open, sys_read]}, {type: other}, {name: a, values: [x]}, {name: a, values: [y]}, {name: c}]\n",
             "  lists: [{name: calls, type: syscalls, values: [sys_read]}]\n  kprobes: [{call: 'list:call'}, {call: 'list:other'}]\n",
-            "  lists: [{name: all, type: generated_syscalls}, {name: f, type: generated_ftrace, pattern: ^x}]\n  kprobes: [{call: 'list:all'}]\n",
+            "  lists: [{name: all, type: generated_syscalls, values: [sys_read]}, {name: f, type: generated_ftrace}, {name: g, type: generated_ftrace, pattern: '('}, {name: h, values: [a], pattern: b}]\n  kprobes: [{call: 'list:all'}]\n",
             "  lsmhooks: [{hook: file_open}]\n  uprobes: [{path: /bin/sh}]\n  usdts: [{path: /bin/sh}]\n  loader: true\n",
-            "  enforcers: [{calls: []}]\n  selectorsMacros: {a: {}}\n",
+            "  enforcers: [{calls: []}]\n",
+            "  selectorsMacros: [a]\n",
+            "  selectorsMacros: {a: {macros: [b], matchArg: []}, b: {}}\n  kprobes: [{call: sys_read, selectors: [{macros: [a]}]}]\n",
+            "  selectorsMacros: {mine: {matchPIDs: [{operator: In, values: [1]}]}, same: {matchPIDs: [{operator: In, values: [2]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [mine], matchPIDs: [{operator: In, values: [3]}]}, {macros: [mine, same]}, {macros: [mien]}]}]\n",
+            "  selectorsMacros: {args: {matchArgs: [{index: 3, operator: Equal, values: [1]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [args]}, {macros: [args]}]}]\n",
+            "  kprobes: [{call: sys_read, severity: WARN, messageTemplate: a}]\n",
         ],
     );
     insta::assert_snapshot!(table);

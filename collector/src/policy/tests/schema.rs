@@ -203,7 +203,9 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "  lists: [{name: calls, values: []}]\n",
         "  lists: [{values: [a]}]\n",
         "  lists: [{name: all, type: generated_syscalls, values: [sys_read]}]\n",
-        "  lists: [{name: f, pattern: ^x, values: [a]}]\n",
+        "  lists: [{name: f, type: generated_ftrace}]\n",
+        "  selectorsMacros: [a]\n",
+        "  selectorsMacros: {a: {matchArg: []}}\n",
         "  tracepoints: [{subsystem: sched}]\n",
         "  tracepoints: [{subsystem: sched, event: \"a b\"}]\n",
         "  tracepoints: [{subsystem: sched, event: a, args: [{index: 64}]}]\n",
@@ -249,7 +251,7 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "matchActions: [{action: Post, kernelStackTrace: true}]",
         "matchData: [{index: 0}]",
         "matchNamespaceChanges: [{operator: In}]",
-        "macros: [a]",
+        "macros: a",
         "matchArg: []",
     ];
     let server = Server::new();

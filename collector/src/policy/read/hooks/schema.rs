@@ -6,10 +6,10 @@ use super::{
     super::{
         super::{limits, model::hooks::Abi},
         arguments::{self, Place},
-        schema::{Build as _, Schema, boolean, has, list, object, text, unknown, word},
+        schema::{Build as _, Schema, boolean, has, list, object, one_of, text, unknown, word},
         selectors,
     },
-    FUNCTION, IGNORE, LIST, LIST_TYPES, RETURN_ACTIONS, TRACEPOINT,
+    FUNCTION, IGNORE, LIST, LIST_TYPES, RETURN_ACTIONS, SEVERITIES, TRACEPOINT,
 };
 
 /// Names of the kernel's: as `symbol` reads them.
@@ -72,20 +72,32 @@ pub fn tracepoint() -> Schema {
 /// An item of `lists`.
 pub fn function_list() -> Schema {
     let names = text(limits::SYMBOL_BYTES).pattern(SYMBOL);
-    // Names of system calls, where the list has a type: there is but one.
+    // Names of system calls, where the list has the type that says so.
     let prefixes = ABIS.map(Abi::prefix).join("|");
     let calls = Schema::default().pattern(&format!("^({prefixes})"));
     let values = Schema { type_: None, max_items: None, ..list(0, calls) };
-    let typed =
-        Schema { properties: Some(BTreeMap::from([("values".to_owned(), values)])), ..Schema::default() };
-    object(&LIST, &["name", "values"], |key| match key {
+    let part = |key: &str, schema| {
+        Schema { properties: Some(BTreeMap::from([(key.to_owned(), schema)])), ..Schema::default() }
+    };
+    let generated = Schema { type_: None, ..one_of(["generated_syscalls", "generated_ftrace"].into_iter()) };
+    object(&LIST, &["name"], |key| match key {
         "name" => text(limits::LABEL_CHARS),
         "type" => word(&LIST_TYPES).about("Whose names they are: functions', where there is none."),
-        "values" => list(limits::LIST_FUNCTIONS, names.clone()).at_least(1),
+        "values" => list(limits::LIST_FUNCTIONS, names.clone()),
+        "pattern" => text(limits::PATTERN_BYTES)
+            .about("Of a list generated_ftrace: a regular expression that a function's name has to match."),
         "validated" => boolean(),
         _ => unknown(),
     })
-    .any(vec![Schema::default().not(has("type")), typed])
+    .any(vec![Schema::default().not(has("type")), part("type", generated), part("values", values)])
+    .rule(
+        "(has(self.type) && self.type.startsWith('generated_')) == (!has(self.values) || size(self.values) == 0)",
+        "a list has values, and a generated one has none",
+    )
+    .rule(
+        "!has(self.type) || self.type != 'generated_ftrace' || has(self.pattern)",
+        "a list generated_ftrace needs a pattern",
+    )
 }
 
 const ABIS: [Abi; 4] = [Abi::Native, Abi::X64, Abi::Ia32, Abi::Arm64];
@@ -94,6 +106,9 @@ const ABIS: [Abi; 4] = [Abi::Native, Abi::X64, Abi::Ia32, Abi::Arm64];
 fn common(key: &str) -> Schema {
     match key {
         "message" => text(limits::MESSAGE_CHARS).about("What events say of it."),
+        "messageTemplate" => text(limits::TEMPLATE_CHARS)
+            .about("The same, with places for what is known of each: {process.binary} opened {args.0}."),
+        "severity" => word(&SEVERITIES).about("How grave they are, by OpenTelemetry's names."),
         "tags" => list(limits::TAGS, text(limits::LABEL_CHARS)),
         "selectors" => list(limits::SELECTORS, selectors::schema::selector())
             .about("Which calls it takes: the first that matches decides."),

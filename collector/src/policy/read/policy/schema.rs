@@ -4,7 +4,9 @@ use super::{
     super::{
         super::limits,
         hooks::schema::{function, function_list, tracepoint},
-        schema::{Build as _, Schema, labels, list, object, unknown, word},
+        schema::{Build as _, Schema, labels, list, map, object, unknown, word},
+        process::schema::process,
+        selectors::schema::selector,
     },
     BOOLEANS, OPTION, OPTIONS, SPEC,
 };
@@ -45,6 +47,9 @@ fn key(key: &str) -> Schema {
         "hostSelector" => {
             labels::everything().about("Whether it is also about processes outside of pods: {} says so.")
         }
+        "selectorsMacros" => map(limits::MACROS, selector())
+            .about("Sections of selectors, by the name that a selector's macros uses."),
+        "process" => process().about("Which executions are told at all, by any way out."),
         "nodeSelector" => labels::selector().about("Nodes on which the policy is loaded."),
         _ => unknown(),
     }

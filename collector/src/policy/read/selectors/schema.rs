@@ -31,6 +31,8 @@ pub fn selector() -> Schema {
         }
         "matchActions" => actions::schema::actions().about("What is done, beside posting the event."),
         "matchReturnActions" => actions::schema::actions().about("What is done at the return."),
+        "macros" => list(limits::MACROS, text(limits::LABEL_CHARS))
+            .about("Names of selectorsMacros whose sections it has, too."),
         _ => unknown(),
     })
 }

@@ -1,0 +1,50 @@
+//! `process`, of `trigon.io`: which executions are told at all.
+
+use super::{
+    super::{
+        limits,
+        model::{
+            actions::Action,
+            hooks::{Hook, Point},
+        },
+    },
+    Item, Keys, arguments,
+    selectors::{self, Scope},
+};
+
+pub mod schema;
+
+const PROCESS: Keys = Keys { known: &["selectors"], later: &[] };
+
+/// Reads the section.
+pub fn read(item: &Item<'_>) -> Option<Hook> {
+    let fields = item.fields(&PROCESS)?;
+    let arguments = arguments::of_execution(item);
+    let scope = Scope { arguments: &arguments, return_value: None };
+    let list = fields.need("selectors")?;
+    let selectors: Vec<_> = list
+        .items(limits::SELECTORS)
+        .filter_map(|item| {
+            let selector = selectors::read(&item, &scope)?;
+            let fits = |action: &Action| matches!(action, Action::Post(None) | Action::NoPost);
+            if !selector.all_actions().all(fits) {
+                item.expected("an execution is told or not, and nothing else is done about it", "Post, NoPost");
+            }
+            Some(selector)
+        })
+        .collect();
+    if selectors.is_empty() {
+        list.expected("without selectors this says nothing", "one at least");
+    }
+    Some(Hook {
+        at: item.at(),
+        point: Point::Process,
+        message: None,
+        template: None,
+        severity: None,
+        tags: Vec::new(),
+        arguments: arguments.found,
+        return_value: None,
+        selectors,
+    })
+}

@@ -277,7 +277,8 @@ impl Tracker {
         };
         let cgroup = self.cgroup(task.cgroup_id, fork.cgroup, parent_process.as_deref());
         // Until it executes something of its own it is as its parent.
-        let untold = parent_process.map_or(ProcessFlags::empty(), |parent| parent.flags & ProcessFlags::UNTOLD);
+        let untold =
+            parent_process.map_or(ProcessFlags::empty(), |parent| parent.flags & ProcessFlags::UNTOLD);
         self.insert(Sighting {
             task,
             began: fork.fixed.header.time,
@@ -381,7 +382,8 @@ impl Tracker {
             None => trace::place(self.settings.rules, &self.settings.node, subject, above),
         };
         // Below what is not told stands what is above it: a span that nobody sends would be no parent.
-        let untold = above.map(|above| &above.process).filter(|above| above.flags.contains(ProcessFlags::UNTOLD));
+        let untold =
+            above.map(|above| &above.process).filter(|above| above.flags.contains(ProcessFlags::UNTOLD));
         let trace = match untold {
             Some(above) if trace.parent == Some(above.trace.span) => {
                 Trace { parent: above.trace.parent, ..trace }

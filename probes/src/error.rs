@@ -87,7 +87,9 @@ pub enum ProbeError {
     #[error("this kernel has no kprobes (/sys/bus/event_source/devices/kprobe): {0}")]
     NoKprobes(io::Error),
     /// Executions can't be filtered.
-    #[error("executions can't be filtered where the kernel refuses BTF tracepoints, or they were not to be used")]
+    #[error(
+        "executions can't be filtered where the kernel refuses BTF tracepoints, or they were not to be used"
+    )]
     NoExecFilter,
     /// The kernel's type information can't be understood.
     #[error("cannot understand the kernel's type information (/sys/kernel/btf/vmlinux): {0}")]

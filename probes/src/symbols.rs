@@ -39,16 +39,18 @@ pub(crate) fn call_of(function: &str) -> &str {
 /// The kernel lists neither its symbols nor its types.
 pub fn system_calls() -> Result<Vec<String>, ProbeError> {
     let prefix = syscall_prefix();
-    let functions: BTreeSet<String> = match names(SYMBOLS, symbol, &|name| name.starts_with(prefix), usize::MAX) {
-        Ok(Listed { found, .. }) if !found.is_empty() => found,
-        _ => Btf::of_kernel()?.functions(prefix).collect(),
-    };
+    let functions: BTreeSet<String> =
+        match names(SYMBOLS, symbol, &|name| name.starts_with(prefix), usize::MAX) {
+            Ok(Listed { found, .. }) if !found.is_empty() => found,
+            _ => Btf::of_kernel()?.functions(prefix).collect(),
+        };
     let has = |name: &str| functions.contains(&format!("{prefix}{name}"));
     let function = |call: &'static str| {
         let renamed = RENAMED.iter().find(|(name, _)| *name == call).map(|(_, function)| *function);
         renamed.into_iter().chain([call]).find(|name| has(name))
     };
-    let mut calls: Vec<_> = Sysno::iter().filter_map(|call| function(call.name())).map(str::to_owned).collect();
+    let mut calls: Vec<_> =
+        Sysno::iter().filter_map(|call| function(call.name())).map(str::to_owned).collect();
     calls.sort_unstable();
     calls.dedup();
     Ok(calls)
@@ -126,9 +128,13 @@ mod tests {
     fn names_in_lists() {
         let symbols = "0000000000000000 T __x64_sys_read\n0000000000000000 d data\n\
             ffffffffc0000000 t ext4_open\t[ext4]\nffff t ext4_open\t[ext4]\n\nx\n";
-        let found = |wanted: &dyn Fn(&str) -> bool, most| lines(symbols.as_bytes(), symbol, wanted, most).unwrap();
+        let found =
+            |wanted: &dyn Fn(&str) -> bool, most| lines(symbols.as_bytes(), symbol, wanted, most).unwrap();
         let all = found(&|_| true, 9);
-        assert_eq!((all.count, all.found.into_iter().collect::<Vec<_>>().join(" ")), (2, "__x64_sys_read ext4_open".into()));
+        assert_eq!(
+            (all.count, all.found.into_iter().collect::<Vec<_>>().join(" ")),
+            (2, "__x64_sys_read ext4_open".into())
+        );
         let first = found(&|_| true, 1);
         assert_eq!((first.count, first.found.len()), (2, 1));
         assert_eq!(found(&|name| name.starts_with("ext4"), 9).count, 1);
@@ -142,6 +148,10 @@ mod tests {
         let calls = system_calls().unwrap();
         assert!(calls.len() > 200, "{}", calls.len());
         assert!(calls.iter().any(|call| call == "openat") && calls.iter().any(|call| call == "newuname"));
-        assert!(calls.iter().all(|call| call != "uname" && call != "ni_syscall" && call_of(call).parse::<Sysno>().is_ok()));
+        assert!(
+            calls.iter().all(|call| call != "uname"
+                && call != "ni_syscall"
+                && call_of(call).parse::<Sysno>().is_ok())
+        );
     }
 }

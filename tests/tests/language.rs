@@ -190,7 +190,8 @@ fn calls_tell_which_request_they_are_for() {
     let rig = Rig::new(&OPENED.replace("{pod.name}", "{namespace}"));
     let pinned = Pinned(PathBuf::from(format!("/sys/fs/bpf/trigon-test-{}", std::process::id())));
     let path = pinned.0.to_str().expect("a plain path");
-    let create = ["map", "create", path, "type", "lru_hash", "key", "8", "value", "24", "entries", "16", "name"];
+    let create =
+        ["map", "create", path, "type", "lru_hash", "key", "8", "value", "24", "entries", "16", "name"];
     if !Path::new("/sys/fs/bpf").is_dir() || !bpftool(&[&create[..], &["traces_ctx_v1"]].concat()) {
         println!("SKIPPED: there is no bpftool to make the map with");
         return;

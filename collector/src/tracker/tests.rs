@@ -70,6 +70,11 @@ impl Kernel {
     }
 
     pub(super) fn exec(&mut self, process: Proc, parent: Proc, given: Given<'_>) -> Event {
+        self.try_exec(process, parent, given).unwrap()
+    }
+
+    /// An exec that may not be told.
+    fn try_exec(&mut self, process: Proc, parent: Proc, given: Given<'_>) -> Option<Event> {
         self.now += 10;
         let mut fixed = ExecRecord::default();
         fixed.header.time = self.now;
@@ -88,7 +93,7 @@ impl Kernel {
             args: given.args,
             environment: given.environment,
         };
-        self.tracker.take(Record::Exec(exec), Timestamp(0)).unwrap()
+        self.tracker.take(Record::Exec(exec), Timestamp(0))
     }
 
     /// A child that is forked and executes something.
@@ -124,6 +129,33 @@ pub(super) const ROOT: Proc = Proc(50, 500);
 
 fn spans_of(event: &Event) -> (TraceId, Option<trigon_exporters::identity::SpanId>) {
     (event.process.trace.id, event.process.trace.parent)
+}
+
+#[test]
+fn an_execution_that_is_not_told_is_known() {
+    let untold = |image| Given { image, flags: flags::UNTOLD, ..Given::default() };
+    let mut kernel = Kernel::new();
+    let (shell, shell_event) = kernel.spawn(ROOT, 60, Given::default());
+    // Neither its start nor its end, nor the end of what it forks before that executes something.
+    let probe = kernel.fork(shell, 61);
+    assert!(kernel.try_exec(probe, shell, untold(0)).is_none());
+    let forked = kernel.fork(probe, 62);
+    assert!(kernel.exit(forked, 0, 0).is_none());
+    // What it starts has it as parent, and the span above it as its own.
+    let (_, child) = kernel.spawn(probe, 63, Given::default());
+    assert_eq!(child.process.parent_exec_id, Some(id(probe, 0)));
+    assert_eq!(child.parent.as_ref().map(|parent| parent.exec_id), Some(id(probe, 0)));
+    assert_eq!(spans_of(&child), (shell_event.process.trace.id, Some(shell_event.process.trace.span)));
+    assert!(kernel.exit(probe, 0, 0).is_none());
+    assert_eq!(kernel.tracker.counts().untold_executions, 1);
+    // One that takes over a process ends what was told of it, and only that.
+    let ended = kernel.try_exec(shell, ROOT, untold(1)).unwrap();
+    assert!(matches!(ended.kind, Kind::Replaced), "{ended:?}");
+    assert_eq!(ended.process.exec_id, id(shell, 0));
+    let back = kernel.exec(shell, ROOT, Given { image: 2, ..Given::default() });
+    let Kind::Exec(Exec { replaced: None, .. }) = back.kind else { panic!("{back:?}") };
+    assert_eq!(back.process.trace.parent, Some(shell_event.process.trace.span));
+    assert!(kernel.exit(shell, 2, 0).is_some());
 }
 
 #[test]

@@ -16,8 +16,7 @@ pub enum Severity {
 
 impl Severity {
     /// All of them, the least grave first.
-    pub const ALL: [Self; 6] =
-        [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
+    pub const ALL: [Self; 6] = [Self::Trace, Self::Debug, Self::Info, Self::Warn, Self::Error, Self::Fatal];
 
     /// OTLP's `SeverityNumber`.
     pub fn number(self) -> u8 {

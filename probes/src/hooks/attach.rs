@@ -4,6 +4,7 @@ use std::{
     ffi::CString,
     fs, io,
     os::fd::{AsFd as _, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
 use aya::{
@@ -19,7 +20,7 @@ use super::{
 use crate::{
     ProbeError,
     lifecycle::Kernel,
-    object::{Maps, open},
+    object::{Maps, open, typed},
     programs::{At, Loaded, Place, Share},
     symbols,
     sys::{self, attach_type, program_type},
@@ -45,12 +46,15 @@ pub(super) struct Attachment {
 
 /// A hook's places in the arrays of system calls.
 struct SeenFrom {
-    arrays: Arrays,
-    exec: Array<MapData, u32>,
+    /// The arrays, opened when they are needed: a policy can hook all system calls, and descriptors are few.
+    maps: Maps,
     seats: Vec<(Abi, usize, Seat)>,
     at_exec: bool,
     _share: Share,
 }
+
+/// The arrays that have these places.
+const SEEN_FROM: [&str; 3] = ["syscalls", "compat_syscalls", "seen_from_exec"];
 
 /// System calls by number: of 64-bit programs, and of 32-bit ones.
 struct Arrays {
@@ -220,7 +224,9 @@ impl Hooks {
             array.set(index, all, 0).map_err(failed)?;
         }
         let seats = seats.into_iter().map(|(abi, number, seat, _)| (abi, number, seat)).collect();
-        let seen = SeenFrom { arrays, exec, seats, at_exec, _share: self.programs.share(place) };
+        let kept = |name: &str| Some((name.to_owned(), Arc::clone(self.maps.get(name)?)));
+        let maps = SEEN_FROM.into_iter().filter_map(kept).collect();
+        let seen = SeenFrom { maps, seats, at_exec, _share: self.programs.share(place) };
         Ok(Attachment { _seen: Some(seen), ..Attachment::default() })
     }
 
@@ -284,16 +290,19 @@ impl Attachment {
 impl Drop for SeenFrom {
     fn drop(&mut self) {
         // A place that can't be cleared points to a hook without a table, which does nothing.
+        let Ok(mut arrays) = Arrays::open(&self.maps) else { return };
         for (abi, number, seat) in &self.seats {
             let index = *number as u32;
-            let array = self.arrays.of(*abi);
+            let array = arrays.of(*abi);
             if let Ok(mut all) = array.get(&index, 0) {
                 *seat(&mut all) = 0;
                 let _ = array.set(index, all, 0);
             }
         }
-        if self.at_exec {
-            let _ = self.exec.set(0, 0, 0);
+        if self.at_exec
+            && let Ok(mut exec) = typed::<Array<MapData, u32>>(&self.maps, "seen_from_exec")
+        {
+            let _ = exec.set(0, 0, 0);
         }
     }
 }

@@ -38,7 +38,8 @@ impl Hooks {
     pub fn find_requests(&mut self, path: &Path) -> Result<Requests, ProbeError> {
         /// `BPF_MAP_TYPE_LRU_HASH`
         const LRU_HASH: u32 = 9;
-        let failed = |source| ProbeError::Io { what: "use the pinned map of requests (policy.traces_ctx)", source };
+        let failed =
+            |source| ProbeError::Io { what: "use the pinned map of requests (policy.traces_ctx)", source };
         let Some(array) = self.maps.get("requests") else { return Ok(Requests::Same) };
         let c_path = CString::new(path.as_os_str().as_bytes()).map_err(|error| failed(error.into()))?;
         let map = match sys::open_pinned(&c_path) {

@@ -329,7 +329,10 @@ fn generated(fields: &Fields<'_>, kind: ListType) -> Option<Generated> {
     if let Err(error) = Regex::new(pattern) {
         let error = error.to_string();
         let error = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        item.expected(format_args!("{} is no regular expression: {error}", Quoted(pattern)), "a part of names: ^ksys_");
+        item.expected(
+            format_args!("{} is no regular expression: {error}", Quoted(pattern)),
+            "a part of names: ^ksys_",
+        );
         return None;
     }
     Some(Generated::Ftrace(pattern.to_owned()))

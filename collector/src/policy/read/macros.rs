@@ -73,7 +73,11 @@ pub fn expand<'a>(fields: &mut Fields<'a>) {
         for key in one.said().filter(|key| !NO_SECTIONS.contains(key)) {
             let other = behind.iter().find(|(_, other)| other.said().any(|said| said == key));
             if let Some((other, _)) = other {
-                item.invalid(format_args!("the macros {} and {} both have {key}", Quoted(other), Quoted(name)));
+                item.invalid(format_args!(
+                    "the macros {} and {} both have {key}",
+                    Quoted(other),
+                    Quoted(name)
+                ));
             } else if fields.said().any(|said| said == key) {
                 item.invalid(format_args!("the macro {} and the selector both have {key}", Quoted(name)));
             }

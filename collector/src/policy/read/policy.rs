@@ -11,7 +11,7 @@ use super::{
         },
         words::{Word, Words},
     },
-    Fields, Item, Keys, hooks,
+    Fields, Item, Keys, Quoted, hooks,
     macros::Macros,
     process, workloads,
 };
@@ -88,6 +88,7 @@ const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 #[derive(Clone, Copy)]
 enum OptionName {
     DisableKprobeMulti,
+    SleepablePreloadSize,
 }
 
 const OPTIONS: Words<OptionName> = Words {
@@ -98,7 +99,7 @@ const OPTIONS: Words<OptionName> = Words {
         ("disable-uprobe-multi", Word::Later),
         ("override-method", Word::Later),
         ("policy-mode", Word::Later),
-        ("sleepable-preload-size", Word::Later),
+        ("sleepable-preload-size", Word::Is(OptionName::SleepablePreloadSize)),
     ],
 };
 
@@ -215,7 +216,17 @@ fn options(found: &[(OptionName, bool)]) -> Options {
 fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {
     let fields = item.fields(&OPTION)?;
     let name = fields.need("name")?.word(&OPTIONS)?;
-    let value = fields.need("value")?.word(&BOOLEANS)?;
+    let value = fields.need("value")?;
+    if let OptionName::SleepablePreloadSize = name {
+        // The size of a buffer of Tetragon's, which changes nothing of what a policy says.
+        let text = value.text(limits::LABEL_CHARS)?;
+        match text.parse::<u32>() {
+            Ok(1..) => value.note("it has no effect: nothing is loaded beforehand here"),
+            _ => value.expected(format_args!("{} is no size", Quoted(text)), "a number of bytes"),
+        }
+        return None;
+    }
+    let value = value.word(&BOOLEANS)?;
     Some((name, value))
 }
 
@@ -231,7 +242,7 @@ fn subdomain(item: &Item<'_>) -> Option<String> {
     if text.split('.').all(label) {
         return Some(text.to_owned());
     }
-    let message = format!("{} is no name", super::Quoted(text));
+    let message = format!("{} is no name", Quoted(text));
     item.expected(
         message,
         "lower-case letters, digits, '-' and '.', each part beginning and ending with one of the first two",

@@ -28,7 +28,10 @@ pub fn read(item: &Item<'_>) -> Option<Hook> {
             let selector = selectors::read(&item, &scope)?;
             let fits = |action: &Action| matches!(action, Action::Post(None) | Action::NoPost);
             if !selector.all_actions().all(fits) {
-                item.expected("an execution is told or not, and nothing else is done about it", "Post, NoPost");
+                item.expected(
+                    "an execution is told or not, and nothing else is done about it",
+                    "Post, NoPost",
+                );
             }
             Some(selector)
         })

@@ -66,10 +66,33 @@ fn specs() {
             "  selectorsMacros: {a: {macros: [b], matchArg: []}, b: {}}\n  kprobes: [{call: sys_read, selectors: [{macros: [a]}]}]\n",
             "  selectorsMacros: {mine: {matchPIDs: [{operator: In, values: [1]}]}, same: {matchPIDs: [{operator: In, values: [2]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [mine], matchPIDs: [{operator: In, values: [3]}]}, {macros: [mine, same]}, {macros: [mien]}]}]\n",
             "  selectorsMacros: {args: {matchArgs: [{index: 3, operator: Equal, values: [1]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [args]}, {macros: [args]}]}]\n",
-            "  kprobes: [{call: sys_read, severity: WARN, messageTemplate: a}]\n",
+            "  kprobes: [{call: sys_read, severity: WARN, messageTemplate: a}]\n  process: {selectors: [{}]}\n",
+            "  options: [{name: sleepable-preload-size, value: \"4096\"}, {name: sleepable-preload-size, value: big}]\n",
         ],
     );
     insta::assert_snapshot!(table);
+}
+
+#[test]
+fn what_is_of_trigon_alone() {
+    let ours = |spec: &str| policy(spec).replace("cilium.io", "trigon.io");
+    let table = table_of(
+        ours,
+        &[
+            "  kprobes: [{call: sys_read, severity: warn}, {call: sys_read, message: a, messageTemplate: b}]\n",
+            "  kprobes: [{call: sys_read, messageTemplate: \"{process.name} {\"}, {call: sys_read, messageTemplate: \"{args.0}\"}, {call: sys_read, messageTemplate: \"{return}\"}]\n",
+            "  kprobes: [{call: sys_read, messageTemplate: \"a } b\", args: [{index: 0, type: nop, label: x}]}, {call: sys_read, messageTemplate: \"{args.x}\", args: [{index: 0, type: nop, label: x}]}]\n",
+            "  process: {}\n",
+            "  process: {selectors: []}\n",
+            "  process: {selectors: [{matchActions: [{action: Sigkill}]}, {matchArgs: [{index: 5, operator: Equal, values: [a]}]}, {matchReturnActions: [{action: NoPost}]}]}\n",
+        ],
+    );
+    insta::assert_snapshot!(table);
+    let sound = ours(
+        "  kprobes: [{call: sys_read, severity: WARN, messageTemplate: \"{args.x} {args.1}\", args: [{index: 0, type: nop}, {index: 1, type: int, label: x}]}]\n  process: {selectors: [{matchArgs: [{index: 4, operator: Prefix, values: [a]}], matchActions: [{action: NoPost}]}]}\n",
+    );
+    let checked = check_text(&sound);
+    assert_eq!((checked.errors, checked.policies.len()), (0, 1), "{:?}", checked.faults);
 }
 
 #[test]

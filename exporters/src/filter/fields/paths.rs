@@ -85,7 +85,7 @@ const OF_PROCESS: [&str; 75] = [
 ];
 
 /// Paths beside processes.
-const OF_EVENT: [&str; 51] = [
+const OF_EVENT: [&str; 56] = [
     "signal",
     "status",
     "time",
@@ -135,6 +135,11 @@ const OF_EVENT: [&str; 51] = [
     "trigon.system_time",
     "trigon.policy_namespace",
     "trigon.selector",
+    "trigon.severity",
+    "trigon.message_of_event",
+    "trigon.request",
+    "trigon.request.trace_id",
+    "trigon.request.span_id",
     "trigon.descriptor_span_id",
     "trigon.args",
 ];

@@ -76,8 +76,9 @@ pub fn function_list() -> Schema {
     let prefixes = ABIS.map(Abi::prefix).join("|");
     let calls = Schema::default().pattern(&format!("^({prefixes})"));
     let values = Schema { type_: None, max_items: None, ..list(0, calls) };
-    let part = |key: &str, schema| {
-        Schema { properties: Some(BTreeMap::from([(key.to_owned(), schema)])), ..Schema::default() }
+    let part = |key: &str, schema| Schema {
+        properties: Some(BTreeMap::from([(key.to_owned(), schema)])),
+        ..Schema::default()
     };
     let generated = Schema { type_: None, ..one_of(["generated_syscalls", "generated_ftrace"].into_iter()) };
     object(&LIST, &["name"], |key| match key {

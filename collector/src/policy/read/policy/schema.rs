@@ -4,11 +4,11 @@ use super::{
     super::{
         super::limits,
         hooks::schema::{function, function_list, tracepoint},
-        schema::{Build as _, Schema, labels, list, map, object, unknown, word},
         process::schema::process,
+        schema::{Build as _, Schema, labels, list, map, object, text, unknown, word},
         selectors::schema::selector,
     },
-    BOOLEANS, OPTION, OPTIONS, SPEC,
+    OPTION, OPTIONS, SPEC,
 };
 
 /// `spec` of a policy; of a `namespaced` one, which is about a namespace's pods.
@@ -58,6 +58,7 @@ fn key(key: &str) -> Schema {
 fn option() -> Schema {
     object(&OPTION, &["name", "value"], |key| match key {
         "name" => word(&OPTIONS),
-        _ => word(&BOOLEANS),
+        // A truth value, or a size.
+        _ => text(limits::LABEL_CHARS).pattern("^(true|false|t|f|[0-9]+)$"),
     })
 }

@@ -70,10 +70,10 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     }
 }
 
-fn request_of(span: &record::RequestSpan) -> Option<SpanRef> {
+fn request_of(span: &record::RequestSpan) -> Option<Box<SpanRef>> {
     // An id of zeros is none: W3C Trace Context, section 3.2.2.
     let known = span.trace_id != [0; 16] && span.span_id != [0; 8];
-    known.then_some(SpanRef { trace: TraceId(span.trace_id), span: SpanId(span.span_id) })
+    known.then(|| Box::new(SpanRef { trace: TraceId(span.trace_id), span: SpanId(span.span_id) }))
 }
 
 fn text_of(data: &[u8]) -> Box<str> {

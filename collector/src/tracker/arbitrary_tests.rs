@@ -178,16 +178,23 @@ proptest! {
             prop_assert!(tracker.table().len() <= CAPACITY);
             let subject = event.as_ref().map(|event| event.process.exec_id);
             match given {
-                Given::Exec(record, _) => prop_assert_eq!(subject, Some(id_of(record.task.key))),
+                Given::Exec(record, _) if record.header.flags & flags::UNTOLD == 0 => {
+                    prop_assert_eq!(subject, Some(id_of(record.task.key)));
+                }
+                Given::Exec(..) => {
+                    let ended = |event: &Event| matches!(event.kind, Kind::Replaced);
+                    prop_assert!(event.as_ref().is_none_or(ended), "it is not told");
+                }
                 Given::Exit(record) => prop_assert!(subject.is_none_or(|id| id == id_of(record.key))),
                 Given::Fork(..) | Given::Sweep(_) => prop_assert!(event.is_none()),
                 Given::Bytes(_) => {}
             }
             let Some(event) = event else { continue };
             prop_assert!(event.process.image.args().count() <= MAX_ARGS);
-            // Whoever opened a file may be forgotten when it ends.
+            // Whoever opened a file, or was replaced, may be forgotten when it ends.
             let known = tracker.table().get(event.process.exec_id).is_some();
-            prop_assert!(known || matches!(event.kind, Kind::Descriptor(_)), "an event's subject is known");
+            let ended = matches!(event.kind, Kind::Descriptor(_) | Kind::Replaced);
+            prop_assert!(known || ended, "an event's subject is known");
             // Nobody is told of a parent that is not the one that the process names.
             if let Some(parent) = &event.parent {
                 prop_assert_eq!(event.process.parent_exec_id, Some(parent.exec_id));

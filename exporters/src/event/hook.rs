@@ -23,7 +23,7 @@ pub struct Hook {
     /// The span of the followed descriptor that the call was about.
     pub descriptor: Option<SpanId>,
     /// The span of the request that the thread was serving, where OpenTelemetry's eBPF instrumentation tells it.
-    pub request: Option<SpanRef>,
+    pub request: Option<Box<SpanRef>>,
 }
 
 /// A hook of a policy, shared by all its events.

@@ -276,7 +276,7 @@ impl<'a> HookFacts<'a> {
             severity: hook.source.severity.map(Severity::as_str),
             message_of_event: hook.source.template.is_some(),
             descriptor_span_id: hook.descriptor,
-            request: hook.request.map(Link::from),
+            request: hook.request.as_deref().copied().map(Link::from),
             args: ArgumentsFacts(hook),
         }
     }

@@ -62,7 +62,7 @@ impl Attributes<'_> {
                 None => self.string("trigon.return", &Shown(value).to_string()),
             }
         }
-        if let Some(request) = hook.request {
+        if let Some(request) = &hook.request {
             self.string("trigon.request.trace_id", &request.trace.to_string());
             self.string("trigon.request.span_id", &request.span.to_string());
         }

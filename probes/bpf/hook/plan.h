@@ -105,6 +105,8 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
+	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
 };
 
 /* A selector and what it does. Key: table id and number of the selector. */

@@ -53,6 +53,32 @@ enum value_type {
 	TYPE_FILENAME,   /* struct filename * */
 	TYPE_FOLLOWED,   /* a descriptor that is followed; one that isn't filters the event out */
 	TYPE_BINPRM,     /* struct linux_binprm * */
+
+	/* From here on object.h reads them; those that are structs are told by ../object.h. */
+	TYPE_OBJECTS = 32,
+	TYPE_SOCK = TYPE_OBJECTS, /* struct sock * */
+	TYPE_SOCKET,         /* struct socket * */
+	TYPE_SKB,            /* struct sk_buff * */
+	TYPE_SOCKADDR,       /* struct sockaddr *, of the user or the kernel */
+	TYPE_SOCKADDR_UN,    /* the same of AF_UNIX, as text; its family is the value's `extra` */
+	TYPE_CRED,           /* struct cred * */
+	TYPE_USER_NS,        /* struct user_namespace *; its number is the inode */
+	TYPE_CAPABILITY,     /* a number */
+	TYPE_CAPABILITIES,   /* kernel_cap_t, or where it is: a number */
+	TYPE_CAP_INHERITABLE, TYPE_CAP_PERMITTED, TYPE_CAP_EFFECTIVE, /* the same */
+	TYPE_LOAD_INFO,      /* struct load_info *: a module's name; `extra` is an enum signature */
+	TYPE_MODULE,         /* struct module *: the same, and its taints as number */
+	TYPE_BPF_ATTR,       /* union bpf_attr * of a program's loading, of the user or the kernel */
+	TYPE_BPF_PROG,       /* struct bpf_prog * */
+	TYPE_BPF_MAP,        /* struct bpf_map * */
+	TYPE_BPF_CMD,        /* a number */
+	TYPE_PERF_EVENT,     /* struct perf_event * */
+	TYPE_SYSCALL64,      /* number of a system call; `extra`: of a 32-bit one */
+	TYPE_NET_DEVICE,     /* struct net_device *: its name; the number is its index */
+	TYPE_IOV_ITER,       /* struct iov_iter *: bytes; the number is how many there are */
+	TYPE_OBJECTS_END,
+
+	TYPE_KIOCB = 60,     /* struct kiocb *: a file */
 };
 
 /* How a value is looked up. */

@@ -7,6 +7,7 @@
 #include "../placement.h"
 #include "call.h"
 #include "follow.h"
+#include "object.h"
 #include "path.h"
 #include "process.h"
 
@@ -101,6 +102,11 @@ static __always_inline void read_argument(struct call *call, int index, struct v
 	const void *string = NULL;
 	struct file *file = NULL;
 
+	if (spec->type >= TYPE_OBJECTS && spec->type < TYPE_OBJECTS_END) {
+		value->number = raw;
+		value->state = VALUE_OBJECT;
+		return;
+	}
 	switch (spec->type) {
 	case TYPE_STRING:
 		string = (void *)raw;
@@ -116,6 +122,9 @@ static __always_inline void read_argument(struct call *call, int index, struct v
 		break;
 	case TYPE_BINPRM:
 		file = BPF_CORE_READ((struct linux_binprm *)raw, file);
+		break;
+	case TYPE_KIOCB:
+		file = BPF_CORE_READ((struct kiocb *)raw, ki_filp);
 		break;
 	case TYPE_PATH:
 		dentry = BPF_CORE_READ((struct path *)raw, dentry);
@@ -321,6 +330,8 @@ static __always_inline struct value *value_of(struct call *call, int index, __u8
 		return NULL;
 	if (call->value[number].state == VALUE_UNREAD)
 		read_value(index, number);
+	if (call->value[number].state == VALUE_OBJECT)
+		read_object(index, number);
 	return &call->value[number];
 }
 

@@ -67,6 +67,29 @@ pub mod value_type {
     pub const FILENAME: u8 = 16;
     pub const FOLLOWED: u8 = 17;
     pub const BINPRM: u8 = 18;
+    pub const SOCK: u8 = 32;
+    pub const SOCKET: u8 = 33;
+    pub const SKB: u8 = 34;
+    pub const SOCKADDR: u8 = 35;
+    pub const SOCKADDR_UN: u8 = 36;
+    pub const CRED: u8 = 37;
+    pub const USER_NS: u8 = 38;
+    pub const CAPABILITY: u8 = 39;
+    pub const CAPABILITIES: u8 = 40;
+    pub const CAP_INHERITABLE: u8 = 41;
+    pub const CAP_PERMITTED: u8 = 42;
+    pub const CAP_EFFECTIVE: u8 = 43;
+    pub const LOAD_INFO: u8 = 44;
+    pub const MODULE: u8 = 45;
+    pub const BPF_ATTR: u8 = 46;
+    pub const BPF_PROG: u8 = 47;
+    pub const BPF_MAP: u8 = 48;
+    pub const BPF_CMD: u8 = 49;
+    pub const PERF_EVENT: u8 = 50;
+    pub const SYSCALL64: u8 = 51;
+    pub const NET_DEVICE: u8 = 52;
+    pub const IOV_ITER: u8 = 53;
+    pub const KIOCB: u8 = 60;
 }
 
 /// How a value is looked up: `enum dimension_class`.

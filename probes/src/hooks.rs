@@ -33,7 +33,7 @@ pub use attach::tracepoint::FIELDS;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
-pub use sets::Entries;
+pub use sets::{Address, Entries, STATE_FOUND};
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -21,7 +21,9 @@ use lineage::Lineages;
 
 mod builder;
 mod condition;
+pub(super) mod expression;
 pub mod lineage;
+mod search;
 mod selector;
 #[cfg(test)]
 mod tests;

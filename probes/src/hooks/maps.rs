@@ -39,7 +39,7 @@ pub struct FieldUse {
 }
 
 /// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c.
-const HASH_NODE: usize = 48;
+pub(super) const HASH_NODE: usize = 48;
 
 /// What was written for a table, so that it can be erased.
 #[derive(Debug)]

@@ -181,6 +181,7 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
 };
 
 /* A selector and what it does. Key: table id and number of the selector. */

@@ -8,8 +8,9 @@ use aya::{
 use super::{
     HookId,
     attach::tracepoint::Fields,
-    plan::{Mask, Selector, SelectorKey, Table},
+    plan::{Mask, Selector, SelectorKey, Table, selector_flags},
     sets::{Entries, Sets},
+    tries::Tries,
 };
 use crate::{
     ProbeError,
@@ -56,6 +57,7 @@ pub(super) struct HookMaps {
     tables: HashMap<MapData, u32, Table>,
     selectors: HashMap<MapData, SelectorKey, Selector>,
     sets: Sets,
+    pub(super) tries: Tries,
     /// By table; there once a tracepoint is.
     fields: Option<HashMap<MapData, u32, Fields>>,
     written: Vec<Written>,
@@ -84,6 +86,7 @@ impl HookMaps {
             tables: typed(maps, "tables")?,
             selectors: typed(maps, "selectors")?,
             sets: Sets::new(maps)?,
+            tries: Tries::new(maps)?,
             fields: None,
             written: Vec::new(),
         })
@@ -123,6 +126,9 @@ impl HookMaps {
             }
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
+            if selector.flags & selector_flags::TRY != 0 {
+                self.tries.expect(selector)?;
+            }
             let key = SelectorKey { table, selector: number };
             self.selectors.insert(key, selector, 0).map_err(failed("selectors"))?;
             written.selectors = number + 1;

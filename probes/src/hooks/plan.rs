@@ -143,6 +143,7 @@ pub mod selector_flags {
     pub const FOLLOW: u16 = 1 << 1;
     pub const UNFOLLOW: u16 = 1 << 2;
     pub const RETURN: u16 = 1 << 3;
+    pub const TRY: u16 = 1 << 13;
 }
 
 /// `SIZE_RETURNED`: the value is read when the function has returned, and what it returned is the size.

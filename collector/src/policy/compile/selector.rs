@@ -73,6 +73,9 @@ impl Builder<'_> {
             self.actions(part, actions, bit, &mut plan)?;
         }
         self.post(part, bit, &mut plan)?;
+        if part.trial {
+            plan.flags |= selector_flags::TRY;
+        }
         self.selectors.push(plan);
         Ok(())
     }

@@ -1,5 +1,5 @@
 //! What only the running kernel knows of a policy: the types that are `auto`, and whether a tracepoint's fields are what
-//! the policy takes them for.
+//! the policy takes them for. And what only a program's file does: where its functions and probes are.
 
 use std::fmt;
 
@@ -24,6 +24,7 @@ use super::{
 use kinds::{Refused, field, parameter, returned};
 
 mod kinds;
+mod programs;
 #[cfg(test)]
 mod tests;
 
@@ -56,16 +57,23 @@ pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
 /// Tells everything that doesn't fit.
 pub fn resolve(mut policy: Policy, ask: &mut Ask<'_>) -> Result<Policy, Unresolved> {
     let mut faults = Vec::new();
-    let mut counts = [0_usize; 3];
+    let mut counts = [0_usize; 5];
     for hook in &mut policy.hooks {
         let (place, section) = match &hook.point {
             Point::Functions(Functions { section: FunctionSection::Kprobes, .. }) => (0, "kprobes"),
             Point::Functions(Functions { section: FunctionSection::Fentries, .. }) => (1, "fentries"),
             Point::Tracepoint(_) | Point::RawTracepoint(_) => (2, "tracepoints"),
+            Point::Program(_) => (3, "uprobes"),
+            Point::Usdt(_) => (4, "usdts"),
         };
         let path = format!("spec.{section}[{}]", counts[place]);
         counts[place] += 1;
-        Resolver { path, faults: &mut faults }.hook(hook, ask);
+        let mut resolver = Resolver { path, faults: &mut faults };
+        if hook.point.is_in_program() {
+            resolver.program(hook);
+        } else {
+            resolver.hook(hook, ask);
+        }
     }
     if faults.is_empty() { Ok(policy) } else { Err(Unresolved(faults)) }
 }

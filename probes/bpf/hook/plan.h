@@ -181,6 +181,8 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
+	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
 	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
 };
 

@@ -272,6 +272,8 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 	case SOURCE_RETURN: {
 		__u64 raw = spec->source == SOURCE_ARG ? call->raw[spec->index & 7] : call->returned;
 
+		if (spec->source == SOURCE_ARG && call->unread >> (spec->index & 7) & 1)
+			break;
 		read_argument(call, index, value, spec, raw);
 		break;
 	}

@@ -143,6 +143,8 @@ pub mod selector_flags {
     pub const FOLLOW: u16 = 1 << 1;
     pub const UNFOLLOW: u16 = 1 << 2;
     pub const RETURN: u16 = 1 << 3;
+    pub const KERNEL_STACK: u16 = 1 << 7;
+    pub const USER_STACK: u16 = 1 << 8;
     pub const TRY: u16 = 1 << 13;
 }
 

@@ -104,8 +104,8 @@ impl<'a> Builder<'a> {
         self.value(spec)
     }
 
-    /// Which of a call's raw values an argument is. A tracepoint has more fields than a call has room for: the table
-    /// says which they are.
+    /// Which of a call's raw values an argument is. A tracepoint, or a place in a program, has more than a call has room
+    /// for: the table says which they are.
     pub(super) fn raw(&mut self, part: Part<'_>, number: u8, is_size: bool) -> Result<u8, CompileError> {
         if matches!(part.hook.point, Point::Functions(_)) {
             return Ok(number);
@@ -115,7 +115,7 @@ impl<'a> Builder<'a> {
             return Ok(index as u8);
         }
         if self.fields.len() >= FIELDS {
-            return Err(CompileError::Full { what: "different fields of a tracepoint", limit: FIELDS });
+            return Err(CompileError::Full { what: "different fields or arguments", limit: FIELDS });
         }
         self.fields.push(field);
         Ok(self.fields.len() as u8 - 1)

@@ -8,7 +8,7 @@ use super::{
     super::{
         model::{
             Located,
-            actions::{Action, RateLimitScope},
+            actions::{Action, Post, RateLimitScope},
             arguments::{ArgumentSlot, ArgumentType, Integer},
             conditions::{Comparison, Condition, TextOperator},
             selectors::{
@@ -56,7 +56,7 @@ impl Builder<'_> {
             number,
             group: part.policy,
             flags: selector_flags::POST,
-            action: number_of(&Action::Post(None)),
+            action: number_of(&Action::Post(Post::default())),
             ..plan::Selector::default()
         };
         let returns = selector.is_some_and(|selector| !selector.return_values.is_empty());
@@ -306,8 +306,14 @@ impl Builder<'_> {
         for action in actions {
             plan.action = number_of(action);
             match &action.value {
-                Action::Post(None) => {}
-                Action::Post(Some(limit)) => {
+                Action::Post(post) => {
+                    if post.kernel_stack {
+                        plan.flags |= selector_flags::KERNEL_STACK;
+                    }
+                    if post.user_stack {
+                        plan.flags |= selector_flags::USER_STACK;
+                    }
+                    let Some(limit) = post.limit else { continue };
                     plan.rate_interval = u64::try_from(limit.interval.as_nanos()).unwrap_or(u64::MAX);
                     plan.rate_scope = match limit.scope {
                         RateLimitScope::Thread => 0,

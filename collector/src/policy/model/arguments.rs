@@ -140,6 +140,20 @@ impl ArgumentType {
         matches!(self, Self::CharBuf | Self::CharIovec | Self::ConstBuf)
     }
 
+    /// Whether it can be read of a program: a number, or what is in the program's own memory.
+    pub fn is_of_program(self) -> bool {
+        matches!(
+            self,
+            Self::Auto
+                | Self::Nop
+                | Self::Integer(_)
+                | Self::String
+                | Self::CharBuf
+                | Self::CharIovec
+                | Self::Fd
+        )
+    }
+
     /// Whether it can be a descriptor's number.
     pub fn is_descriptor(self) -> bool {
         match self {

@@ -384,7 +384,8 @@ impl Mechanism {
     /// Those that can serve a target, best first.
     pub fn ladder(target: &Target) -> &'static [Self] {
         use Mechanism::{
-            Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe, UprobeMulti,
+            Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe,
+            UprobeMulti,
         };
         match target {
             Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],

@@ -1,9 +1,6 @@
 //! Dashboards and rules as they ship: what they ask, of whom.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 

@@ -4,24 +4,7 @@
 #define TRIGON_HOOK_FIELD_H
 
 #include "lookup.h"
-
-struct endpoint {
-	__u8 saddr[16];
-	__u8 daddr[16];
-	__u64 cookie;
-	__u32 mark;
-	__u32 priority;
-	__u16 family;
-	__u16 type;
-	__u16 protocol;
-	__u16 sport;
-	__u16 dport;
-	__u8 state;
-	__u8 reserved[5];
-};
-
-#define AF_INET 2
-#define AF_INET6 10
+#include "object.h"
 
 /* The first byte of an address's key: what is mapped into IPv6 is IPv4. */
 #define ADDRESS_V4 4

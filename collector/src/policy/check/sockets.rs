@@ -156,3 +156,72 @@ impl Named {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::model::Position;
+
+    fn read(operator: Operator, values: &[&str]) -> Result<Condition, Vec<String>> {
+        let located =
+            |value: &&str| Located { at: Position { line: 1, column: 1 }, value: (*value).to_owned() };
+        let values: Vec<_> = values.iter().map(located).collect();
+        condition(operator, &values).map_err(|wrong| wrong.into_iter().map(|wrong| wrong.message).collect())
+    }
+
+    #[test]
+    fn networks_are_read() {
+        let network = |address: &str, bits| Network { address: address.parse().unwrap(), bits };
+        for (text, expected) in [
+            ("10.1.2.3", network("10.1.2.3", 32)),
+            ("127.0.0.1/8", network("127.0.0.1", 8)),
+            ("0.0.0.0/0", network("0.0.0.0", 0)),
+            ("fe80::1", network("fe80::1", 128)),
+            ("2001:db8::/32", network("2001:db8::", 32)),
+            ("::ffff:10.0.0.0/104", network("10.0.0.0", 8)),
+        ] {
+            let expected = Condition::Address { end: End::Source, negated: true, networks: vec![expected] };
+            assert_eq!(read(Operator::NotSAddr, &[text]), Ok(expected), "{text}");
+        }
+        let wrong = read(
+            Operator::DAddr,
+            &["10.0.0.0/33", "10.0.0/8", "::/129", "10.0.0.0/", "10.0.0.0/+8", "::ffff:10.0.0.0/8", "a", ""],
+        );
+        insta::assert_snapshot!(wrong.unwrap_err().join("\n"));
+    }
+
+    #[test]
+    fn a_network_has_what_begins_like_it() {
+        let has = |network: &str, address: &str| {
+            let Ok(network) = super::network(network) else { panic!("{network}") };
+            network.has(address.parse().unwrap())
+        };
+        assert!(has("127.0.0.1/8", "127.9.9.9") && !has("127.0.0.1/8", "128.0.0.1"));
+        assert!(has("0.0.0.0/0", "::ffff:1.2.3.4") && !has("::/0", "::ffff:1.2.3.4") && has("::/0", "::1"));
+        assert!(has("10.0.0.7/31", "10.0.0.6") && !has("10.0.0.7", "10.0.0.6"));
+        assert!(has("fe80::/10", "febf::1") && !has("fe80::/10", "fec0::1"));
+    }
+
+    #[test]
+    fn ports_and_names_are_read() {
+        let range = |first, last| NumberRange { first: Number(first), last: Number(last) };
+        let field = |field, ranges| Ok(Condition::Field { field, negated: false, ranges });
+        let ports = read(Operator::DPort, &["443", "1024:65535"]);
+        assert_eq!(ports, field(Field::DestinationPort, vec![range(443, 443), range(1024, 65_535)]));
+        assert_eq!(read(Operator::SPortPriv, &[]), field(Field::SourcePort, vec![range(0, 1023)]));
+        let families = read(Operator::Family, &["AF_INET", "inet6", "16"]);
+        assert_eq!(families, field(Field::Family, vec![range(2, 2), range(10, 10), range(16, 16)]));
+        let protocols = read(Operator::Protocol, &["IPPROTO_TCP", "UDP", "262"]);
+        assert_eq!(protocols, field(Field::Protocol, vec![range(6, 6), range(17, 17), range(262, 262)]));
+        let states = read(Operator::State, &["TCP_LISTEN", "established"]);
+        assert_eq!(states, field(Field::State, vec![range(10, 10), range(1, 1)]));
+        let wrong = [
+            read(Operator::SPort, &["65536", "2:1", "http", "1:2:3"]),
+            read(Operator::Family, &["AF_INET4", "65536"]),
+            read(Operator::State, &["TCP_LISTENING", ""]),
+            read(Operator::Protocol, &["IPPROTO_TPC"]),
+        ];
+        let wrong: Vec<String> = wrong.into_iter().flat_map(Result::unwrap_err).collect();
+        insta::assert_snapshot!(wrong.join("\n"));
+    }
+}

@@ -45,7 +45,8 @@ impl Symbols {
             }
         }
         if !self.expose_addresses {
-            let frames = stacks.kernel.iter_mut().chain(&mut stacks.user).flat_map(|frames| frames.iter_mut());
+            let frames =
+                stacks.kernel.iter_mut().chain(&mut stacks.user).flat_map(|frames| frames.iter_mut());
             frames.for_each(|frame: &mut Frame| frame.address = 0);
         }
         (stacks.kernel.is_some() || stacks.user.is_some()).then(|| Box::new(stacks))

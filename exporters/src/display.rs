@@ -83,7 +83,13 @@ pub fn describe(hook: &Hook, out: &mut String) {
             write!(out, "{} of {}", tail(symbol, DESCRIBED), tail(path, DESCRIBED))
         }
         (None, HookKind::Usdt { path, provider, name }) => {
-            write!(out, "{}:{} of {}", tail(provider, DESCRIBED), tail(name, DESCRIBED), tail(path, DESCRIBED))
+            write!(
+                out,
+                "{}:{} of {}",
+                tail(provider, DESCRIBED),
+                tail(name, DESCRIBED),
+                tail(path, DESCRIBED)
+            )
         }
     };
     if let Some(bytes) = hook.bytes() {

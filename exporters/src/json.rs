@@ -32,8 +32,8 @@ pub use escape::push_printable;
 use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};
-use program::{LoaderLine, UprobeLine, UsdtLine};
 use process::{BinaryProperties, Process};
+use program::{LoaderLine, UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.

@@ -27,6 +27,7 @@ pub mod plan;
 mod processes;
 mod releases;
 mod sets;
+mod tries;
 
 pub(crate) use attach::event_type;
 pub use attach::{
@@ -36,7 +37,8 @@ pub use attach::{
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
-pub use sets::Entries;
+pub use sets::{Address, Entries, STATE_FOUND};
+pub use tries::Tried;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -261,6 +263,15 @@ impl Hooks {
         self.releases.as_ref().map_or(Ok(()), |releases| releases.unfollow(group))
     }
 
+    /// What selectors that are tried ([`selector_flags::TRY`]) would have done, by the numbers of their policies' hooks.
+    /// It is forgotten then.
+    ///
+    /// # Errors
+    /// The kernel doesn't tell.
+    pub fn take_tried(&mut self, policy_hooks: &[u32]) -> Result<Vec<Tried>, ProbeError> {
+        self.typed.tries.take(policy_hooks)
+    }
+
     /// Detaches from a target.
     pub fn detach(&mut self, target: &Target) {
         if let Some(hook) = self.hooks.remove(target) {
@@ -358,7 +369,7 @@ pub fn syscall_prefix() -> &'static str {
 // === impl Choice ===
 
 impl Choice {
-    fn allows(self, mechanism: Mechanism) -> bool {
+    pub(crate) fn allows(self, mechanism: Mechanism) -> bool {
         match self {
             Self::Best => true,
             Self::NotMulti => !matches!(mechanism, Mechanism::KprobeMulti | Mechanism::UprobeMulti),
@@ -371,9 +382,10 @@ impl Choice {
 
 impl Mechanism {
     /// Those that can serve a target, best first.
-    pub(crate) fn ladder(target: &Target) -> &'static [Self] {
+    pub fn ladder(target: &Target) -> &'static [Self] {
         use Mechanism::{
-            Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe, UprobeMulti,
+            Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe,
+            UprobeMulti,
         };
         match target {
             Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],

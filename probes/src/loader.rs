@@ -51,8 +51,11 @@ impl Loader {
     /// # Errors
     /// The kernel refuses to wait.
     pub fn wait(&self, most: Duration) -> Result<(), ProbeError> {
-        let mut all: Vec<_> =
-            self.buffers.iter().map(|(event, _)| PollFd::from_borrowed_fd(event.as_fd(), PollFlags::IN)).collect();
+        let mut all: Vec<_> = self
+            .buffers
+            .iter()
+            .map(|(event, _)| PollFd::from_borrowed_fd(event.as_fd(), PollFlags::IN))
+            .collect();
         match poll(&mut all, Timespec::try_from(most).ok().as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(source) => Err(ProbeError::Io { what: "wait for what processes map", source: source.into() }),

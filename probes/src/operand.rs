@@ -6,7 +6,9 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 /// A value: `struct user_argument` of bpf/uprobes.bpf.c.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, FromBytes, IntoBytes, Immutable,
+)]
 #[repr(C)]
 pub struct Operand {
     value: i64,
@@ -199,11 +201,13 @@ mod tests {
 
     #[test]
     fn operands_of_x86() {
-        let register = |base, size, is_signed| Operand { base, kind: 2, size, is_signed, ..Operand::default() };
+        let register =
+            |base, size, is_signed| Operand { base, kind: 2, size, is_signed, ..Operand::default() };
         assert_eq!(x86("-4@%edi"), Some(register(112, 4, 1)));
         assert_eq!(x86("8@%rax"), Some(register(80, 8, 0)));
         assert_eq!(x86("1@%r10b"), Some(register(56, 1, 0)));
-        let constant = |value, size, is_signed| Operand { value, kind: 1, size, is_signed, ..Operand::default() };
+        let constant =
+            |value, size, is_signed| Operand { value, kind: 1, size, is_signed, ..Operand::default() };
         assert_eq!(x86("4@$5"), Some(constant(5, 4, 0)));
         assert_eq!(x86("-8@$-1"), Some(constant(-1, 8, 1)));
         assert_eq!(x86("8@$0xffffffffffffffff"), Some(constant(-1, 8, 0)));
@@ -212,8 +216,24 @@ mod tests {
         let scaled = Operand { base: 80, index: 41, shift: 3, kind: 3, size: 8, ..Operand::default() };
         assert_eq!(x86("8@(%rax,%rbx,8)"), Some(scaled));
         for text in [
-            "8@sym(%rip)", "8@sym+8(%rip)", "8@4(%rip)", "4f@%xmm0", "8@%xmm0", "3@%rax", "%rax", "8@", "@%rax", "",
-            "8@(%rax,%rbx,3)", "8@(%rax,%rbx,8,1)", "8@(%rax", "8@()", "8@$", "8@--5(%rax)", "1@%ah", "8@%rax)",
+            "8@sym(%rip)",
+            "8@sym+8(%rip)",
+            "8@4(%rip)",
+            "4f@%xmm0",
+            "8@%xmm0",
+            "3@%rax",
+            "%rax",
+            "8@",
+            "@%rax",
+            "",
+            "8@(%rax,%rbx,3)",
+            "8@(%rax,%rbx,8,1)",
+            "8@(%rax",
+            "8@()",
+            "8@$",
+            "8@--5(%rax)",
+            "1@%ah",
+            "8@%rax)",
         ] {
             assert_eq!(x86(text), None, "{text}");
         }

@@ -6,6 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::mirror::mirror;
 
+pub mod object;
 #[cfg(test)]
 mod tests;
 

@@ -336,12 +336,7 @@ pub fn link_uprobe_multi(
 ///
 /// # Errors
 /// The kernel has no such event, or refuses it.
-pub fn open_perf_event(
-    kind: u32,
-    config: u64,
-    target: Option<&CStr>,
-    offset: u64,
-) -> io::Result<OwnedFd> {
+pub fn open_perf_event(kind: u32, config: u64, target: Option<&CStr>, offset: u64) -> io::Result<OwnedFd> {
     /// `PERF_FLAG_FD_CLOEXEC`
     const CLOSE_ON_EXEC: u64 = 8;
     /// `PERF_ATTR_SIZE_VER1`: up to config2.
@@ -380,8 +375,7 @@ pub fn open_mapping_event(cpu: u32) -> io::Result<OwnedFd> {
     const TID: u32 = 1 << 1;
     const TIME: u32 = 1 << 2;
     /// Bits of the flags: disabled, mmap, comm, watermark, sample_id_all, mmap2, comm_exec, use_clockid, build_id.
-    const FLAGS: u64 =
-        1 | 1 << 8 | 1 << 9 | 1 << 14 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 34;
+    const FLAGS: u64 = 1 | 1 << 8 | 1 << 9 | 1 << 14 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 34;
     /// Bytes of records after which whoever waits is woken.
     const WAKE: u32 = 64 << 10;
     /// `PERF_FLAG_FD_CLOEXEC`

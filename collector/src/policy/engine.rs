@@ -27,11 +27,13 @@ use super::{
 use crate::loader;
 
 mod targets;
+mod trial;
 mod types;
 
 pub use targets::kind_of;
-pub(super) use targets::targets;
-use targets::{may_be_missing, source_of};
+use targets::source_of;
+pub(super) use targets::{may_be_missing, targets};
+pub use trial::{TrialHook, TrialSelector};
 pub use types::Types;
 
 /// All policies of this agent.
@@ -41,7 +43,7 @@ pub struct Engine {
     lineages: Lineages,
     sources: Sources,
     placements: Placements,
-    loader: loader::Source,
+    loader: Option<loader::Source>,
     /// There while a policy in force asks for what processes map.
     listening: Option<loader::Listening>,
     policies: Policies,
@@ -58,6 +60,8 @@ struct Loaded {
     seats: Vec<Seat>,
     scopes: Arc<Scopes>,
     enabled: bool,
+    /// It only counts what it would do.
+    trial: bool,
 }
 
 /// Where each hook of a policy applies: each selector of it, or without selectors it as a whole.
@@ -114,24 +118,24 @@ pub enum LoadError {
 
 impl Engine {
     /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(
-        hooks: Hooks,
-        host: Host,
-        sources: Sources,
-        placements: Placements,
-        loader: loader::Source,
-    ) -> Self {
+    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
             placements,
-            loader,
+            loader: None,
             listening: None,
             policies: Policies::new(),
             next_policy: 1,
         }
+    }
+
+    /// The same, with what listens to what processes map.
+    #[must_use]
+    pub fn with_loader(self, loader: loader::Source) -> Self {
+        Self { loader: Some(loader), ..self }
     }
 
     /// Whether there are none.
@@ -161,6 +165,10 @@ impl Engine {
     /// # Errors
     /// As [`Self::add`]; the other one is still in force then.
     pub fn replace(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
+        self.load(policy, false, types)
+    }
+
+    fn load(&mut self, policy: Policy, trial: bool, types: &mut Types) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
         let name = policy.key();
         let before = self.policies.get(&name);
@@ -171,7 +179,7 @@ impl Engine {
         let seats = self.seats(&policy)?;
         let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
         let mut next = self.policies.clone();
-        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled }));
+        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled, trial }));
         self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources))
     }
 
@@ -217,7 +225,7 @@ impl Engine {
         let seats = self
             .policies
             .values()
-            .filter(|loaded| loaded.enabled)
+            .filter(|loaded| loaded.enabled && !loaded.trial)
             .flat_map(|loaded| loaded.seats.iter().map(|seat| (&loaded.policy, &seat.target)));
         seats.filter_map(|(policy, target)| {
             let mechanism = self.hooks.mechanism(target)?;
@@ -254,8 +262,8 @@ impl Engine {
         };
         let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
         if listens && self.listening.is_none() {
-            match self.loader.listen() {
-                Ok(listening) => self.listening = Some(listening),
+            match self.loader.as_ref().map(loader::Source::listen).transpose() {
+                Ok(listening) => self.listening = listening,
                 Err(error) => {
                     self.policies = before;
                     self.lineages = lineages;
@@ -448,10 +456,11 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
         },
         hook,
         scopes,
+        trial: loaded.trial,
     })
 }
 
 /// Whether a hook has anything to do when its function returns.
-fn is_late(hook: &Hook) -> bool {
+pub(super) fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }

@@ -29,8 +29,10 @@ use crate::{
 
 mod cluster;
 mod directory;
+mod trial;
 
 use cluster::Cluster;
+pub use trial::{Outcome, Trial};
 
 /// What the engine is made of.
 #[derive(Clone, Debug)]
@@ -305,7 +307,8 @@ impl Manager {
             Some(engine) => engine,
             None => {
                 let Parts { shared, host, sources, placements, loader } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, loader)
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
+                    .with_loader(loader)
             }
         };
         let result = job(&mut engine, &mut self.types);

@@ -7,6 +7,7 @@ use serde::Serialize;
 pub mod actions;
 pub mod arguments;
 pub mod conditions;
+pub mod expressions;
 pub mod hooks;
 pub mod scope;
 pub mod selectors;

@@ -33,7 +33,8 @@ impl KernelSymbols {
         if self.read.is_none_or(|read| read.elapsed() >= PATIENCE) && missing(self) {
             self.read();
         }
-        let frames: Vec<_> = addresses.iter().enumerate().map(|(index, address)| self.frame(index, *address)).collect();
+        let frames: Vec<_> =
+            addresses.iter().enumerate().map(|(index, address)| self.frame(index, *address)).collect();
         // Innermost are the program's own frames, and those of what started it.
         let own = frames.iter().rposition(|frame| is_of_programs(frame)).map_or(0, |last| last + 1);
         frames.into_iter().skip(own).collect()
@@ -71,7 +72,9 @@ impl KernelSymbols {
         self.names.clear();
         for line in text.lines() {
             let mut words = line.splitn(3, ' ');
-            let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else { continue };
+            let (Some(address), Some(kind), Some(name)) = (words.next(), words.next(), words.next()) else {
+                continue;
+            };
             let Ok(address @ 1..) = u64::from_str_radix(address, 16) else { continue };
             if !matches!(kind, "t" | "T" | "w" | "W") {
                 continue;
@@ -120,8 +123,12 @@ mod tests {
             1,
         ];
         let frames = symbols.name(&addresses);
-        let told: Vec<_> = frames.iter().map(|frame| (&*frame.symbol, frame.offset, &*frame.module)).collect();
+        let told: Vec<_> =
+            frames.iter().map(|frame| (&*frame.symbol, frame.offset, &*frame.module)).collect();
         // What returns to the start of a function was called at the end of the one before.
-        assert_eq!(told, [("do_sys_open", 5, ""), ("vfs_open", 0x80, ""), ("inside", 7, "ext4"), ("", 0, "")]);
+        assert_eq!(
+            told,
+            [("do_sys_open", 5, ""), ("vfs_open", 0x80, ""), ("inside", 7, "ext4"), ("", 0, "")]
+        );
     }
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use rustix::fs::{Mode, OFlags};
-use trigon_exporters::{event::{Frame, Process}, identity::ExecId};
+use trigon_exporters::{
+    event::{Frame, Process},
+    identity::ExecId,
+};
 use trigon_probes::elf::{Elf, FileId, Functions};
 
 use super::looked_up;
@@ -100,9 +103,11 @@ impl UserSymbols {
             None => {
                 let region = region.clone();
                 let read = self.functions(id.pid, &region);
-                if let Some(region) = self.maps.get_mut(&id).and_then(|maps| {
-                    maps.regions.iter_mut().find(|other| other.start == region.start)
-                }) {
+                if let Some(region) = self
+                    .maps
+                    .get_mut(&id)
+                    .and_then(|maps| maps.regions.iter_mut().find(|other| other.start == region.start))
+                {
                     region.functions = Some(read.as_ref().map(|(file, _)| *file));
                 }
                 read.map(|(_, functions)| functions)
@@ -210,13 +215,21 @@ mod tests {
 
     #[test]
     fn lines_of_maps() {
-        let line = "55d0c0a00000-55d0c0a10000 r-xp 00002000 fd:01 1234                       /usr/bin/a b (deleted)";
+        let line =
+            "55d0c0a00000-55d0c0a10000 r-xp 00002000 fd:01 1234                       /usr/bin/a b (deleted)";
         let region = region(line).unwrap();
         assert_eq!((region.start, region.end), (0x55d0_c0a0_0000, 0x55d0_c0a1_0000));
         assert_eq!((region.offset, &*region.path), (0x2000, "/usr/bin/a b"));
         let vdso = "7ffc1000-7ffc2000 r-xp 00000000 00:00 0                          [vdso]";
         assert_eq!(&*super::region(vdso).unwrap().path, "[vdso]");
-        for line in ["", "x-y r-xp 0 0 0 /a", "1000-2000 r--p 0 0:0 0 /a", "2000-1000 r-xp 0 0:0 0 /a", "1000-2000", "ffff"] {
+        for line in [
+            "",
+            "x-y r-xp 0 0 0 /a",
+            "1000-2000 r--p 0 0:0 0 /a",
+            "2000-1000 r-xp 0 0:0 0 /a",
+            "1000-2000",
+            "ffff",
+        ] {
             assert_eq!(super::region(line), None, "{line}");
         }
     }

@@ -138,7 +138,10 @@ impl<'a> Context<'a> {
                     policy_name,
                     message,
                     args,
-                    returned: hook.returned.as_ref().map(|value| Argument::new(Some(value), Some(&source.returned))),
+                    returned: hook
+                        .returned
+                        .as_ref()
+                        .map(|value| Argument::new(Some(value), Some(&source.returned))),
                     tags,
                     offset: Int64(offset),
                     ref_ctr_offset: Int64(ref_ctr_offset),

@@ -89,7 +89,9 @@ impl Attributes<'_> {
             self.strings("trigon.args", scratch.parts());
         }
         if let Some(stacks) = &hook.stacks {
-            for (key, frames) in [("trigon.kernel.stacktrace", &stacks.kernel), ("code.stacktrace", &stacks.user)] {
+            for (key, frames) in
+                [("trigon.kernel.stacktrace", &stacks.kernel), ("code.stacktrace", &stacks.user)]
+            {
                 let Some(frames) = frames else { continue };
                 scratch.text.clear();
                 for frame in frames {

@@ -14,7 +14,12 @@
 #define TEXT_BYTES_MOST 4096
 #define TEXT_SLACK 256
 
-enum value_state { VALUE_UNREAD = 0, VALUE_READ = 1, VALUE_ABSENT = 2 };
+enum value_state {
+	VALUE_UNREAD = 0,
+	VALUE_READ = 1,
+	VALUE_ABSENT = 2,
+	VALUE_OBJECT = 3, /* its number says where it is, or what: read_object has to look */
+};
 
 enum value_flags {
 	VALUE_TRUNCATED = 1 << 0,

@@ -121,7 +121,8 @@ impl Elf {
                 let is_code = matches!(symbol.kind(), FUNC | IFUNC | NOTYPE)
                     && symbol.section != 0
                     && self.offset_of(symbol.address).is_some();
-                let named = text_at(&names, symbol.name).is_some_and(|name| !name.is_empty() && !name.starts_with(b"$"));
+                let named = text_at(&names, symbol.name)
+                    .is_some_and(|name| !name.is_empty() && !name.starts_with(b"$"));
                 if is_code && named {
                     let name = u32::try_from(begin + symbol.name as usize).unwrap_or(u32::MAX);
                     all.sorted.push((symbol.address, u32::try_from(symbol.bytes).unwrap_or(u32::MAX), name));
@@ -160,7 +161,11 @@ impl Elf {
     }
 
     /// Calls `each` with every symbol until it says that it has enough.
-    fn each_symbol(&self, table: &Section, mut each: impl FnMut(usize, Symbol) -> bool) -> Result<(), ElfError> {
+    fn each_symbol(
+        &self,
+        table: &Section,
+        mut each: impl FnMut(usize, Symbol) -> bool,
+    ) -> Result<(), ElfError> {
         let count = table.bytes / size_of::<Symbol>() as u64;
         if table.entry_bytes != size_of::<Symbol>() as u64 {
             return Err(self.broken("its symbols have an odd size"));

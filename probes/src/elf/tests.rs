@@ -39,6 +39,8 @@ fn head() -> Vec<u8> {
 
 #[test]
 fn a_function_is_where_it_is() {
+    #[expect(unsafe_code, reason = "a symbol of a known name")]
+    // SAFETY: nothing else has this name.
     #[unsafe(no_mangle)]
     #[inline(never)]
     extern "C" fn trigon_test_function(number: u64) -> u64 {

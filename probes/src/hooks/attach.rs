@@ -175,8 +175,8 @@ impl Hooks {
                 attachment.links.push(link.map_err(attaching)?);
             } else {
                 let kind = event_type("kprobe").map_err(attaching)?;
-                let event =
-                    sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol), 0).map_err(attaching)?;
+                let event = sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol), 0)
+                    .map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
             attachment.programs.push(programs.watch(program, place.clone()));

@@ -8,8 +8,9 @@ use aya::{
 use super::{
     HookId,
     attach::{tracepoint::Fields, user::Operands},
-    plan::{Mask, Selector, SelectorKey, Table},
+    plan::{Mask, Selector, SelectorKey, Table, selector_flags},
     sets::{Entries, Sets},
+    tries::Tries,
 };
 use crate::{
     ProbeError,
@@ -43,7 +44,7 @@ const FIELDS: &str = "tracepoint_fields";
 const OPERANDS: &str = "user_arguments";
 
 /// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c.
-const HASH_NODE: usize = 48;
+pub(super) const HASH_NODE: usize = 48;
 
 /// Where a table's arguments are, for programs that are to find them.
 pub(super) enum Raws {
@@ -68,6 +69,7 @@ pub(super) struct HookMaps {
     tables: HashMap<MapData, u32, Table>,
     selectors: HashMap<MapData, SelectorKey, Selector>,
     sets: Sets,
+    pub(super) tries: Tries,
     /// By table; there once a tracepoint is.
     fields: Option<HashMap<MapData, u32, Fields>>,
     /// By table; there once a place in a program is hooked.
@@ -98,6 +100,7 @@ impl HookMaps {
             tables: typed(maps, "tables")?,
             selectors: typed(maps, "selectors")?,
             sets: Sets::new(maps)?,
+            tries: Tries::new(maps)?,
             fields: None,
             operands: None,
             written: Vec::new(),
@@ -139,6 +142,9 @@ impl HookMaps {
             }
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
+            if selector.flags & selector_flags::TRY != 0 {
+                self.tries.expect(selector)?;
+            }
             let key = SelectorKey { table, selector: number };
             self.selectors.insert(key, selector, 0).map_err(failed("selectors"))?;
             written.selectors = number + 1;

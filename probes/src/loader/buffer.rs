@@ -36,7 +36,14 @@ impl Buffer {
         let page = rustix::param::page_size();
         // SAFETY: the kernel maps it wherever it likes, and nothing else is there.
         let base = unsafe {
-            mmap(null_mut(), (PAGES + 1) * page, ProtFlags::READ | ProtFlags::WRITE, MapFlags::SHARED, event, 0)
+            mmap(
+                null_mut(),
+                (PAGES + 1) * page,
+                ProtFlags::READ | ProtFlags::WRITE,
+                MapFlags::SHARED,
+                event,
+                0,
+            )
         }?;
         Ok(Self { base: base.cast(), page, record: Vec::new() })
     }

@@ -76,7 +76,8 @@ pub(super) fn parse(bytes: &[u8]) -> Option<Told> {
             if !path.starts_with(b"/") || path.starts_with(b"//") {
                 return None;
             }
-            let length = if misc & HAS_BUILD_ID == 0 { 0 } else { usize::from(*bytes.get(BUILD_ID)?).min(20) };
+            let length =
+                if misc & HAS_BUILD_ID == 0 { 0 } else { usize::from(*bytes.get(BUILD_ID)?).min(20) };
             let build_id = bytes.get(BUILD_ID + 4..BUILD_ID + 4 + length)?.to_vec();
             Some(Told::Mapped(Mapped { pid: number(HEADER)?, time, path: path.to_vec(), build_id }))
         }
@@ -111,7 +112,8 @@ mod tests {
 
     #[test]
     fn records() {
-        let mapped = |build_id| Told::Mapped(Mapped { pid: 42, time: 77, path: b"/bin/a".to_vec(), build_id });
+        let mapped =
+            |build_id| Told::Mapped(Mapped { pid: 42, time: 77, path: b"/bin/a".to_vec(), build_id });
         assert_eq!(parse(&mapping(HAS_BUILD_ID, b"/bin/a\0\0")), Some(mapped(vec![0xab; 20])));
         assert_eq!(parse(&mapping(0, b"/bin/a\0\0")), Some(mapped(Vec::new())));
         for path in [b"//anon\0\0".as_slice(), b"[vdso]\0\0", b"\0\0\0\0\0\0\0\0"] {

@@ -64,7 +64,8 @@ impl Rig {
 
 /// The events of the policy.
 fn events(ended: &Ended) -> Vec<Line> {
-    let kinds = ["{\"process_uprobe\"", "{\"process_usdt\"", "{\"process_kprobe\"", "{\"process_tracepoint\""];
+    let kinds =
+        ["{\"process_uprobe\"", "{\"process_usdt\"", "{\"process_kprobe\"", "{\"process_tracepoint\""];
     let lines = ended.lines.iter().filter(|line| kinds.iter().any(|kind| line.starts_with(kind)));
     lines.map(|line| Line::parse(line)).filter(|line| line.text("/policy_name") == "user").collect()
 }

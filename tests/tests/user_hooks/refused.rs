@@ -21,14 +21,17 @@ fn refusal(rig: &Rig) -> String {
 fn refused() {
     let uprobe = |path: &str, rest: &str| format!("\n  uprobes:\n  - path: \"{path}\"\n    {rest}\n");
     let usdt = |name: &str, args: &str| {
-        format!("\n  usdts:\n  - path: \"PROGRAM\"\n    provider: trigon\n    name: {name}\n    args: {args}\n")
+        format!(
+            "\n  usdts:\n  - path: \"PROGRAM\"\n    provider: trigon\n    name: {name}\n    args: {args}\n"
+        )
     };
     let pipe = tempfile::tempdir().expect("make a folder");
     let path = pipe.path().join("pipe");
     let made = Command::new("mkfifo").arg(&path).status().expect("run mkfifo");
     assert!(made.success());
     let script = pipe.path().join("script");
-    fs::write(&script, "#!/bin/sh\nexit 0\nnothing else at all, but long enough for a header of an ELF file").expect("write");
+    fs::write(&script, "#!/bin/sh\nexit 0\nnothing else at all, but long enough for a header of an ELF file")
+        .expect("write");
     fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("let it be executed");
     let plain = |path: &std::path::Path| path.to_str().expect("a plain path").to_owned();
     let symbols = "symbols: [\"added\"]";
@@ -38,7 +41,10 @@ fn refused() {
         (uprobe("/dev/null", symbols), "/dev/null is no regular file"),
         (uprobe("/dev", symbols), "/dev is no regular file"),
         (uprobe(&plain(&script), symbols), "is no ELF file"),
-        (uprobe("PROGRAM", "symbols: [\"added\", \"subtracted\"]"), "has no function subtracted in its tables of symbols"),
+        (
+            uprobe("PROGRAM", "symbols: [\"added\", \"subtracted\"]"),
+            "has no function subtracted in its tables of symbols",
+        ),
         (uprobe("PROGRAM", "symbols: [\"counted_semaphore\"]"), "symbols[0]"),
         (uprobe("PROGRAM", "offsets: [0x1]"), "has no code at offset 0x1"),
         (uprobe("PROGRAM", "addrs: [16]"), "has no code at address 0x10"),

@@ -116,8 +116,10 @@ fn returned() {
         hooked.run(&["add", "1", "2", "5", "6"]);
         hooked.run(&["say", "short", "a longer text"]);
     });
-    let told: Vec<_> =
-        lines.iter().map(|line| (line.text("/symbol"), line.at("/return").clone(), line.at("/args").clone())).collect();
+    let told: Vec<_> = lines
+        .iter()
+        .map(|line| (line.text("/symbol"), line.at("/return").clone(), line.at("/args").clone()))
+        .collect();
     assert_eq!(
         told,
         [

@@ -62,7 +62,7 @@ fn targets_of(function: &Function) -> Option<Vec<Target>> {
 
 /// Whether a hook can do without a target: the policy says so (`ignore.callNotFound`), or it is a 32-bit system call that
 /// came along with the machine's own.
-pub(super) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
+pub(in crate::policy) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
     let Point::Functions(functions) = &hook.point else { return false };
     let named = |name: &str| {
         let wanted = |function: &Function| matches!(function, Function::Syscall { name: wanted, abi: Abi::Ia32 } if wanted == name);

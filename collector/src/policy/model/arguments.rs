@@ -92,6 +92,14 @@ pub enum Class {
     File,
     /// A path.
     Path,
+    /// Ends of a connection, with protocol, family and state.
+    Socket,
+    /// Ends of a packet, with protocol and family.
+    Packet,
+    /// One address with its port and family.
+    SocketAddress,
+    /// A set of capabilities, as a number.
+    Capabilities,
 }
 
 // === impl ArgumentType ===

@@ -13,7 +13,6 @@ use trigon_probes::{
 };
 
 use super::{
-    Refused, Resolver,
     super::{
         limits,
         model::{
@@ -22,6 +21,7 @@ use super::{
             hooks::{BinaryDigest, CodePlace, DigestKind, Hook, Point, Program, ProgramPlace, Usdt},
         },
     },
+    Refused, Resolver,
 };
 
 // === impl Resolver ===
@@ -77,7 +77,8 @@ impl Resolver<'_> {
     /// The file must have one of the digests that are named.
     fn digests(&mut self, elf: &Elf, program: &Program) {
         let Some(first) = program.digests.first() else { return };
-        let has = |digest: &Located<BinaryDigest>| Ok::<_, String>(*digest_of(elf, digest.kind)? == *digest.bytes);
+        let has =
+            |digest: &Located<BinaryDigest>| Ok::<_, String>(*digest_of(elf, digest.kind)? == *digest.bytes);
         let mut result = Ok(false);
         for digest in &program.digests {
             result = has(digest);
@@ -87,7 +88,10 @@ impl Resolver<'_> {
         }
         let message = match result {
             Ok(true) => return,
-            Ok(false) => format!("{} has none of these digests: it is another file than the one that is meant", program.path),
+            Ok(false) => format!(
+                "{} has none of these digests: it is another file than the one that is meant",
+                program.path
+            ),
             Err(error) => error,
         };
         if program.ignore_digests {
@@ -133,7 +137,9 @@ impl Resolver<'_> {
         for place in 0..hook.arguments.len() {
             match agreed(&hook.arguments[place], &sites) {
                 Ok(kind) => hook.arguments[place].kind = kind,
-                Err(message) => self.refuse(hook.arguments[place].at, &format!("args[{place}]"), plain(message)),
+                Err(message) => {
+                    self.refuse(hook.arguments[place].at, &format!("args[{place}]"), plain(message))
+                }
             }
         }
         found
@@ -190,17 +196,27 @@ fn agreed(argument: &Argument, sites: &[&Site]) -> Result<ArgumentType, String> 
     let mut kind = None;
     for site in sites {
         let (text, operand) = site.arguments.get(usize::from(argument.index)).ok_or_else(|| {
-            format!("the probe has {} arguments, and none with index {}", site.arguments.len(), argument.index)
+            format!(
+                "the probe has {} arguments, and none with index {}",
+                site.arguments.len(),
+                argument.index
+            )
         })?;
         let Some(operand) = operand else {
-            return Err(format!("argument {} of the probe is {text:?}, which isn't read here", argument.index));
+            return Err(format!(
+                "argument {} of the probe is {text:?}, which isn't read here",
+                argument.index
+            ));
         };
         if argument.kind != ArgumentType::Auto {
             continue;
         }
         let own = ArgumentType::Integer(integer(*operand));
         if kind.is_some_and(|kind| kind != own) {
-            return Err(format!("auto: the places of the probe differ in argument {}: say the type", argument.index));
+            return Err(format!(
+                "auto: the places of the probe differ in argument {}: say the type",
+                argument.index
+            ));
         }
         kind = Some(own);
     }
@@ -239,7 +255,9 @@ fn hint(sites: &[Site], provider: &str, name: &str) -> String {
 }
 
 fn digest_of(elf: &Elf, kind: DigestKind) -> Result<Vec<u8>, String> {
-    let of = |algorithm| sum(elf, algorithm).map_err(|error| format!("cannot read the file to be hooked: {error}"));
+    let of = |algorithm| {
+        sum(elf, algorithm).map_err(|error| format!("cannot read the file to be hooked: {error}"))
+    };
     match kind {
         DigestKind::Sha1 => of(&SHA1_FOR_LEGACY_USE_ONLY),
         DigestKind::Sha256 => of(&SHA256),

@@ -71,7 +71,9 @@ impl UserPlace {
     pub(in crate::hooks) fn operands(&self, uses: &[FieldUse]) -> Result<Operands, ProbeError> {
         let mut all = Operands::default();
         if uses.len() > FIELDS {
-            return Err(ProbeError::Full("arguments of a place in a program: its policies look at 8 at most"));
+            return Err(ProbeError::Full(
+                "arguments of a place in a program: its policies look at 8 at most",
+            ));
         }
         for (place, one) in all.0.iter_mut().zip(uses) {
             let known = self.arguments.get(usize::from(one.number)).copied().flatten();
@@ -133,8 +135,7 @@ impl Hooks {
                 let counter = u32::try_from(at.counter)
                     .map_err(|_| ProbeError::Full("counters of a probe that lie beyond 4 GiB of its file"))?;
                 let config = u64::from(returning) | u64::from(counter) << 32;
-                let event =
-                    sys::open_perf_event(kind, config, Some(&file), at.offset).map_err(attaching)?;
+                let event = sys::open_perf_event(kind, config, Some(&file), at.offset).map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
             attachment.programs.push(programs.watch(program, place.clone()));

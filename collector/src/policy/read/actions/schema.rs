@@ -6,8 +6,8 @@ use super::{
     super::{
         super::limits,
         schema::{
-            Build as _, Schema, boolean, has, integer, list, never, object, one_of, text, text_or_number, unknown,
-            word,
+            Build as _, Schema, boolean, has, integer, list, never, object, one_of, text, text_or_number,
+            unknown, word,
         },
     },
     KEYS, NAMES, SCOPES,

@@ -135,7 +135,8 @@ fn path(item: &Item<'_>) -> Option<Arc<str>> {
 /// The name of a function, or of a probe: C++ and Rust have names with anything in them but blanks.
 fn name(item: &Item<'_>) -> Option<Arc<str>> {
     let text = item.text(limits::SYMBOL_BYTES)?;
-    if !text.is_empty() && text.chars().all(|character| !character.is_whitespace() && !character.is_control()) {
+    if !text.is_empty() && text.chars().all(|character| !character.is_whitespace() && !character.is_control())
+    {
         return Some(text.into());
     }
     item.expected(format_args!("{} is no name", Quoted(text)), "letters and signs without a blank");
@@ -152,7 +153,8 @@ fn digest(item: &Item<'_>) -> Option<BinaryDigest> {
         fits.then_some(BinaryDigest { kind, bytes })
     });
     if parsed.is_none() {
-        let allowed = "sha1:, sha256:, sha384:, sha512: or build-id:, and as many hexadecimal digits as belong to it";
+        let allowed =
+            "sha1:, sha256:, sha384:, sha512: or build-id:, and as many hexadecimal digits as belong to it";
         item.expected(format_args!("{} is no digest", Quoted(text)), allowed);
     }
     parsed
@@ -169,7 +171,8 @@ fn bytes(digits: &str) -> Option<Box<[u8]>> {
 
 /// What only files of the kernel can be done with.
 fn refuse_actions(fields: &Fields<'_>, selectors: &[Selector]) {
-    let actions = selectors.iter().flat_map(|selector| selector.actions.iter().chain(&selector.return_actions));
+    let actions =
+        selectors.iter().flat_map(|selector| selector.actions.iter().chain(&selector.return_actions));
     for action in actions.filter(|action| !action.works_in_program()) {
         let message = "this action can't be done where a program is hooked";
         let allowed = Some("Post, NoPost, Sigkill, Signal".to_owned());

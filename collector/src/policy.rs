@@ -14,6 +14,7 @@ pub mod check;
 pub mod compile;
 pub mod engine;
 pub mod explain;
+mod expression;
 pub mod fault;
 pub mod limits;
 pub mod manager;

@@ -21,8 +21,10 @@ mod hook;
 mod permission;
 mod pod;
 mod process;
+mod program;
 mod prune;
 mod scalar;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,7 @@ use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
+use program::{UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.
@@ -70,6 +73,10 @@ enum Body<'a> {
     Kprobe(KprobeLine<'a>),
     #[serde(rename = "process_tracepoint")]
     Tracepoint(TracepointLine<'a>),
+    #[serde(rename = "process_uprobe")]
+    Uprobe(UprobeLine<'a>),
+    #[serde(rename = "process_usdt")]
+    Usdt(UsdtLine<'a>),
     #[serde(rename = "rate_limit_info")]
     RateLimit(RateLimitLine),
 }

@@ -276,7 +276,7 @@ impl Engine {
             let parts = self.parts(target);
             let returns = parts.iter().any(|part| is_late(part.hook));
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
-            // One policy that will have no kprobe.multi is enough: the program is everybody's.
+            // One policy that will have no kprobe.multi, or uprobe.multi, is enough: the program is everybody's.
             let choice = if parts.iter().any(|part| part.alone) { Choice::NotMulti } else { Choice::Best };
             if parts.is_empty() {
                 continue;
@@ -423,7 +423,10 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
         policy: loaded.id,
         policy_hook: seat.source,
         follows: loaded.policy.follows(),
-        alone: loaded.policy.options.disable_kprobe_multi,
+        alone: match hook.point.is_in_program() {
+            true => loaded.policy.options.disable_uprobe_multi,
+            false => loaded.policy.options.disable_kprobe_multi,
+        },
         hook,
         scopes,
         trial: loaded.trial,

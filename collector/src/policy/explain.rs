@@ -178,6 +178,8 @@ fn place_of(hook: &Hook) -> String {
     let mut text = match &hook.point {
         Point::Tracepoint(point) => format!("tracepoint {}/{}", point.subsystem, point.event),
         Point::RawTracepoint(point) => format!("raw tracepoint {}/{}", point.subsystem, point.event),
+        Point::Program(_) => format!("code of a program, {}", hook.point),
+        Point::Usdt(_) => format!("the probe of a program, {}", hook.point),
         Point::Functions(functions) => {
             let calls = functions.functions.iter().all(|one| matches!(one, Function::Syscall { .. }));
             let (one, many) =

@@ -8,7 +8,7 @@ use std::{
 use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
 use trigon_probes::{
     hooks::plan::value_type,
-    record::{self, arg_flags},
+    record::{self, arg_flags, stack_type},
 };
 
 use crate::text::push_escaped;
@@ -56,14 +56,20 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
     let returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
     Hook {
-        args: record.args().map(|arg| value_of(&arg)).collect(),
+        args: record.args().filter(|arg| !is_stack(arg)).map(|arg| value_of(&arg)).collect(),
         returned,
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
+        stacks: None,
         descriptor: None,
         source,
     }
+}
+
+/// Whether it is none of the policy's arguments, but a stack trace.
+fn is_stack(arg: &record::Arg<'_>) -> bool {
+    matches!(arg.fixed.kind, stack_type::KERNEL | stack_type::USER)
 }
 
 fn text_of(data: &[u8]) -> Box<str> {

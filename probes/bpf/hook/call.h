@@ -14,7 +14,12 @@
 #define TEXT_BYTES_MOST 4096
 #define TEXT_SLACK 256
 
-enum value_state { VALUE_UNREAD = 0, VALUE_READ = 1, VALUE_ABSENT = 2 };
+enum value_state {
+	VALUE_UNREAD = 0,
+	VALUE_READ = 1,
+	VALUE_ABSENT = 2,
+	VALUE_OBJECT = 3, /* its number says where it is, or what: read_object has to look */
+};
 
 enum value_flags {
 	VALUE_TRUNCATED = 1 << 0,
@@ -47,7 +52,8 @@ struct call {
 	__u8 texts;
 	__u8 late; /* the function has returned */
 	__u8 compat; /* made as a 32-bit program does */
-	__u8 reserved[4];
+	__u8 unread; /* a bit for each raw value that could not be read */
+	__u8 reserved[3];
 	struct value value[16];
 };
 

@@ -383,6 +383,8 @@ fn names(point: &Point) -> Vec<String> {
             };
             functions.functions.iter().map(name).collect()
         }
+        // How often a program comes there, nobody knows beforehand.
+        Point::Program(_) | Point::Usdt(_) => vec![point.to_string()],
     }
 }
 

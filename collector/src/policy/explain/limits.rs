@@ -71,7 +71,7 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
     );
     say(hooks(&is_of_syscalls), "A system call that io_uring does for a program is none, and is not seen.");
     say(
-        actions().any(|action| matches!(action, Action::Post(Some(_)))),
+        actions().any(|action| matches!(action, Action::Post(how) if how.limit.is_some())),
         "What a rate limit holds back is counted (trigon_lost_events_total, reason rate_limit), and told nowhere else.",
     );
     say(

@@ -6,14 +6,14 @@ use trigon_exporters::names;
 
 use super::{
     super::model::{
-        actions::{Action, RateLimit, RateLimitScope},
+        actions::{Action, Post, RateLimit, RateLimitScope},
         arguments::ArgumentSlot,
-        conditions::{Comparison, Condition, FileType, NumberRange, TextOperator},
+        conditions::{Comparison, Condition, End, Field, FileType, NumberRange, TextOperator},
         hooks::Hook,
         scope::{LabelOperator, LabelSelector, Scope, Workloads},
         selectors::{
             BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership, Namespace,
-            NamespaceFilter, NamespaceId, PidFilter, Selector,
+            NamespaceChangeFilter, NamespaceFilter, NamespaceId, PidFilter, Selector,
         },
     },
     Case,
@@ -34,11 +34,14 @@ pub(super) fn case(hook: &Hook, selector: &Selector) -> Case {
     when.extend(selector.parent_binaries.iter().map(|filter| binaries("its parent's program", filter)));
     when.extend(selector.namespaces.iter().map(namespaces));
     when.extend(selector.capabilities.iter().map(capabilities));
+    when.extend(selector.namespace_changes.iter().map(namespace_changes));
+    when.extend(selector.capability_changes.iter().map(capability_changes));
     when.extend(selector.arguments.iter().map(|filter| {
         let name = subject(hook, filter.argument);
-        condition(&name, &filter.condition)
+        condition(hook, &name, &filter.condition)
     }));
-    when.extend(selector.return_values.iter().map(|filter| condition("what it returned", &filter.condition)));
+    let returned = "what it returned";
+    when.extend(selector.return_values.iter().map(|filter| condition(hook, returned, &filter.condition)));
     let mut then: Vec<_> = selector.all_actions().map(action).collect();
     let posts = selector.all_actions().any(|action| matches!(action, Action::Post(_) | Action::NoPost));
     if !posts {
@@ -100,7 +103,7 @@ fn subject(hook: &Hook, slot: ArgumentSlot) -> String {
 }
 
 /// A condition on a value.
-pub(super) fn condition(what: &str, condition: &Condition) -> String {
+fn condition(hook: &Hook, what: &str, condition: &Condition) -> String {
     match condition {
         Condition::Compare(comparison, numbers) => {
             let numbers: Vec<_> = numbers.iter().map(|number| number.0.to_string()).collect();
@@ -112,14 +115,7 @@ pub(super) fn condition(what: &str, condition: &Condition) -> String {
                 Comparison::Mask => format!("{what} has a bit in common with {}", any(&numbers)),
             }
         }
-        Condition::Within { negated, ranges } => {
-            let range = |range: &NumberRange| match (range.first.0, range.last.0) {
-                (first, last) if first == last => first.to_string(),
-                (first, last) => format!("{first} to {last}"),
-            };
-            let ranges: Vec<_> = ranges.iter().map(range).collect();
-            format!("{what} is {}{}", not(*negated), any(&ranges))
-        }
+        Condition::Within { negated, ranges } => format!("{what} is {}{}", not(*negated), within(ranges)),
         Condition::Text(operator, texts) => text(what, *operator, texts),
         Condition::FileType { negated, types } => {
             let types: Vec<_> = types.iter().map(|kind| file_type(*kind).to_owned()).collect();
@@ -129,6 +125,53 @@ pub(super) fn condition(what: &str, condition: &Condition) -> String {
             let values: Vec<_> = values.iter().map(|value| quoted(value.value.as_bytes())).collect();
             format!("{what}, whose type the kernel tells, satisfies {} {}", operator.name(), any(&values))
         }
+        Condition::Contains { any_case, texts } => {
+            let texts: Vec<_> = texts.iter().map(|text| quoted(text)).collect();
+            let case = if *any_case { ", in upper or lower case" } else { "" };
+            format!("{what} contains {}{case}", any(&texts))
+        }
+        Condition::Field { field: number, negated, ranges } => {
+            format!("the {} of {what} is {}{}", field(*number), not(*negated), within(ranges))
+        }
+        Condition::Address { end, negated, networks } => {
+            let networks: Vec<_> =
+                networks.iter().map(|network| format!("{}/{}", network.address, network.bits)).collect();
+            let end = match end {
+                End::Source => "source",
+                End::Destination => "destination",
+            };
+            format!("the {end} address of {what} is {}in {}", not(*negated), any(&networks))
+        }
+        Condition::Holds(_) => "its expression (CelExpr) holds".to_owned(),
+        Condition::Gained { sets: [before, after], capabilities } => format!(
+            "{} has of {} what {} has not",
+            subject(hook, *after),
+            any(&capability_names(*capabilities)),
+            subject(hook, *before)
+        ),
+        Condition::DeferredSeveral { operator, arguments, .. } => {
+            let arguments: Vec<_> = arguments.iter().map(|slot| subject(hook, *slot)).collect();
+            format!("{}, whose types the kernel tells, satisfy {}", arguments.join(" and "), operator.name())
+        }
+    }
+}
+
+fn within(ranges: &[NumberRange]) -> String {
+    let range = |range: &NumberRange| match (range.first.0, range.last.0) {
+        (first, last) if first == last => first.to_string(),
+        (first, last) => format!("{first} to {last}"),
+    };
+    let ranges: Vec<_> = ranges.iter().map(range).collect();
+    any(&ranges)
+}
+
+fn field(field: Field) -> &'static str {
+    match field {
+        Field::SourcePort => "source port",
+        Field::DestinationPort => "destination port",
+        Field::Protocol => "protocol's number",
+        Field::Family => "family's number",
+        Field::State => "state's number",
     }
 }
 
@@ -184,18 +227,7 @@ fn binaries(whose: &str, filter: &BinaryFilter) -> String {
 }
 
 fn namespaces(filter: &NamespaceFilter) -> String {
-    let name = match filter.namespace {
-        Namespace::Uts => "host name",
-        Namespace::Ipc => "IPC",
-        Namespace::Mnt => "mount",
-        Namespace::Pid => "PID",
-        Namespace::PidForChildren => "children's PID",
-        Namespace::Net => "network",
-        Namespace::Time => "time",
-        Namespace::TimeForChildren => "children's time",
-        Namespace::Cgroup => "cgroup",
-        Namespace::User => "user",
-    };
+    let name = namespace(filter.namespace);
     let values: Vec<_> = filter
         .values
         .iter()
@@ -207,16 +239,29 @@ fn namespaces(filter: &NamespaceFilter) -> String {
     format!("its {name} namespace is {}{}", not(filter.operator == Membership::NotIn), any(&values))
 }
 
+fn namespace_changes(filter: &NamespaceChangeFilter) -> String {
+    let names: Vec<_> = filter.namespaces.iter().map(|kind| namespace(*kind).to_owned()).collect();
+    format!("since it executed its program it went into another namespace: {}", any(&names))
+}
+
+fn namespace(kind: Namespace) -> &'static str {
+    match kind {
+        Namespace::Uts => "host name",
+        Namespace::Ipc => "IPC",
+        Namespace::Mnt => "mount",
+        Namespace::Pid => "PID",
+        Namespace::PidForChildren => "children's PID",
+        Namespace::Net => "network",
+        Namespace::Time => "time",
+        Namespace::TimeForChildren => "children's time",
+        Namespace::Cgroup => "cgroup",
+        Namespace::User => "user",
+    }
+}
+
 fn capabilities(filter: &CapabilityFilter) -> String {
-    let set = match filter.set {
-        CapabilitySet::Effective => "effective",
-        CapabilitySet::Inheritable => "inheritable",
-        CapabilitySet::Permitted => "permitted",
-    };
-    let all = names::capabilities(filter.capabilities);
-    let all: Vec<_> = all
-        .map(|number| names::capability(number).map_or_else(|| number.to_string(), str::to_owned))
-        .collect();
+    let set = capability_set(filter.set);
+    let all = capability_names(filter.capabilities);
     let verb = if filter.operator == Membership::In { "hold" } else { "do not hold" };
     let mut text = format!("its {set} capabilities {verb} {}", any(&all));
     if filter.in_namespace {
@@ -225,10 +270,32 @@ fn capabilities(filter: &CapabilityFilter) -> String {
     text
 }
 
+fn capability_changes(filter: &CapabilityFilter) -> String {
+    let verb = if filter.operator == Membership::In { "changed in" } else { "changed otherwise than in" };
+    let all = capability_names(filter.capabilities);
+    format!(
+        "its {} capabilities {verb} {} since it executed its program",
+        capability_set(filter.set),
+        any(&all)
+    )
+}
+
+fn capability_set(set: CapabilitySet) -> &'static str {
+    match set {
+        CapabilitySet::Effective => "effective",
+        CapabilitySet::Inheritable => "inheritable",
+        CapabilitySet::Permitted => "permitted",
+    }
+}
+
+fn capability_names(capabilities: u64) -> Vec<String> {
+    let name = |number| names::capability(number).map_or_else(|| number.to_string(), str::to_owned);
+    names::capabilities(capabilities).map(name).collect()
+}
+
 fn action(action: &Action) -> String {
     match action {
-        Action::Post(None) => "post the event".to_owned(),
-        Action::Post(Some(limit)) => rate(limit),
+        Action::Post(how) => post(how),
         Action::NoPost => "post nothing".to_owned(),
         Action::Sigkill => "kill the process (SIGKILL)".to_owned(),
         Action::Signal(signal) => format!("send the process {}", names::signal(*signal)),
@@ -238,6 +305,17 @@ fn action(action: &Action) -> String {
         }
         Action::CopyFd { .. } => "follow the copy too, which is the same open file".to_owned(),
     }
+}
+
+fn post(how: &Post) -> String {
+    let mut text = how.limit.as_ref().map_or_else(|| "post the event".to_owned(), rate);
+    match (how.kernel_stack, how.user_stack) {
+        (true, true) => text.push_str(", with the stacks of the kernel and the program"),
+        (true, false) => text.push_str(", with the kernel's stack"),
+        (false, true) => text.push_str(", with the program's stack"),
+        (false, false) => {}
+    }
+    text
 }
 
 fn rate(limit: &RateLimit) -> String {

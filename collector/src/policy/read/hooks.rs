@@ -18,6 +18,7 @@ use super::{
     selectors::{self, Scope},
 };
 
+pub mod programs;
 pub mod schema;
 
 /// The lists of a policy.
@@ -81,7 +82,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
     let at_return = fields.flag("return", false);
     let arguments = arguments::list(&fields, Place::Function);
-    let return_value = return_value(&fields, at_return);
+    let return_value = return_value(&fields, at_return, Place::Function);
     if let Some(action) = fields.get("returnArgAction") {
         action.word(&RETURN_ACTIONS);
     }
@@ -132,12 +133,12 @@ fn selectors(
 }
 
 /// `returnArg`, where `return` asks for it.
-fn return_value(fields: &Fields<'_>, at_return: bool) -> Option<ReturnValue> {
+fn return_value(fields: &Fields<'_>, at_return: bool, place: Place) -> Option<ReturnValue> {
     match (fields.get("returnArg"), at_return) {
-        (Some(item), true) => arguments::return_value(&item),
+        (Some(item), true) => arguments::return_value(&item, place),
         (Some(item), false) => {
             item.warn("returnArg has no effect without return: true");
-            arguments::return_value(&item);
+            arguments::return_value(&item, place);
             None
         }
         (None, true) => {

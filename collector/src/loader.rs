@@ -119,7 +119,11 @@ impl Source {
             complete_until = now;
             if !batch.is_empty() {
                 let (unknown, nobody) = (unknown.clone(), self.nobody.clone());
-                if self.pipeline.blocking_give(move |pipeline| give(pipeline, batch, &unknown, &nobody)).is_err() {
+                if self
+                    .pipeline
+                    .blocking_give(move |pipeline| give(pipeline, batch, &unknown, &nobody))
+                    .is_err()
+                {
                     return;
                 }
             }

@@ -43,7 +43,7 @@ pub struct Engine {
     lineages: Lineages,
     sources: Sources,
     placements: Placements,
-    loader: loader::Source,
+    loader: Option<loader::Source>,
     /// There while a policy in force asks for what processes map.
     listening: Option<loader::Listening>,
     policies: Policies,
@@ -117,13 +117,14 @@ pub enum LoadError {
 // === impl Engine ===
 
 impl Engine {
-    /// No policies yet. `sources` is what the reader looks records up in.
+    /// No policies yet. `sources` is what the reader looks records up in; without `loader`, policies can't ask for what
+    /// processes map.
     pub fn new(
         hooks: Hooks,
         host: Host,
         sources: Sources,
         placements: Placements,
-        loader: loader::Source,
+        loader: Option<loader::Source>,
     ) -> Self {
         Self {
             hooks,
@@ -262,7 +263,8 @@ impl Engine {
         };
         let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
         if listens && self.listening.is_none() {
-            match self.loader.listen() {
+            let loader = self.loader.as_ref().ok_or(ProbeError::Missing("loader"));
+            match loader.and_then(loader::Source::listen) {
                 Ok(listening) => self.listening = Some(listening),
                 Err(error) => {
                     self.policies = before;

@@ -307,7 +307,7 @@ impl Manager {
             Some(engine) => engine,
             None => {
                 let Parts { shared, host, sources, placements, loader } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, loader)
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, Some(loader))
             }
         };
         let result = job(&mut engine, &mut self.types);

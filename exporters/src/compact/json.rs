@@ -114,9 +114,7 @@ impl<'a> Read<'a> {
             "process_lsm" => (Head::LSM, words(["function_name", "", ""])),
             "process_uprobe" => (Head::UPROBE, words(["path", "symbol", ""])),
             "process_usdt" => (Head::USDT, words(["path", "provider", "name"])),
-            "process_loader" => {
-                (Head::LOADER, Rest::loader(build_id(event), text(event, "path")))
-            }
+            "process_loader" => (Head::LOADER, Rest::loader(build_id(event), text(event, "path"))),
             "process_throttle" => {
                 let kind = text(event, "type");
                 let kind = kind.strip_prefix("THROTTLE_").unwrap_or(kind);

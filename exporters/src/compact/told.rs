@@ -108,7 +108,9 @@ impl<'a> Told<'a> {
                 let call = Call { hook, objects: &[] };
                 (hook::head(call), hook_rest(call), None)
             }
-            Kind::Loader(loader) => (Head::LOADER, Rest::loader(build_id(&loader.build_id), &loader.path), None),
+            Kind::Loader(loader) => {
+                (Head::LOADER, Rest::loader(build_id(&loader.build_id), &loader.path), None)
+            }
             Kind::RateLimit(dropped) => (Head::RATE_LIMIT, Rest::dropped(dropped.to_string()), None),
             Kind::Descriptor(_) => return None,
         };

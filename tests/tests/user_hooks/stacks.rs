@@ -75,7 +75,9 @@ fn addresses() {
     for stack in ["kernel", "user"] {
         let frames = lines[0].at(&format!("/{stack}_stack_trace")).as_array().expect("a stack");
         let is_told = |frame: &Value| {
-            frame["address"].as_str().is_some_and(|address| address.parse::<u64>().is_ok_and(|address| address > 0))
+            frame["address"]
+                .as_str()
+                .is_some_and(|address| address.parse::<u64>().is_ok_and(|address| address > 0))
         };
         assert!(!frames.is_empty() && frames.iter().all(is_told), "{frames:?}");
     }

@@ -189,7 +189,8 @@ fn loader(spec: &Fields<'_>, namespace: Option<&str>) -> bool {
     if item.boolean() != Some(true) {
         return false;
     }
-    let selects = ["podSelector", "containerSelector", "hostSelector"].iter().any(|key| spec.get(key).is_some());
+    let selects =
+        ["podSelector", "containerSelector", "hostSelector"].iter().any(|key| spec.get(key).is_some());
     if namespace.is_some() || selects {
         item.invalid("loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it");
     }

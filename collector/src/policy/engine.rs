@@ -117,25 +117,26 @@ pub enum LoadError {
 // === impl Engine ===
 
 impl Engine {
-    /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
+    /// No policies yet. `sources` is what the reader looks records up in; without `loader`, policies can't ask for what
+    /// processes map.
+    pub fn new(
+        hooks: Hooks,
+        host: Host,
+        sources: Sources,
+        placements: Placements,
+        loader: Option<loader::Source>,
+    ) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
             placements,
-            loader: None,
+            loader,
             listening: None,
             policies: Policies::new(),
             next_policy: 1,
         }
-    }
-
-    /// The same, with what listens to what processes map.
-    #[must_use]
-    pub fn with_loader(self, loader: loader::Source) -> Self {
-        Self { loader: Some(loader), ..self }
     }
 
     /// Whether there are none.
@@ -262,8 +263,9 @@ impl Engine {
         };
         let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
         if listens && self.listening.is_none() {
-            match self.loader.as_ref().map(loader::Source::listen).transpose() {
-                Ok(listening) => self.listening = listening,
+            let loader = self.loader.as_ref().ok_or(ProbeError::Missing("loader"));
+            match loader.and_then(loader::Source::listen) {
+                Ok(listening) => self.listening = Some(listening),
                 Err(error) => {
                     self.policies = before;
                     self.lineages = lineages;

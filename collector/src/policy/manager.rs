@@ -307,8 +307,7 @@ impl Manager {
             Some(engine) => engine,
             None => {
                 let Parts { shared, host, sources, placements, loader } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
-                    .with_loader(loader)
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, Some(loader))
             }
         };
         let result = job(&mut engine, &mut self.types);

@@ -42,7 +42,8 @@ fn examples() -> Vec<Example> {
     while let Some((line, number)) = lines.next() {
         let marked = line.strip_prefix("<!-- deed: ").and_then(|rest| rest.strip_suffix(" -->"));
         if let Some(marked) = marked {
-            let (command, text) = marked.rsplit_once(" => ").unwrap_or_else(|| panic!("line {number}: {line}"));
+            let (command, text) =
+                marked.rsplit_once(" => ").unwrap_or_else(|| panic!("line {number}: {line}"));
             deed = Some((command.to_owned(), text.to_owned()));
         } else if line == "```yaml" {
             let block = lines.by_ref().map(|(line, _)| line).take_while(|line| *line != "```");
@@ -72,7 +73,8 @@ fn every_example_is_accepted() {
 
 fn every_deed_is_told() {
     let folder = tempfile::tempdir().expect("make a folder");
-    let deeds: Vec<_> = examples().into_iter().filter_map(|mut example| Some((example.deed.take()?, example))).collect();
+    let deeds: Vec<_> =
+        examples().into_iter().filter_map(|mut example| Some((example.deed.take()?, example))).collect();
     let mut agent = Agent::new();
     for ((..), Example { line, text, .. }) in &deeds {
         let file = folder.path().join(format!("{line}.yaml"));
@@ -91,7 +93,11 @@ fn every_deed_is_told() {
         let name = check_text(policy).policies[0].name.clone();
         let told = ended.lines.iter().filter(|line| line.contains(text));
         let told = told.map(|line| Line::parse(line)).any(|line| line.text("/policy_name") == name);
-        assert!(told, "line {line}: {name} told nothing of {command:?} with {text:?}; the log:\n{}", ended.log);
+        assert!(
+            told,
+            "line {line}: {name} told nothing of {command:?} with {text:?}; the log:\n{}",
+            ended.log
+        );
     }
     for left in ["/tmp/trigon-forbidden", "/tmp/trigon-followed"] {
         let _ = fs::remove_file(left);

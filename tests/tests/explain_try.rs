@@ -90,7 +90,8 @@ fn report(child: Child) -> Value {
 /// Opens files a number of times, in one process that has to live.
 fn opens(program: &Path, rig: &Rig, files: &[(&str, usize)]) {
     let open = |name: &str| format!("openat -100 @{} 0", rig.path(name).display());
-    let calls = files.iter().flat_map(|(name, count)| vec![open(name); *count]).collect::<Vec<_>>().join(" ; ");
+    let calls =
+        files.iter().flat_map(|(name, count)| vec![open(name); *count]).collect::<Vec<_>>().join(" ; ");
     let status = Command::new(program).arg("calls").args(calls.split_whitespace()).status();
     assert!(status.expect("run the workload").success(), "it lives");
 }
@@ -118,13 +119,16 @@ fn a_trial_counts_and_does_nothing() {
     assert_eq!(number(policy, "/killed"), 3);
     assert_eq!((number(policy, "/signalled"), number(policy, "/denied")), (0, 0));
     let hooks = policy["hooks"].as_array().expect("hooks");
-    let hook = hooks.iter().find(|hook| hook["name"].as_str().is_some_and(|name| name.ends_with("64_sys_openat")));
+    let hook =
+        hooks.iter().find(|hook| hook["name"].as_str().is_some_and(|name| name.ends_with("64_sys_openat")));
     let hook = hook.expect("the system call of 64-bit programs");
     let selectors: Vec<_> = hook["selectors"]
         .as_array()
         .expect("selectors")
         .iter()
-        .map(|one| (one["label"].as_str().unwrap_or_default(), number(one, "/matched"), number(one, "/posted")))
+        .map(|one| {
+            (one["label"].as_str().unwrap_or_default(), number(one, "/matched"), number(one, "/posted"))
+        })
         .collect();
     assert_eq!(selectors, [("killed", 3, 3), ("told", 7, 7), ("limited", 20, 1), ("silent", 4, 0)]);
     assert_eq!(hook["selectors"][0]["actions"], serde_json::json!(["kill"]));
@@ -133,7 +137,9 @@ fn a_trial_counts_and_does_nothing() {
         .as_array()
         .expect("callers")
         .iter()
-        .map(|one| (one["binary"].as_str().unwrap_or_default(), number(one, "/matched"), number(one, "/posted")))
+        .map(|one| {
+            (one["binary"].as_str().unwrap_or_default(), number(one, "/matched"), number(one, "/posted"))
+        })
         .collect();
     let path = |path: &Path| path.to_str().expect("a plain path").to_owned();
     assert_eq!(by, [(&*path(workload.program()), 32, 9), (&*path(&other), 2, 2)]);
@@ -193,7 +199,8 @@ fn explained_is_what_is_loaded() {
     let listed: Value = serde_json::from_str(&listed).expect("JSON");
     for of_agent in listed["policies"].as_array().expect("policies") {
         let policies = explained["files"][0]["policies"].as_array().expect("policies");
-        let policy = policies.iter().find(|policy| policy["name"] == of_agent["name"]).expect("it is explained");
+        let policy =
+            policies.iter().find(|policy| policy["name"] == of_agent["name"]).expect("it is explained");
         let hooks = policy["hooks"].as_array().expect("hooks");
         let places: Vec<_> = hooks
             .iter()

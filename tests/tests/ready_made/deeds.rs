@@ -36,7 +36,9 @@ pub fn tests(suite: &mut Suite) {
 fn told_here(policy: &str, workload: &Workload, argument: usize, deed: &dyn Fn()) -> Vec<(String, String)> {
     let ended = Rig::new(policy).around(deed);
     let told = told_by(&ended, workload.program().to_str().expect("a plain path"));
-    told.into_iter().map(|told| (told.function, told.args.get(argument).cloned().unwrap_or_default())).collect()
+    told.into_iter()
+        .map(|told| (told.function, told.args.get(argument).cloned().unwrap_or_default()))
+        .collect()
 }
 
 fn pair(function: &str, argument: &str) -> (String, String) {
@@ -52,8 +54,9 @@ fn process_tracing() {
          ?process_vm_writev {NOBODY} [#1,1] 1 [#1,1] 1 0"
     );
     // Its harmless twins: PTRACE_PEEKDATA, PTRACE_CONT, and reading another's memory.
-    let twin =
-        format!("?ptrace 2 {NOBODY} 0 0 ; ?ptrace 7 {NOBODY} 0 0 ; ?process_vm_readv {NOBODY} [#1,1] 1 [#1,1] 1 0");
+    let twin = format!(
+        "?ptrace 2 {NOBODY} 0 0 ; ?ptrace 7 {NOBODY} 0 0 ; ?process_vm_readv {NOBODY} [#1,1] 1 [#1,1] 1 0"
+    );
     let (gdb, policy) = listed_copy(TRACING, "/usr/bin/gdb", &workload);
     let told = told_here(&policy, &workload, 0, &|| {
         calls_here(workload.program(), &format!("{deed} ; {twin}"));
@@ -147,8 +150,11 @@ fn libraries_that_are_preloaded() {
     let ended = scene.rig.around(|| scene.calls(scene.workload.program(), &format!("{deed} ; {twin}")));
     let told = told_by(&ended, scene.workload.program().to_str().expect("a plain path"));
     let told: Vec<_> = told.iter().map(|told| (told.function.as_str(), told.args[0].clone())).collect();
-    let expected =
-        [("openat", library.to_string()), ("openat", "/etc/ld.so.preload".into()), ("rename", "/etc/new".into())];
+    let expected = [
+        ("openat", library.to_string()),
+        ("openat", "/etc/ld.so.preload".into()),
+        ("rename", "/etc/new".into()),
+    ];
     assert_eq!(told, expected);
 }
 

@@ -24,6 +24,7 @@ use super::{
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
+use crate::loader;
 
 mod targets;
 mod trial;
@@ -42,6 +43,9 @@ pub struct Engine {
     lineages: Lineages,
     sources: Sources,
     placements: Placements,
+    loader: loader::Source,
+    /// There while a policy in force asks for what processes map.
+    listening: Option<loader::Listening>,
     policies: Policies,
     next_policy: u32,
 }
@@ -114,13 +118,21 @@ pub enum LoadError {
 
 impl Engine {
     /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
+    pub fn new(
+        hooks: Hooks,
+        host: Host,
+        sources: Sources,
+        placements: Placements,
+        loader: loader::Source,
+    ) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
             placements,
+            loader,
+            listening: None,
             policies: Policies::new(),
             next_policy: 1,
         }
@@ -248,10 +260,25 @@ impl Engine {
                 return Err(error);
             }
         };
+        let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
+        if listens && self.listening.is_none() {
+            match self.loader.listen() {
+                Ok(listening) => self.listening = Some(listening),
+                Err(error) => {
+                    self.policies = before;
+                    self.lineages = lineages;
+                    self.detach_idle(&targets);
+                    return Err(error.into());
+                }
+            }
+        }
         if let Err(error) = self.put_in_place(&tables, self.lineages != lineages, types) {
             self.policies = before;
             self.fall_back(&targets);
             return Err(error);
+        }
+        if !listens {
+            self.listening = None;
         }
         self.detach_idle(&targets);
         self.unfollow(&gone);

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::attributes::{Attributes, Scratch};
 use crate::{
-    event::{Descriptor, File, Hook, HookKind, Operation, PathRef, Policy},
+    event::{Descriptor, File, Hook, HookKind, Loader, Operation, PathRef, Policy},
     names,
     text::{Shown, ending},
 };
@@ -103,6 +103,13 @@ impl Attributes<'_> {
         if let Some(span) = hook.descriptor {
             self.string("trigon.descriptor.span_id", &span.to_string());
         }
+    }
+
+    /// What a process mapped to execute.
+    pub(super) fn loader(&mut self, loader: &Loader) {
+        self.string("trigon.loader.path", &ending(&loader.path, PATH_LIMIT));
+        let id = loader.build_id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        self.optional("trigon.loader.build_id", Some(id.as_str()).filter(|id| !id.is_empty()));
     }
 
     /// What a followed descriptor was, and what went through it.

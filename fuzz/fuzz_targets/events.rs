@@ -2,10 +2,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use trigon::cli::events::{
-    Output,
-    show::{Options, show},
-};
+use trigon::cli::events::{Options, Output, show};
 use trigon_exporters::filter::Filter;
 
 fuzz_target!(|bytes: &[u8]| {

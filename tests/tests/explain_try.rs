@@ -53,8 +53,8 @@ kind: TracingPolicy
 metadata: {name: everywhere}
 spec:
   kprobes:
-  - {call: security_bprm_check}
-  - {call: no_such_function, ignore: {callNotFound: true}}
+  - {call: security_bprm_check, syscall: false}
+  - {call: no_such_function, syscall: false, ignore: {callNotFound: true}}
   tracepoints:
   - {subsystem: task, event: task_rename}
 "#;
@@ -246,7 +246,7 @@ fn exit_codes() {
     };
     let faults = run(&["explain"], &broken);
     assert_eq!(faults.code, Some(1), "{faults:?}");
-    assert!(faults.out.contains("policy.yaml:12:"), "{faults:?}");
+    assert!(faults.out.contains("policy.yaml:13:"), "{faults:?}");
     let missing = said(Command::new(place::agent()).args(["policy", "explain", "/nowhere.yaml"]));
     assert_eq!(missing.code, Some(1), "{missing:?}");
     let nobody = run(&["try", "--socket", "/nowhere.sock"], &sound);

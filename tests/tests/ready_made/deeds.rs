@@ -68,7 +68,7 @@ fn process_tracing() {
 
 fn namespace_escape() {
     let scene = Scene::new(ESCAPE);
-    let deed = "mount @none @/srv @tmpfs 0 ; unshare 0x20000 ; ?setns -1 0 ; ?pivot_root @/srv @/srv ; chroot @/ ; \
+    let deed = "mount @none @/srv @tmpfs 0 ; unshare 0x20000 ; ?setns -1 0 ; ?pivot_root @/none @/none ; chroot @/ ; \
                 ?open_by_handle_at -1 #8 0";
     // CLONE_FILES | CLONE_FS alone, and an unmount.
     let twin = "unshare 0x600 ; umount2 @/srv 0";
@@ -93,7 +93,7 @@ fn executions_from_memory() {
     let told = told_here(MEMFD, &workload, 0, &|| {
         let run = |execute: &str| calls_here(workload.program(), &format!("{copied} ; {execute}"));
         run(&format!("execveat $0 @ [@payload,@quiet,@0,0] [0] {empty}"));
-        run("execve @/proc/self/fd/3 [@payload,@quiet,@0,0] [0]");
+        run("dup2 $0 77 ; execve @/proc/self/fd/77 [@payload,@quiet,@0,0] [0]");
         // Their harmless twins: a file's descriptor, and a path.
         let twin = |execute: &str| calls_here(workload.program(), execute);
         twin(&format!("openat -100 @{program} 0 ; execveat $0 @ [@x,@quiet,@0,0] [0] {empty}"));
@@ -102,7 +102,7 @@ fn executions_from_memory() {
     let functions: Vec<_> = told.iter().map(|(function, _)| function.as_str()).collect();
     assert_eq!(functions, ["execveat", "execve"], "{told:?}");
     assert!(told[0].1.starts_with("/memfd:payload"), "{told:?}");
-    assert_eq!(told[1].1, "/proc/self/fd/3");
+    assert_eq!(told[1].1, "/proc/self/fd/77");
 }
 
 fn deletion_of_logs() {

@@ -353,8 +353,8 @@ impl Cost {
         let table = &plan.table;
         let dimensions = &table.dimension[..usize::from(table.dimensions)];
         // Where it applies is a lookup too.
-        let placed = hook.selectors.iter().map(Some).chain(hook.selectors.is_empty().then_some(None));
-        let placed = placed.filter(|selector| policy.scope_of(*selector).is_some()).count() > 0;
+        let mut all = hook.selectors.iter().map(Some).chain(hook.selectors.is_empty().then_some(None));
+        let placed = all.any(|selector| policy.scope_of(selector).is_some());
         let lookups = dimensions.len() as u64 + u64::from(placed);
         let values = &table.value[..usize::from(table.values)];
         let looked_at = |index: usize| dimensions.iter().any(|one| usize::from(one.value) == index);

@@ -44,7 +44,7 @@ fn a_list_costs_what_its_functions_cost() {
 
 #[test]
 fn what_the_kernel_has_to_tell_first_has_no_cost_yet() {
-    let spec = "  kprobes:\n  - call: fd_install\n    args: [{index: 1, type: auto}]\n";
+    let spec = "  kprobes:\n  - call: fd_install\n    syscall: false\n    args: [{index: 1, type: auto}]\n";
     assert_eq!(explained(spec).cost, None);
 }
 
@@ -77,6 +77,6 @@ fn limits_follow_from_what_a_policy_does() {
     assert!(has(&kill, "the system call still completes"));
     assert!(has(&kill, "relative paths") && has(&kill, "io_uring"));
     assert!(!has(&kill, "It observes") && !has(&kill, "rate limit"));
-    let watch = explained("  kprobes:\n  - call: fd_install\n");
+    let watch = explained("  kprobes:\n  - call: fd_install\n    syscall: false\n");
     assert!(has(&watch, "It observes") && !has(&watch, "relative paths") && !has(&watch, "io_uring"));
 }

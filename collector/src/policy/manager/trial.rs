@@ -105,7 +105,10 @@ impl Manager {
                 trial.run_times.as_ref().ok()?;
                 Some(of(&after)? - of(&tried.before).unwrap_or_default())
             };
-            let hooks = hooks.into_iter().map(|hook| (cost(&hook), hook)).map(|(cost, hook)| (hook, cost));
+            let hooks = hooks.into_iter().map(|hook| {
+                let cost = cost(&hook);
+                (hook, cost)
+            });
             outcomes.push(Outcome {
                 name: tried.name,
                 seconds,

@@ -96,7 +96,8 @@ pub fn condition(
     };
     let allowed = operators(kind.class());
     if allowed.is_empty() {
-        return misplaced(Class::Invalid, "an argument of type nop has no value to compare".to_owned(), None);
+        let message = format!("an argument of type {} has no value to compare", kind.as_str());
+        return misplaced(Class::Invalid, message, None);
     }
     if !allowed.contains(operator) {
         let names = allowed.iter().map(|operator| operator.name()).collect::<Vec<_>>().join(", ");
@@ -139,7 +140,7 @@ pub fn condition(
 pub fn operators(class: ArgumentClass) -> &'static [Operator] {
     match class {
         ArgumentClass::Unknown => Operator::ALL,
-        ArgumentClass::Nothing => &[],
+        ArgumentClass::Nothing | ArgumentClass::Object => &[],
         ArgumentClass::Number(_) => NUMBER_OPERATORS,
         ArgumentClass::Text | ArgumentClass::Path => TEXT_OPERATORS,
         ArgumentClass::File => FILE_OPERATORS,
@@ -254,6 +255,7 @@ fn describe(class: ArgumentClass) -> &'static str {
         ArgumentClass::Text => "text",
         ArgumentClass::File => "a file",
         ArgumentClass::Path => "a path",
+        ArgumentClass::Object => "an object",
     }
 }
 

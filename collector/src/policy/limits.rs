@@ -36,6 +36,8 @@ pub const FUNCTION_INDEX: i64 = 5;
 pub const TRACEPOINT_INDEX: i64 = 63;
 /// The last argument of a raw tracepoint: the kernel's MAX_BPF_FUNC_ARGS.
 pub const RAW_TRACEPOINT_INDEX: i64 = 11;
+/// Characters of a path of members.
+pub const MEMBER_PATH_CHARS: usize = 512;
 /// Characters of a hook's message.
 pub const MESSAGE_CHARS: usize = 256;
 /// Tags of one hook.

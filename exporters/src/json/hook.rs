@@ -6,12 +6,13 @@ use super::{
     Body, Context,
     facts::Facts,
     is_default,
+    object::ObjectArgument,
     permission::Permission,
     process::Process,
     scalar::{Bytes, Int64, SInt64},
 };
 use crate::{
-    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Value},
+    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Namespaces, Object, Value},
     identity::SpanId,
     names,
 };
@@ -35,6 +36,8 @@ pub(super) struct KprobeLine<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    data: Arguments<'a>,
     trigon: Facts<'a>,
 }
 
@@ -59,13 +62,19 @@ pub(super) struct TracepointLine<'a> {
 
 struct ActionName(Action);
 
-struct Arguments<'a>(&'a Hook);
+struct Arguments<'a> {
+    values: &'a [Option<Value>],
+    specs: &'a [ArgumentSpec],
+    host: &'a Namespaces,
+}
 
 /// One that could not be read has no value, and keeps its place.
 #[derive(Serialize)]
 struct Argument<'a> {
     #[serde(flatten)]
     value: Option<Variant<'a>>,
+    #[serde(flatten)]
+    object: Option<ObjectArgument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
 }
@@ -92,9 +101,9 @@ enum Variant<'a> {
     Long(SInt64),
 }
 
-/// `KprobeFile` and `KprobePath`, which have the same fields.
+/// `KprobeFile`, `KprobePath` and `KprobeLinuxBinprm`, which have the same fields.
 #[derive(Serialize)]
-struct File<'a> {
+pub(super) struct File<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -150,22 +159,25 @@ impl<'a> Context<'a> {
         let parent = self.parent(event);
         let source = &*hook.source;
         let message = source.message.as_deref();
+        let args = Arguments { values: &hook.args, specs: &source.args, host: self.host };
+        let data = Arguments { values: &hook.data, specs: &source.data, host: self.host };
         let trigon = Facts::new(&event.process).with_hook(hook);
         match source.kind() {
             HookKind::Kprobe { function } => Body::Kprobe(KprobeLine {
                 process,
                 parent,
                 function_name: function,
-                args: Arguments(hook),
+                args,
                 returned: hook
                     .returned
                     .as_ref()
-                    .map(|value| Argument::new(Some(value), Some(&source.returned))),
+                    .map(|value| Argument::new(Some(value), Some(&source.returned), self.host)),
                 action: ActionName(hook.action),
                 policy_name: &source.policy.name,
                 return_action: ActionName(hook.return_action.unwrap_or_default()),
                 message,
                 tags: &source.tags,
+                data,
                 trigon,
             }),
             HookKind::Tracepoint { subsystem, event } => Body::Tracepoint(TracepointLine {
@@ -173,7 +185,7 @@ impl<'a> Context<'a> {
                 parent,
                 subsys: subsystem,
                 event,
-                args: Arguments(hook),
+                args,
                 policy_name: &source.policy.name,
                 action: ActionName(hook.action),
                 message,
@@ -202,31 +214,36 @@ impl Serialize for ActionName {
 
 impl Arguments<'_> {
     fn is_empty(&self) -> bool {
-        self.0.args.is_empty()
+        self.values.is_empty()
     }
 }
 
 impl Serialize for Arguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(
-            self.0
-                .args
+            self.values
                 .iter()
                 .enumerate()
-                .map(|(index, value)| Argument::new(value.as_ref(), self.0.spec(index))),
+                .map(|(index, value)| Argument::new(value.as_ref(), self.specs.get(index), self.host)),
         )
     }
 }
 
 impl<'a> Argument<'a> {
-    fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>) -> Self {
-        Self { value: value.map(Variant::new), label: spec.and_then(|spec| spec.label.as_deref()) }
+    fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>, host: &Namespaces) -> Self {
+        let object = match value {
+            Some(Value::Object(object)) => Some(ObjectArgument::new(object, host)),
+            _ => None,
+        };
+        Self { value: value.and_then(Variant::new), object, label: spec.and_then(|spec| spec.label.as_deref()) }
     }
 }
 
 impl<'a> Variant<'a> {
-    fn new(value: &'a Value) -> Self {
-        match value {
+    /// None for an object, which has its own.
+    fn new(value: &'a Value) -> Option<Self> {
+        Some(match value {
+            Value::Object(_) => return None,
             Value::Int(number) => Self::Int(*number),
             Value::UInt(number) => Self::Uint(*number),
             Value::Long(number) => Self::Long(SInt64(*number)),
@@ -240,12 +257,12 @@ impl<'a> Variant<'a> {
                 Self::File(File::new(path, *truncated, *mode))
             }
             Value::Path { path, truncated, .. } => Self::Path(File::new(path, *truncated, 0)),
-        }
+        })
     }
 }
 
 impl<'a> File<'a> {
-    fn new(path: &'a str, truncated: bool, mode: u32) -> Self {
+    pub(super) fn new(path: &'a str, truncated: bool, mode: u32) -> Self {
         Self { path, flags: if truncated { UNRESOLVED } else { "" }, permission: Permission(mode) }
     }
 }
@@ -291,6 +308,10 @@ impl Serialize for ArgumentsFacts<'_> {
 impl ArgumentFacts {
     fn new(index: usize, value: Option<&Value>) -> Self {
         let (truncated, deleted, flags) = match value {
+            Some(Value::Object(object)) => match &**object {
+                Object::Executable(file) => (file.truncated, file.deleted, Some(file.flags)),
+                _ => (false, false, None),
+            },
             Some(Value::File(file)) => (file.truncated, file.deleted, Some(file.flags)),
             Some(Value::Path { truncated, deleted, .. }) => (*truncated, *deleted, None),
             Some(Value::Text { truncated, .. }) => (*truncated, false, None),

@@ -8,7 +8,7 @@ use aya::{
 use super::{
     HookId,
     attach::tracepoint::Fields,
-    plan::{Mask, Selector, SelectorKey, Table},
+    plan::{Chain, Mask, Selector, SelectorKey, Table},
     sets::{Entries, Sets},
 };
 use crate::{
@@ -27,6 +27,8 @@ pub struct TablePlan {
     pub selectors: Vec<Selector>,
     /// Of a tracepoint: what the table's arguments are, by their index.
     pub fields: Vec<FieldUse>,
+    /// The ways to values; a value's `chain` counts them from 1.
+    pub chains: Vec<Chain>,
 }
 
 /// A field of a tracepoint's record, or an argument of a raw one, that a table looks at.
@@ -48,6 +50,7 @@ struct Written {
     /// Of its dimensions.
     sets: Vec<u32>,
     selectors: u32,
+    chains: Vec<u32>,
 }
 
 /// The maps, typed.
@@ -55,6 +58,8 @@ pub(super) struct HookMaps {
     hooks: Array<MapData, u32>,
     tables: HashMap<MapData, u32, Table>,
     selectors: HashMap<MapData, SelectorKey, Selector>,
+    chains: HashMap<MapData, u32, Chain>,
+    next_chain: u32,
     sets: Sets,
     /// By table; there once a tracepoint is.
     fields: Option<HashMap<MapData, u32, Fields>>,
@@ -63,7 +68,10 @@ pub(super) struct HookMaps {
 
 #[expect(unsafe_code, reason = "what aya asks of keys and values")]
 mod pod {
-    use super::{Mask, Pod, Selector, SelectorKey, Table};
+    use super::{Chain, Mask, Pod, Selector, SelectorKey, Table};
+
+    // SAFETY: as below.
+    unsafe impl Pod for Chain {}
 
     // SAFETY: integers and arrays of them, without padding: every bit pattern is a value.
     unsafe impl Pod for Mask {}
@@ -83,6 +91,8 @@ impl HookMaps {
             hooks: typed(maps, "hooks")?,
             tables: typed(maps, "tables")?,
             selectors: typed(maps, "selectors")?,
+            chains: typed(maps, "chains")?,
+            next_chain: 1,
             sets: Sets::new(maps)?,
             fields: None,
             written: Vec::new(),
@@ -101,7 +111,7 @@ impl HookMaps {
 
     /// Writes a table that no hook points to yet; where it does not fit, nothing of it stays.
     pub(super) fn write(&mut self, table: u32, plan: &TablePlan, fields: &Fields) -> Result<(), ProbeError> {
-        self.written.push(Written { table, sets: Vec::new(), selectors: 0 });
+        self.written.push(Written { table, sets: Vec::new(), selectors: 0, chains: Vec::new() });
         let result = self.write_parts(table, plan, fields);
         if result.is_err() {
             self.erase(table);
@@ -121,6 +131,17 @@ impl HookMaps {
             if let Some(dimension) = content.dimension.get_mut(*dimension) {
                 dimension.set = set;
             }
+        }
+        for chain in &plan.chains {
+            let id = self.next_chain;
+            self.next_chain = id.wrapping_add(1).max(1);
+            self.chains.insert(id, chain, 0).map_err(failed("chains"))?;
+            written.chains.push(id);
+        }
+        for value in &mut content.value {
+            // A table's own numbers become those of the map, where all tables' chains are.
+            let chain = (value.chain as usize).checked_sub(1).and_then(|index| written.chains.get(index));
+            value.chain = chain.copied().unwrap_or(0);
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
             let key = SelectorKey { table, selector: number };
@@ -156,6 +177,9 @@ impl HookMaps {
         if let Some(fields) = &mut self.fields {
             let _ = fields.remove(&table);
         }
+        for chain in written.chains {
+            let _ = self.chains.remove(&chain);
+        }
         written.sets.into_iter().for_each(|set| self.sets.give_back(set));
     }
 
@@ -165,6 +189,7 @@ impl HookMaps {
         }
         node::<u32, Table>()
             + u64::from(written.selectors) * node::<SelectorKey, Selector>()
+            + written.chains.len() as u64 * node::<u32, Chain>()
             + written.sets.iter().map(|set| self.sets.bytes(*set)).sum::<u64>()
     }
 }

@@ -3,29 +3,50 @@
 use super::{
     super::{
         super::limits,
-        schema::{Build as _, Schema, boolean, integer, list, never, object, text, unknown, word},
+        schema::{Build as _, Schema, boolean, integer, later, list, never, object, text, unknown, word},
     },
-    ARGUMENT, Place, TYPES,
+    ARGUMENT, Place, SOURCES, TYPES, last_index,
 };
+
+/// As `member_path` and `name` read them.
+const MEMBERS: &str = r"^[A-Za-z0-9_\[\]]+([.][A-Za-z0-9_\[\]]+)*$";
+const NAME: &str = "^((struct|union) )?[A-Za-z0-9_-]+$";
 
 /// `args`
 pub fn arguments(place: Place) -> Schema {
-    let last = match place {
-        Place::Function => limits::FUNCTION_INDEX,
-        Place::Tracepoint => limits::TRACEPOINT_INDEX,
-        Place::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
-    };
-    let argument = object(&ARGUMENT, &["index"], |key| match key {
+    list(limits::ARGUMENTS, argument(place)).about("What is read of a call.")
+}
+
+/// `data`
+pub fn data(place: Place) -> Schema {
+    list(limits::ARGUMENTS, argument(place)).about("What is read beside the arguments.")
+}
+
+fn argument(place: Place) -> Schema {
+    let last = last_index(place);
+    object(&ARGUMENT, &[], |key| match key {
         "index" => integer(0..=last).about("Which argument, or field of the record, from 0."),
         "sizeArgIndex" => {
             integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are.")
         }
-        "returnCopy" if place != Place::Function => never().about("A tracepoint doesn't return."),
+        "returnCopy" if place.is_tracepoint() => never().about("A tracepoint doesn't return."),
         "returnCopy" => boolean().about("Read it when the function returns."),
         "maxData" => boolean().about("Up to 327360 bytes rather than 4096."),
+        "resolve" => text(limits::MEMBER_PATH_CHARS)
+            .pattern(MEMBERS)
+            .about("Members of the kernel's structs that lead to what is read: mm.owner.comm."),
+        "source" => word(&SOURCES).about("Where it comes from, if not from the call."),
+        "btfType" => text(limits::SYMBOL_BYTES).pattern(NAME).about("The struct at which resolve begins."),
+        "btfTypeModule" => {
+            text(limits::SYMBOL_BYTES).pattern(NAME).about("The module whose types resolve is of.")
+        }
         other => common(other),
-    });
-    list(limits::ARGUMENTS, argument).about("What is read of a call.")
+    })
+    .rule("has(self.index) || has(self.source)", "the key index is missing")
+    .rule(
+        "!has(self.source) || self.source != 'pt_regs' || has(self.resolve)",
+        "the register is missing: resolve with the name of a register, as rip",
+    )
 }
 
 /// `returnArg`
@@ -34,6 +55,7 @@ pub fn return_value() -> Schema {
         "index" => integer(0..=i64::from(u32::MAX)),
         "sizeArgIndex" => integer(0..=limits::FUNCTION_INDEX + 1),
         "returnCopy" | "maxData" => boolean(),
+        "resolve" | "source" | "btfType" | "btfTypeModule" => later(),
         other => common(other),
     })
     .about("What the function returns.")

@@ -3,6 +3,7 @@
 use super::{
     super::{
         super::limits,
+        arguments::Place,
         hooks::schema::{function, function_list, tracepoint},
         schema::{Build as _, Schema, labels, list, object, unknown, word},
     },
@@ -29,9 +30,10 @@ pub fn spec(namespaced: bool) -> Schema {
 
 fn key(key: &str) -> Schema {
     match key {
-        "kprobes" => list(limits::HOOKS, function()).about("Functions of the kernel."),
+        "kprobes" => list(limits::HOOKS, function(Place::Function)).about("Functions of the kernel."),
         "fentries" => {
-            list(limits::HOOKS, function()).about("Functions of the kernel, entered by a trampoline.")
+            list(limits::HOOKS, function(Place::Fentry))
+                .about("Functions of the kernel, entered by a trampoline.")
         }
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
         "lists" => list(limits::LISTS, function_list())

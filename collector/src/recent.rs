@@ -87,7 +87,9 @@ fn weight(event: &Event) -> usize {
         + match &event.kind {
             Kind::Exec(_) => process(&event.process),
             Kind::Exit(_) | Kind::RateLimit(_) => 0,
-            Kind::Hook(hook) => hook.args.iter().chain(&hook.data).chain([&hook.returned]).flatten().map(value).sum(),
+            Kind::Hook(hook) => {
+                hook.args.iter().chain(&hook.data).chain([&hook.returned]).flatten().map(value).sum()
+            }
             Kind::Descriptor(descriptor) => size_of_val(&**descriptor) + descriptor.file.path.len(),
         }
 }

@@ -29,7 +29,8 @@ pub use self::{
     hook::{ArgumentSpec, Hook, HookKind, HookSource, PathRef, Policy},
     image::{FileFacts, Gains, Image},
     object::{
-        Address, CapabilitySet, Ends, Map, Module, Object, Packet, PerfEvent, Program, Socket, UserNamespace, address,
+        Address, CapabilitySet, Ends, Map, Module, Object, Packet, PerfEvent, Program, Socket, UserNamespace,
+        address,
     },
     operation::Operation,
     pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},

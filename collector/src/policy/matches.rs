@@ -105,8 +105,12 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
         value_type::S64 => Value::Long(fixed.value as i64),
         value_type::U64 => Value::Size(fixed.value),
         value_type::STRING | value_type::FILENAME => Value::Text { text: text_of(arg.data), truncated },
-        value_type::BYTES | value_type::IOVEC | value_type::IOV_ITER => Value::Bytes { data: arg.data.into(), size: fixed.value },
-        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::KIOCB => Value::File(file_of(arg)),
+        value_type::BYTES | value_type::IOVEC | value_type::IOV_ITER => {
+            Value::Bytes { data: arg.data.into(), size: fixed.value }
+        }
+        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::KIOCB => {
+            Value::File(file_of(arg))
+        }
         value_type::PATH | value_type::DENTRY => {
             Value::Path { path: text_of(arg.data), truncated, deleted: is(arg_flags::DELETED) }
         }

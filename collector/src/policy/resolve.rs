@@ -214,7 +214,8 @@ impl Resolver<'_> {
     ) {
         let Some(path) = &argument.path else { return };
         let of_call = argument.source == Source::Call && path.start.is_none();
-        let mut asked: Vec<_> = prototypes.iter().map(|(target, prototype)| (Some(target), prototype)).collect();
+        let mut asked: Vec<_> =
+            prototypes.iter().map(|(target, prototype)| (Some(target), prototype)).collect();
         if !of_call {
             asked.truncate(0);
         }
@@ -249,7 +250,8 @@ impl Resolver<'_> {
     fn pointer(&mut self, argument: &Argument, field: &str) {
         let is_address = matches!(argument.kind, ArgumentType::Integer(_) | ArgumentType::Nop);
         if !is_address {
-            let message = format!("the source is a pointer, which can't be read as {}", argument.kind.as_str());
+            let message =
+                format!("the source is a pointer, which can't be read as {}", argument.kind.as_str());
             let allowed = Some("resolve with the path to a member; uint64 for the address".to_owned());
             self.refuse(argument.at, field, Refused { message, allowed });
         }

@@ -235,7 +235,11 @@ impl<'a> Argument<'a> {
             Some(Value::Object(object)) => Some(ObjectArgument::new(object, host)),
             _ => None,
         };
-        Self { value: value.and_then(Variant::new), object, label: spec.and_then(|spec| spec.label.as_deref()) }
+        Self {
+            value: value.and_then(Variant::new),
+            object,
+            label: spec.and_then(|spec| spec.label.as_deref()),
+        }
     }
 }
 

@@ -160,7 +160,13 @@ mod tests {
             assert_eq!(family(number), name);
         }
         assert_eq!((socket_type(1), socket_type(99)), ("SOCK_STREAM".into(), "99".into()));
-        assert_eq!((protocol(6), protocol(58), protocol(7)), ("IPPROTO_TCP".into(), "IPPROTO_ICMPV6".into(), "7".into()));
-        assert_eq!((socket_state(10), socket_state(0), socket_state(14)), ("TCP_LISTEN".into(), "".into(), "14".into()));
+        assert_eq!(
+            (protocol(6), protocol(58), protocol(7)),
+            ("IPPROTO_TCP".into(), "IPPROTO_ICMPV6".into(), "7".into())
+        );
+        assert_eq!(
+            (socket_state(10), socket_state(0), socket_state(14)),
+            ("TCP_LISTEN".into(), "".into(), "14".into())
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::fmt::Write as _;
 
 use super::attributes::{Attributes, Scratch};
 use crate::{
-    event::{ArgumentSpec, Descriptor, Ends, File, Hook, HookKind, Object, Operation, PathRef, Policy, Value},
+    event::{
+        ArgumentSpec, Descriptor, Ends, File, Hook, HookKind, Object, Operation, PathRef, Policy, Value,
+    },
     names,
     text::{Shown, ending},
 };

@@ -84,7 +84,8 @@ fn data() -> Hook {
 /// The table of events, by the names of their snapshots.
 pub(super) fn table() -> Vec<(&'static str, Event)> {
     let map = Map { kind: 1, key_size: 4, value_size: 8, max_entries: 16, name: "seen".into() };
-    let local = Ends { family: 1, protocol: 0, source: None, destination: None, source_port: 0, destination_port: 0 };
+    let local =
+        Ends { family: 1, protocol: 0, source: None, destination: None, source_port: 0, destination_port: 0 };
     let address = Address { family: 10, address: Some(IpAddr::V6(Ipv6Addr::LOCALHOST)), port: 53 };
     let sets = [
         Object::Capabilities(CapabilitySet::Any, 0x1ff),
@@ -92,27 +93,44 @@ pub(super) fn table() -> Vec<(&'static str, Event)> {
         Object::Capabilities(CapabilitySet::Permitted, u64::MAX),
         Object::Capabilities(CapabilitySet::Effective, 1 << 21),
     ];
-    let read = |compat| vi(hook(tracepoint("raw_syscalls", "sys_enter"), vec![object(Object::SystemCall { id: 3, compat })]));
+    let read = |compat| {
+        vi(hook(tracepoint("raw_syscalls", "sys_enter"), vec![object(Object::SystemCall { id: 3, compat })]))
+    };
     vec![
         ("object_sock", call("tcp_connect", vec![Object::Socket(socket())])),
         ("object_sock_unix", call("unix_release", vec![Object::Socket(Socket { ends: local, ..socket() })])),
         ("object_skb", call("ip6_output", vec![Object::Packet(packet())])),
         ("object_sockaddr", call("security_socket_connect", vec![Object::Address(address)])),
-        ("object_sockaddr_un", call("unix_bind", vec![Object::UnixAddress { family: 1, path: "@\u{1b}[31mx".into() }])),
+        (
+            "object_sockaddr_un",
+            call("unix_bind", vec![Object::UnixAddress { family: 1, path: "@\u{1b}[31mx".into() }]),
+        ),
         ("object_cred", call("commit_creds", vec![Object::Credentials(credentials(), namespace())])),
         (
             "object_capability",
-            call("cap_capable", vec![Object::UserNamespace(namespace()), Object::Capability(21), Object::Capability(99)]),
+            call(
+                "cap_capable",
+                vec![Object::UserNamespace(namespace()), Object::Capability(21), Object::Capability(99)],
+            ),
         ),
         ("object_capabilities", call("security_capset", sets.into())),
-        ("object_module", call("do_init_module", vec![Object::Module(module(Some(false))), Object::Module(module(None))])),
-        ("object_program", call("bpf_check", vec![Object::ProgramAttributes(program()), Object::Program(program())])),
+        (
+            "object_module",
+            call("do_init_module", vec![Object::Module(module(Some(false))), Object::Module(module(None))]),
+        ),
+        (
+            "object_program",
+            call("bpf_check", vec![Object::ProgramAttributes(program()), Object::Program(program())]),
+        ),
         ("object_map", call("security_bpf_map_create", vec![Object::Map(map)])),
         ("object_bpf_cmd", call("security_bpf", vec![Object::BpfCommand(5)])),
         ("object_perf_event", call("security_perf_event_alloc", vec![Object::PerfEvent(perf_event())])),
         ("object_syscall", read(false)),
         ("object_syscall_compat", read(true)),
-        ("object_net_device", call("dev_hard_start_xmit", vec![Object::Device { name: "eth0".into(), index: 2 }])),
+        (
+            "object_net_device",
+            call("dev_hard_start_xmit", vec![Object::Device { name: "eth0".into(), index: 2 }]),
+        ),
         ("object_data", vi(data())),
     ]
 }

@@ -131,7 +131,8 @@ impl Btf {
         let mut place = Place { chain: Chain::default(), id, offset: 0, bits: None };
         let mut reached = format!("struct {start}");
         for component in path.split('.') {
-            let (name, indices) = parse(component).ok_or_else(|| WayError::Component(component.to_owned()))?;
+            let (name, indices) =
+                parse(component).ok_or_else(|| WayError::Component(component.to_owned()))?;
             self.enter(&mut place, &reached)?;
             self.descend(&mut place, name)?;
             for index in indices {
@@ -339,7 +340,8 @@ fn follow(place: &mut Place) -> Result<(), WayError> {
 fn parse(component: &str) -> Option<(&str, Vec<u32>)> {
     let (name, mut rest) = component.split_at(component.find('[').unwrap_or(component.len()));
     let is_name = |text: &str| {
-        text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && !text.starts_with(|c: char| c.is_ascii_digit())
+        text.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && !text.starts_with(|c: char| c.is_ascii_digit())
     };
     if name.is_empty() || !is_name(name) {
         return None;

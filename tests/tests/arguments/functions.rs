@@ -46,7 +46,10 @@ pub(crate) fn of_sockets() {
     assert_eq!((&socket["daddr"], &socket["dport"]), (&json!("127.0.0.1"), &json!(port)));
     assert_eq!(socket["state"], "TCP_SYN_SENT");
     let args = &of(&events, "dev_hard_start_xmit")["args"];
-    assert_eq!((&args[0]["skb_arg"]["protocol"], &args[1]), (&json!("IPPROTO_TCP"), &json!({"net_dev_arg": {"name": "lo"}})));
+    assert_eq!(
+        (&args[0]["skb_arg"]["protocol"], &args[1]),
+        (&json!("IPPROTO_TCP"), &json!({"net_dev_arg": {"name": "lo"}}))
+    );
 }
 
 pub(crate) fn of_credentials() {
@@ -96,7 +99,9 @@ pub(crate) fn of_credentials() {
 
 pub(crate) fn of_programs() {
     let map_function = |name: &str| {
-        format!("  - call: {name}\n    syscall: false\n    ignore: {{callNotFound: true}}\n    args: [{{index: 0}}]\n    selectors:\n    - OURS\n")
+        format!(
+            "  - call: {name}\n    syscall: false\n    ignore: {{callNotFound: true}}\n    args: [{{index: 0}}]\n    selectors:\n    - OURS\n"
+        )
     };
     let rig = Rig::new(&format!(
         r#"

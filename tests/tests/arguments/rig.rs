@@ -21,8 +21,10 @@ impl Rig {
     /// A policy whose `spec` this is. `OURS` in it becomes a filter on the program of [`Self::calls`].
     pub(crate) fn new(spec: &str) -> Self {
         let workload = Workload::new();
-        let ours = format!("matchBinaries: [{{operator: In, values: [\"{}\"]}}]", workload.program().display());
-        let head = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: arguments}\nspec:\n";
+        let ours =
+            format!("matchBinaries: [{{operator: In, values: [\"{}\"]}}]", workload.program().display());
+        let head =
+            "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: arguments}\nspec:\n";
         let policy = workload.folder().join("policy.yaml");
         fs::write(&policy, format!("{head}{}", spec.replace("OURS", &ours))).expect("write the policy");
         Self { workload, policy: policy.to_str().expect("a plain path").to_owned() }

@@ -90,7 +90,8 @@ const CONNECT: &str = r#"
 
 pub(crate) fn addresses() {
     let rig = Rig::new(&CONNECT.replace("TYPE", "sockaddr"));
-    let calls = format!("socket 2 2 0 ; connect $0 {} 16 ; ?socket 10 2 0 ; ?connect $2 {} 28", ipv4(53), ipv6(5353));
+    let calls =
+        format!("socket 2 2 0 ; connect $0 {} 16 ; ?socket 10 2 0 ; ?connect $2 {} 28", ipv4(53), ipv6(5353));
     let events = rig.calls(&calls);
     assert_eq!(events.len(), 2, "{events:?}");
     let address = |event: &Value| event["args"][1]["sockaddr_arg"].clone();
@@ -99,10 +100,11 @@ pub(crate) fn addresses() {
 }
 
 pub(crate) fn unix_addresses() {
-    let rig = Rig::new(&CONNECT.replace("TYPE", "sockaddr_un"));
+    let rig = Rig::new(&CONNECT.replace("TYPE", "sockaddr_un, sizeArgIndex: 3"));
+    // What comes after an address is no part of it.
     let address = |path: &[u8]| {
-        let bytes = [&1_u16.to_le_bytes()[..], path, b"\0"].concat();
-        format!("[{}] {}", words(&bytes).join(","), bytes.len())
+        let bytes = [&1_u16.to_le_bytes()[..], path, b"more"].concat();
+        format!("[{}] {}", words(&bytes).join(","), bytes.len() - 4)
     };
     let calls = format!(
         "socket 1 1 0 ; ?connect $0 {} ; ?connect $0 {} ; ?connect $0 0x10 110",

@@ -68,7 +68,8 @@ pub(crate) fn from_an_argument() {
 
 pub(crate) fn that_lead_nowhere() {
     let refused = |item: &str, reasons: &[&str]| {
-        let spec = format!("  kprobes:\n  - {{call: sys_umask, args: [{{index: 0, type: int}}], data: [{item}]}}\n");
+        let spec =
+            format!("  kprobes:\n  - {{call: sys_umask, args: [{{index: 0, type: int}}], data: [{item}]}}\n");
         let log = Rig::new(&spec).refusal();
         for reason in reasons {
             assert!(log.contains(reason), "{reason}: {log}");
@@ -77,7 +78,12 @@ pub(crate) fn that_lead_nowhere() {
     let task = |rest: &str| format!("{{source: current_task, {rest}}}");
     refused(
         &task("resolve: 'mm.owner.real_parent.com'"),
-        &["6:", "spec.kprobes[0].data[0].resolve", "struct task_struct has no member com", "did you mean comm?"],
+        &[
+            "6:",
+            "spec.kprobes[0].data[0].resolve",
+            "struct task_struct has no member com",
+            "did you mean comm?",
+        ],
     );
     refused(&task("resolve: pid.nr"), &["pid is `pid_t`, which has no members"]);
     refused(&task("resolve: comm, type: int"), &["can't be read as int"]);
@@ -86,7 +92,10 @@ pub(crate) fn that_lead_nowhere() {
     refused(&task("resolve: se"), &["auto: `struct sched_entity` is there"]);
     refused("{index: 0, resolve: x}", &["argument 0 is `int`", "btfType"]);
     refused("{index: 0, resolve: x, btfType: no_such_struct}", &["no struct no_such_struct"]);
-    refused("{index: 0, resolve: x, btfType: file, btfTypeModule: no_such_module}", &["read a module's types"]);
+    refused(
+        "{index: 0, resolve: x, btfType: file, btfTypeModule: no_such_module}",
+        &["read a module's types"],
+    );
     refused("{source: pt_regs, resolve: rix}", &["struct pt_regs has no member rix"]);
     let spec = "  fentries:\n  - {call: sys_umask, data: [{source: pt_regs, resolve: rip}]}\n";
     assert!(Rig::new(spec).refusal().contains("only a kprobe sees registers"));

@@ -90,7 +90,7 @@ impl<'a> Builder<'a> {
             let unknown = CompileError::Unsupported("a path of members that this kernel was not asked for");
             spec.chain = self.chain(path.chain.ok_or(unknown)?);
         }
-        if argument.kind.is_buffer() {
+        if argument.kind.has_size() {
             spec.size_arg = self.size(part, argument)?;
             spec.most = if argument.max_data { MAX_DATA } else { BUFFER };
         }

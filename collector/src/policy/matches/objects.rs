@@ -11,9 +11,7 @@ use trigon_probes::{
     hooks::plan::value_type,
     record::{
         Arg,
-        object::{
-            self, CredFacts, Endpoint, MapFacts, PerfEventFacts, ProgramFacts, UserNsFacts, until_nul,
-        },
+        object::{self, CredFacts, Endpoint, MapFacts, PerfEventFacts, ProgramFacts, UserNsFacts, until_nul},
     },
 };
 

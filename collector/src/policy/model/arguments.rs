@@ -186,6 +186,11 @@ impl ArgumentType {
         matches!(self, Self::CharBuf | Self::CharIovec | Self::ConstBuf)
     }
 
+    /// Whether another argument may tell how many bytes it has.
+    pub fn has_size(self) -> bool {
+        self.is_buffer() || self == Self::Object(ObjectType::SockaddrUn)
+    }
+
     /// Whether it can be a descriptor's number.
     pub fn is_descriptor(self) -> bool {
         match self {
@@ -197,7 +202,17 @@ impl ArgumentType {
 
     /// Whether it names a file.
     pub fn names_file(self) -> bool {
-        matches!(self, Self::Auto | Self::File | Self::Kiocb | Self::LinuxBinprm | Self::Path | Self::Dentry | Self::String | Self::Filename)
+        matches!(
+            self,
+            Self::Auto
+                | Self::File
+                | Self::Kiocb
+                | Self::LinuxBinprm
+                | Self::Path
+                | Self::Dentry
+                | Self::String
+                | Self::Filename
+        )
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     super::{
-        fault::{Feature, Quoted},
+        fault::Quoted,
         limits,
         model::{
             arguments::{Argument, ArgumentSlot, ArgumentType, Integer, MemberPath, ObjectType, Source},
@@ -62,6 +62,12 @@ const ARGUMENT: Keys = Keys {
         "btfTypeModule",
     ],
     later: &[],
+};
+
+/// Of `returnArg`.
+const RETURNED: Keys = Keys {
+    known: &["index", "type", "label", "sizeArgIndex", "returnCopy", "maxData"],
+    later: &["resolve", "source", "btfType", "btfTypeModule"],
 };
 
 const SOURCES: Words<Source> = Words {
@@ -146,16 +152,11 @@ pub fn list(fields: &Fields<'_>, key: &'static str, place: Place) -> Arguments {
 
 /// Reads `returnArg`.
 pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
-    let fields = item.fields(&ARGUMENT)?;
+    let fields = item.fields(&RETURNED)?;
     if let Some(index) = fields.get("index")
         && index.integer(0..=i64::from(u32::MAX)).is_some_and(|index| index != 0)
     {
         index.warn("a function returns one value: its index has no effect");
-    }
-    for name in ["resolve", "source", "btfType", "btfTypeModule"] {
-        if let Some(item) = fields.get(name) {
-            item.unsupported(Feature { of: "returnArg", name });
-        }
     }
     for key in ["sizeArgIndex", "returnCopy", "maxData"] {
         if let Some(item) = fields.get(key) {
@@ -200,7 +201,7 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         && kind != ArgumentType::Auto
     {
         if !kind.is_buffer() {
-            let set = [("sizeArgIndex", size_from.is_some()), ("maxData", max_data)];
+            let set = [("sizeArgIndex", size_from.is_some() && !kind.has_size()), ("maxData", max_data)];
             for (key, _) in set.iter().filter(|(_, set)| *set) {
                 item.warn(format_args!(
                     "{key} has no effect here: only a char_buf, char_iovec or const_buf has a size"
@@ -278,7 +279,10 @@ fn name(item: &Item<'_>) -> Result<String, Noted> {
     if !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
         return Ok(bare.to_owned());
     }
-    item.expected(format_args!("{} is no name of the kernel's", Quoted(text)), "letters, digits, '_' and '-'");
+    item.expected(
+        format_args!("{} is no name of the kernel's", Quoted(text)),
+        "letters, digits, '_' and '-'",
+    );
     Err(Noted)
 }
 

@@ -93,7 +93,7 @@ pub fn integer(bounds: RangeInclusive<i64>) -> Schema {
 }
 
 /// Nothing but an empty list, which says no more than a key that isn't there.
-pub fn later() -> Schema {
+fn later() -> Schema {
     list(0, text(0)).about("Not supported yet.")
 }
 

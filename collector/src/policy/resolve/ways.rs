@@ -50,11 +50,7 @@ pub(super) fn follow(
 }
 
 /// The struct at which a path begins.
-fn start(
-    argument: &Argument,
-    path: &MemberPath,
-    prototype: Option<&Prototype>,
-) -> Result<String, Refused> {
+fn start(argument: &Argument, path: &MemberPath, prototype: Option<&Prototype>) -> Result<String, Refused> {
     match (argument.source, &path.start) {
         (Source::Registers, _) => return Ok("pt_regs".to_owned()),
         (_, Some(start)) => return Ok(start.clone()),
@@ -67,7 +63,9 @@ fn start(
     match known.map(|known| (&known.ctype.shape, &known.ctype.text)) {
         Some((Shape::Pointer(name), _)) if !name.is_empty() => Ok(name.clone()),
         Some((_, text)) => Err(Refused {
-            message: format!("argument {index} is `{text}`, and no pointer to a struct whose members could be named"),
+            message: format!(
+                "argument {index} is `{text}`, and no pointer to a struct whose members could be named"
+            ),
             allowed: Some("btfType with the name of a struct".to_owned()),
         }),
         None => Err(Refused {

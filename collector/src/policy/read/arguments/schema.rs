@@ -3,9 +3,9 @@
 use super::{
     super::{
         super::limits,
-        schema::{Build as _, Schema, boolean, integer, later, list, never, object, text, unknown, word},
+        schema::{Build as _, Schema, boolean, integer, list, never, object, text, unknown, word},
     },
-    ARGUMENT, Place, SOURCES, TYPES, last_index,
+    ARGUMENT, Place, RETURNED, SOURCES, TYPES, last_index,
 };
 
 /// As `member_path` and `name` read them.
@@ -51,11 +51,10 @@ fn argument(place: Place) -> Schema {
 
 /// `returnArg`
 pub fn return_value() -> Schema {
-    object(&ARGUMENT, &[], |key| match key {
+    object(&RETURNED, &[], |key| match key {
         "index" => integer(0..=i64::from(u32::MAX)),
         "sizeArgIndex" => integer(0..=limits::FUNCTION_INDEX + 1),
         "returnCopy" | "maxData" => boolean(),
-        "resolve" | "source" | "btfType" | "btfTypeModule" => later(),
         other => common(other),
     })
     .about("What the function returns.")

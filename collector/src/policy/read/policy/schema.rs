@@ -31,10 +31,8 @@ pub fn spec(namespaced: bool) -> Schema {
 fn key(key: &str) -> Schema {
     match key {
         "kprobes" => list(limits::HOOKS, function(Place::Function)).about("Functions of the kernel."),
-        "fentries" => {
-            list(limits::HOOKS, function(Place::Fentry))
-                .about("Functions of the kernel, entered by a trampoline.")
-        }
+        "fentries" => list(limits::HOOKS, function(Place::Fentry))
+            .about("Functions of the kernel, entered by a trampoline."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
         "lists" => list(limits::LISTS, function_list())
             .by("name")

@@ -15,6 +15,7 @@ pub mod policy;
 pub mod recent;
 pub mod redact;
 pub mod router;
+mod symbols;
 mod text;
 pub mod tracker;
 pub mod watch;

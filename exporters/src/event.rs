@@ -19,6 +19,7 @@ mod image;
 mod object;
 mod operation;
 mod pod;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -34,6 +35,7 @@ pub use self::{
     },
     operation::Operation,
     pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},
+    stack::{Frame, Stacks},
     value::{File, Value},
 };
 
@@ -119,6 +121,10 @@ pub enum EventType {
     TrigonDescriptor,
     /// A way out dropped events.
     RateLimitInfo,
+    /// A process came to a place of a program that a policy hooks.
+    ProcessUprobe,
+    /// A process passed a USDT probe that a policy hooks.
+    ProcessUsdt,
 }
 
 /// One execution of an image by a process; or a process that was forked and executes its parent's image.
@@ -294,13 +300,15 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
         Self::ProcessTracepoint,
         Self::TrigonDescriptor,
         Self::RateLimitInfo,
+        Self::ProcessUprobe,
+        Self::ProcessUsdt,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -317,6 +325,8 @@ impl EventType {
             Self::ProcessTracepoint => "PROCESS_TRACEPOINT",
             Self::TrigonDescriptor => "TRIGON_DESCRIPTOR",
             Self::RateLimitInfo => "RATE_LIMIT_INFO",
+            Self::ProcessUprobe => "PROCESS_UPROBE",
+            Self::ProcessUsdt => "PROCESS_USDT",
         }
     }
 }

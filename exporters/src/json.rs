@@ -22,8 +22,10 @@ mod object;
 mod permission;
 mod pod;
 mod process;
+mod program;
 mod prune;
 mod scalar;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -32,6 +34,7 @@ use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
+use program::{UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.
@@ -71,6 +74,10 @@ enum Body<'a> {
     Kprobe(KprobeLine<'a>),
     #[serde(rename = "process_tracepoint")]
     Tracepoint(TracepointLine<'a>),
+    #[serde(rename = "process_uprobe")]
+    Uprobe(UprobeLine<'a>),
+    #[serde(rename = "process_usdt")]
+    Usdt(UsdtLine<'a>),
     #[serde(rename = "rate_limit_info")]
     RateLimit(RateLimitLine),
 }

@@ -141,6 +141,12 @@ struct hook_arg {
 	__u32 group;  /* who follows it: a policy; 0 for none */
 };
 
+/* Beyond enum value_type: no argument of the policy's, but return addresses of 64 bits each, the innermost first. */
+enum stack_type {
+	STACK_KERNEL = 70,
+	STACK_USER = 71,
+};
+
 /* A policy's hook matched. Arguments follow. */
 struct hook_record {
 	struct record_header header;

@@ -1,4 +1,4 @@
-//! Hooks: kernel functions, system calls and tracepoints that policies ask for.
+//! Hooks: kernel functions, system calls, tracepoints and places in programs that policies ask for.
 //!
 //! A hook takes the best mechanism that this kernel really loads: each is tried in turn, none is inferred from the
 //! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
@@ -15,7 +15,7 @@ use crate::{
     programs::{Footprint, Part, Programs},
 };
 use attach::{Attachment, tracepoint::Fields};
-use maps::HookMaps;
+use maps::{HookMaps, Raws};
 use plan::selector_flags;
 use releases::Releases;
 
@@ -27,13 +27,18 @@ pub mod plan;
 mod processes;
 mod releases;
 mod sets;
+mod tries;
 
 pub(crate) use attach::event_type;
-pub use attach::tracepoint::FIELDS;
+pub use attach::{
+    tracepoint::FIELDS,
+    user::{UserCode, UserPlace},
+};
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
-pub use sets::Entries;
+pub use sets::{Address, Entries, STATE_FOUND};
+pub use tries::Tried;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -58,6 +63,8 @@ pub enum Target {
         /// Its name.
         event: String,
     },
+    /// A place in the code of a program or a library.
+    User(UserPlace),
 }
 
 /// How a hook is entered, best first.
@@ -77,6 +84,10 @@ pub enum Mechanism {
     Tracepoint,
     /// The tracepoint itself, raw.
     RawTracepoint,
+    /// uprobe.multi.
+    UprobeMulti,
+    /// uprobe and uretprobe.
+    Uprobe,
 }
 
 /// Which mechanisms may serve.
@@ -84,7 +95,7 @@ pub enum Mechanism {
 pub enum Choice {
     /// The best that there is.
     Best,
-    /// The best but kprobe.multi: `disable-kprobe-multi`.
+    /// The best but kprobe.multi and uprobe.multi: `disable-kprobe-multi`, `disable-uprobe-multi`.
     NotMulti,
     /// The best of those that see the function's registers.
     Registers,
@@ -138,6 +149,7 @@ static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"),
 static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
 static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
+static UPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uprobes.o"));
 static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
 
 // === impl Hooks ===
@@ -235,8 +247,11 @@ impl Hooks {
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
-        let fields = Fields::of_table(&hook.attachment.fields, &table.fields, target)?;
-        self.typed.write(id, table, &fields)?;
+        let raws = match target {
+            Target::User(place) => Raws::Operands(place.operands(&table.fields)?),
+            _ => Raws::Fields(Fields::of_table(&hook.attachment.fields, &table.fields, target)?),
+        };
+        self.typed.write(id, table, &raws)?;
         self.typed.point(hook.id, id)?;
         hook.table = id;
         self.typed.erase(before);
@@ -249,6 +264,15 @@ impl Hooks {
     /// The kernel refuses.
     pub fn unfollow(&self, group: u32) -> Result<(), ProbeError> {
         self.releases.as_ref().map_or(Ok(()), |releases| releases.unfollow(group))
+    }
+
+    /// What selectors that are tried ([`selector_flags::TRY`]) would have done, by the numbers of their policies' hooks.
+    /// It is forgotten then.
+    ///
+    /// # Errors
+    /// The kernel doesn't tell.
+    pub fn take_tried(&mut self, policy_hooks: &[u32]) -> Result<Vec<Tried>, ProbeError> {
+        self.typed.tries.take(policy_hooks)
     }
 
     /// Detaches from a target.
@@ -296,6 +320,7 @@ impl Hooks {
                 "kprobes" => KPROBES,
                 "tracepoints" => TRACEPOINTS,
                 "releases" => RELEASES,
+                "uprobes" => UPROBES,
                 _ => PROCESSES,
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
@@ -324,6 +349,7 @@ impl Target {
             Self::Tracepoint { subsystem, event } | Self::RawTracepoint { subsystem, event } => {
                 format!("{subsystem}/{event}")
             }
+            Self::User(place) => place.to_string(),
         }
     }
 }
@@ -346,10 +372,10 @@ pub fn syscall_prefix() -> &'static str {
 // === impl Choice ===
 
 impl Choice {
-    fn allows(self, mechanism: Mechanism) -> bool {
+    pub(crate) fn allows(self, mechanism: Mechanism) -> bool {
         match self {
             Self::Best => true,
-            Self::NotMulti => mechanism != Mechanism::KprobeMulti,
+            Self::NotMulti => !matches!(mechanism, Mechanism::KprobeMulti | Mechanism::UprobeMulti),
             Self::Registers => matches!(mechanism, Mechanism::KprobeMulti | Mechanism::Kprobe),
             Self::Only(only) => mechanism == only,
         }
@@ -360,13 +386,17 @@ impl Choice {
 
 impl Mechanism {
     /// Those that can serve a target, best first.
-    pub(crate) fn ladder(target: &Target) -> &'static [Self] {
-        use Mechanism::{Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline};
+    pub fn ladder(target: &Target) -> &'static [Self] {
+        use Mechanism::{
+            Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe,
+            UprobeMulti,
+        };
         match target {
             Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
             Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
             Target::Tracepoint { .. } => &[Tracepoint],
             Target::RawTracepoint { .. } => &[RawTracepoint],
+            Target::User(_) => &[UprobeMulti, Uprobe],
         }
     }
 
@@ -380,6 +410,8 @@ impl Mechanism {
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tp",
+            Self::UprobeMulti => "uprobe.multi",
+            Self::Uprobe => "uprobe",
         }
     }
 

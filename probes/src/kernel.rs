@@ -8,7 +8,7 @@ use std::io;
 use aya::Btf;
 
 use crate::{ProbeError, cgroups::Cgroups, lifecycle::Kernel};
-pub use serving::{Ladder, Serving, Step};
+pub use serving::{Ladder, Serving, Step, Wanted};
 
 mod helpers;
 mod maps;
@@ -128,6 +128,21 @@ pub fn examine() -> Examination {
         helpers: helpers::examine(&bench),
         serving: serving::examine(&bench),
     }
+}
+
+/// What would serve hooks on this kernel: for each, mechanisms are tried from the best on until one works. What is
+/// attached does nothing, and is detached at once.
+///
+/// # Errors
+/// Nothing could be tried; why not.
+pub fn serve(wanted: &[Wanted]) -> Result<Vec<Ladder>, Outcome> {
+    let access = programs::access();
+    let permitted = access.is_ok();
+    let bench = Bench { kernel: Kernel::read().map_err(|error| error.to_string()), permitted };
+    if !permitted {
+        return Err(bench.outcome(access));
+    }
+    serving::serve(&bench, wanted)
 }
 
 /// Why type information can't be had.

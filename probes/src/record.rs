@@ -33,6 +33,13 @@ pub mod arg_flags {
     pub const RETURNED: u16 = 1 << 4;
 }
 
+/// Types of an argument that is a stack trace: `enum stack_type`.
+pub mod stack_type {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const KERNEL: u8 = 70;
+    pub const USER: u8 = 71;
+}
+
 /// What a task is: `enum task_flags`.
 pub mod task_flags {
     #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]

@@ -72,7 +72,7 @@ async fn set(State(manager): State<Handle>, Path(name): Path<String>, enabled: b
     }
 }
 
-fn refused(refusal: &Refusal) -> Response {
+pub(super) fn refused(refusal: &Refusal) -> Response {
     let mut problem = Problem::new(refusal);
     let status = match refusal {
         Refusal::Faults { faults, hidden } => {

@@ -21,7 +21,9 @@ use lineage::Lineages;
 
 mod builder;
 mod condition;
+pub(super) mod expression;
 pub mod lineage;
+mod search;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -35,12 +37,14 @@ pub struct Part<'a> {
     pub policy_hook: u32,
     /// The policy follows descriptors.
     pub follows: bool,
-    /// The policy will have no kprobe.multi.
+    /// The policy will have no kprobe.multi, or no uprobe.multi: whichever this is for.
     pub alone: bool,
     /// What the policy says.
     pub hook: &'a Hook,
     /// Where each selector applies, or without selectors the hook; none for everywhere.
     pub scopes: &'a [Option<ScopeBit>],
+    /// It only counts what it would do: `trigon policy try`.
+    pub trial: bool,
 }
 
 /// A policy that can't be loaded as it is.

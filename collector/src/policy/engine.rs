@@ -26,11 +26,13 @@ use super::{
 };
 
 mod targets;
+mod trial;
 mod types;
 
 pub use targets::kind_of;
-pub(super) use targets::targets;
-use targets::{may_be_missing, source_of};
+use targets::source_of;
+pub(super) use targets::{may_be_missing, targets};
+pub use trial::{TrialHook, TrialSelector};
 pub use types::Types;
 
 /// All policies of this agent.
@@ -54,6 +56,8 @@ struct Loaded {
     seats: Vec<Seat>,
     scopes: Arc<Scopes>,
     enabled: bool,
+    /// It only counts what it would do.
+    trial: bool,
 }
 
 /// Where each hook of a policy applies: each selector of it, or without selectors it as a whole.
@@ -149,6 +153,10 @@ impl Engine {
     /// # Errors
     /// As [`Self::add`]; the other one is still in force then.
     pub fn replace(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
+        self.load(policy, false, types)
+    }
+
+    fn load(&mut self, policy: Policy, trial: bool, types: &mut Types) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
         let name = policy.key();
         let before = self.policies.get(&name);
@@ -159,7 +167,7 @@ impl Engine {
         let seats = self.seats(&policy)?;
         let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
         let mut next = self.policies.clone();
-        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled }));
+        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled, trial }));
         self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources))
     }
 
@@ -205,7 +213,7 @@ impl Engine {
         let seats = self
             .policies
             .values()
-            .filter(|loaded| loaded.enabled)
+            .filter(|loaded| loaded.enabled && !loaded.trial)
             .flat_map(|loaded| loaded.seats.iter().map(|seat| (&loaded.policy, &seat.target)));
         seats.filter_map(|(policy, target)| {
             let mechanism = self.hooks.mechanism(target)?;
@@ -268,7 +276,7 @@ impl Engine {
             let parts = self.parts(target);
             let returns = parts.iter().any(|part| is_late(part.hook));
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
-            // One policy that will have no kprobe.multi is enough: the program is everybody's.
+            // One policy that will have no kprobe.multi, or uprobe.multi, is enough: the program is everybody's.
             let alone = parts.iter().any(|part| part.alone);
             let sees_registers = |part: &Part<'_>| part.hook.sees_registers();
             let choice = match (parts.iter().any(sees_registers), alone) {
@@ -422,13 +430,17 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
         policy: loaded.id,
         policy_hook: seat.source,
         follows: loaded.policy.follows(),
-        alone: loaded.policy.options.disable_kprobe_multi,
+        alone: match hook.point.is_in_program() {
+            true => loaded.policy.options.disable_uprobe_multi,
+            false => loaded.policy.options.disable_kprobe_multi,
+        },
         hook,
         scopes,
+        trial: loaded.trial,
     })
 }
 
 /// Whether a hook has anything to do when its function returns.
-fn is_late(hook: &Hook) -> bool {
+pub(super) fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }

@@ -28,8 +28,10 @@ use crate::{
 
 mod cluster;
 mod directory;
+mod trial;
 
 use cluster::Cluster;
+pub use trial::{Outcome, Trial};
 
 /// What the engine is made of.
 #[derive(Clone, Debug)]

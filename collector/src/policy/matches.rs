@@ -8,7 +8,7 @@ use std::{
 use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
 use trigon_probes::{
     hooks::plan::value_type,
-    record::{self, arg_flags},
+    record::{self, arg_flags, stack_type},
 };
 
 use crate::text::push_escaped;
@@ -58,7 +58,7 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
     let mut returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
     let (mut args, mut data) = (Vec::new(), Vec::new());
-    for arg in record.args() {
+    for arg in record.args().filter(|arg| !is_stack(arg)) {
         let value = value_of(&arg);
         match arg.fixed.flags & (arg_flags::DATA | arg_flags::RETURNED) {
             0 => args.push(value),
@@ -73,9 +73,15 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
+        stacks: None,
         descriptor: None,
         source,
     }
+}
+
+/// Whether it is none of the policy's arguments, but a stack trace.
+fn is_stack(arg: &record::Arg<'_>) -> bool {
+    matches!(arg.fixed.kind, stack_type::KERNEL | stack_type::USER)
 }
 
 fn text_of(data: &[u8]) -> Box<str> {

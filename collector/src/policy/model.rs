@@ -7,6 +7,7 @@ use serde::Serialize;
 pub mod actions;
 pub mod arguments;
 pub mod conditions;
+pub mod expressions;
 pub mod hooks;
 pub mod scope;
 pub mod selectors;
@@ -36,7 +37,7 @@ pub struct Policy {
     pub node_selector: Option<LabelSelector>,
     /// `spec.lists`, used or not.
     pub lists: Vec<List>,
-    /// kprobes, then fentries, then tracepoints, each in the order of the file.
+    /// kprobes, then fentries, tracepoints, uprobes and usdts, each in the order of the file.
     pub hooks: Vec<Hook>,
 }
 
@@ -63,6 +64,8 @@ pub enum Kind {
 pub struct Options {
     /// `disable-kprobe-multi`: attach each function by a kprobe of its own.
     pub disable_kprobe_multi: bool,
+    /// `disable-uprobe-multi`: attach each place of a program by a uprobe of its own.
+    pub disable_uprobe_multi: bool,
 }
 
 /// A place in a file. Both count from 1; a column is a character.

@@ -132,6 +132,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         action: Default::default(),
         return_action: None,
         selector: 0,
+        stacks: None,
         descriptor: None,
     }
 }

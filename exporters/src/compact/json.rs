@@ -11,7 +11,7 @@ use super::{
     told::{Call, Head, Object, Rest, Source, Status, Time, Told, hook_rest},
 };
 use crate::{
-    event::{Action, ArgumentSpec, File, Hook, HookKind, HookSource, Policy, Value},
+    event::{Action, ArgumentSpec, File, Frame, Hook, HookKind, HookSource, Policy, Stacks, Value},
     filter::{CapabilitySet, Subject as _, json::Line},
     json::UNRESOLVED,
     names::CAP_SYS_ADMIN,
@@ -23,6 +23,20 @@ pub(super) struct Read<'a> {
     whole: &'a Json,
     /// The call, where the line tells of one.
     call: Option<(Hook, Vec<Option<Object<'a>>>)>,
+}
+
+/// The stack traces of an event.
+fn stacks(event: &Json) -> Option<Stacks> {
+    let number = |entry: &Json, key| text(entry, key).parse().unwrap_or_default();
+    let frame = |entry: &Json| Frame {
+        address: number(entry, "address"),
+        offset: number(entry, "offset"),
+        symbol: text(entry, "symbol").into(),
+        module: text(entry, "module").into(),
+    };
+    let frames = |key| Some(event.get(key)?.as_array()?.iter().map(frame).collect());
+    let stacks = Stacks { kernel: frames("kernel_stack_trace"), user: frames("user_stack_trace") };
+    (stacks != Stacks::default()).then_some(stacks)
 }
 
 /// An argument of a call.
@@ -66,6 +80,7 @@ impl<'a> Read<'a> {
                 "" => Status::Code(event.get("status").and_then(Json::as_u64).unwrap_or_default()),
                 signal => Status::Signal(Cow::Borrowed(signal)),
             }),
+            stacks: stacks(event).map(Cow::Owned),
             is_admin: self
                 .line
                 .capabilities(CapabilitySet::Effective)
@@ -185,6 +200,7 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
         action: Action::Unknown,
         return_action: None,
         selector: 0,
+        stacks: None,
         descriptor: None,
     };
     (hook, objects)

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::hook;
 use crate::{
-    event::{Event, Hook, HookKind, Image, Kind, Place},
+    event::{Event, Hook, HookKind, Image, Kind, Place, Stacks},
     filter::fields::View,
     names::{self, CAP_SYS_ADMIN},
     text::{moment, split_arguments},
@@ -26,6 +26,8 @@ pub(super) struct Told<'a> {
     pub(super) status: Option<Status<'a>>,
     /// The process has CAP_SYS_ADMIN.
     pub(super) is_admin: bool,
+    /// What led to a call.
+    pub(super) stacks: Option<Cow<'a, Stacks>>,
 }
 
 /// When it happened.
@@ -120,6 +122,10 @@ impl<'a> Told<'a> {
             binary: is_of_process.then(|| process.image.binary()),
             rest,
             status,
+            stacks: match &event.kind {
+                Kind::Hook(hook) => hook.stacks.as_deref().map(Cow::Borrowed),
+                _ => None,
+            },
             is_admin: is_of_process && process.credentials.effective & CAP_SYS_ADMIN != 0,
         })
     }
@@ -148,6 +154,14 @@ impl<'a> Told<'a> {
         if !view.shows(status) {
             self.status = None;
         }
+        if let Some(stacks) = &mut self.stacks {
+            if !view.shows("kernel_stack_trace") {
+                stacks.to_mut().kernel = None;
+            }
+            if !view.shows("user_stack_trace") {
+                stacks.to_mut().user = None;
+            }
+        }
         self.is_admin &= view.shows("process.cap.effective");
     }
 }
@@ -158,6 +172,10 @@ pub(super) fn hook_rest(call: Call<'_>) -> Rest<'_> {
         HookKind::Tracepoint { subsystem, event } if !hook::is_raw_syscall(call.hook.source.kind()) => {
             Rest::words([&**subsystem, &**event])
         }
+        HookKind::Uprobe { path, symbol, .. } => {
+            Rest::words([&**path, &**symbol].into_iter().filter(|word| !word.is_empty()))
+        }
+        HookKind::Usdt { path, provider, name } => Rest::words([&**path, &**provider, &**name]),
         _ => Rest::Call(call),
     }
 }

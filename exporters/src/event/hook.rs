@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, EventType, File, Object, Operation, Value, operation};
+use super::{Action, EventType, File, Object, Operation, Stacks, Value, operation};
 use crate::identity::SpanId;
 
 /// A call, or the passing of a tracepoint, that a policy's hook matched.
@@ -22,6 +22,8 @@ pub struct Hook {
     pub return_action: Option<Action>,
     /// Number of the selector that matched, from 0.
     pub selector: u16,
+    /// What led to the call, where the policy asks for it.
+    pub stacks: Option<Box<Stacks>>,
     /// The span of the followed descriptor that the call was about.
     pub descriptor: Option<SpanId>,
 }
@@ -70,6 +72,26 @@ pub enum HookKind {
         /// `sched_process_exec`
         event: Box<str>,
     },
+    /// A place in a program or a library.
+    Uprobe {
+        /// The file, by the path that the policy gives.
+        path: Box<str>,
+        /// The function; empty where the policy gives an offset or an address.
+        symbol: Box<str>,
+        /// Where in the file, if it is no function.
+        offset: u64,
+        /// Where in the file the counter is of those who look; 0 for none.
+        ref_ctr_offset: u64,
+    },
+    /// A USDT probe.
+    Usdt {
+        /// The file, by the path that the policy gives.
+        path: Box<str>,
+        /// Whose probe it is.
+        provider: Box<str>,
+        /// Its name.
+        name: Box<str>,
+    },
 }
 
 /// What a policy says of an argument.
@@ -103,11 +125,17 @@ const MAY_READ: i64 = 4;
 // === impl HookKind ===
 
 impl HookKind {
-    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`.
+    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`; and
+    /// `uprobe:/bin/bash:readline`, `usdt:/lib/libc.so.6:libc:setjmp`.
     pub fn name(&self) -> String {
         match self {
             Self::Kprobe { function } => format!("kprobe:{function}"),
             Self::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
+            Self::Uprobe { path, symbol, offset, .. } if symbol.is_empty() => {
+                format!("uprobe:{path}:{offset:#x}")
+            }
+            Self::Uprobe { path, symbol, .. } => format!("uprobe:{path}:{symbol}"),
+            Self::Usdt { path, provider, name } => format!("usdt:{path}:{provider}:{name}"),
         }
     }
 }
@@ -159,6 +187,8 @@ impl Hook {
         match self.source.kind() {
             HookKind::Kprobe { .. } => EventType::ProcessKprobe,
             HookKind::Tracepoint { .. } => EventType::ProcessTracepoint,
+            HookKind::Uprobe { .. } => EventType::ProcessUprobe,
+            HookKind::Usdt { .. } => EventType::ProcessUsdt,
         }
     }
 
@@ -264,11 +294,11 @@ impl Hook {
         self.source.args.get(index)
     }
 
-    /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for a tracepoint.
+    /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for what is no function of the kernel.
     pub(crate) fn function(&self) -> &str {
         match &self.source.kind {
             HookKind::Kprobe { function } => operation::without_architecture(function),
-            HookKind::Tracepoint { .. } => "",
+            HookKind::Tracepoint { .. } | HookKind::Uprobe { .. } | HookKind::Usdt { .. } => "",
         }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     permission::Permission,
     process::Process,
     scalar::{Bytes, Int64, SInt64},
+    stack::Frames,
 };
 use crate::{
     event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Namespaces, Object, Value},
@@ -29,6 +30,8 @@ pub(super) struct KprobeLine<'a> {
     returned: Option<Argument<'a>>,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     action: ActionName,
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    kernel_stack_trace: Frames<'a>,
     policy_name: &'a str,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     return_action: ActionName,
@@ -36,6 +39,8 @@ pub(super) struct KprobeLine<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    user_stack_trace: Frames<'a>,
     #[serde(skip_serializing_if = "Arguments::is_empty")]
     data: Arguments<'a>,
     trigon: Facts<'a>,
@@ -57,12 +62,16 @@ pub(super) struct TracepointLine<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    kernel_stack_trace: Frames<'a>,
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    user_stack_trace: Frames<'a>,
     trigon: Facts<'a>,
 }
 
-struct ActionName(Action);
+pub(super) struct ActionName(pub(super) Action);
 
-struct Arguments<'a> {
+pub(super) struct Arguments<'a> {
     values: &'a [Option<Value>],
     specs: &'a [ArgumentSpec],
     host: &'a Namespaces,
@@ -70,7 +79,7 @@ struct Arguments<'a> {
 
 /// One that could not be read has no value, and keeps its place.
 #[derive(Serialize)]
-struct Argument<'a> {
+pub(super) struct Argument<'a> {
     #[serde(flatten)]
     value: Option<Variant<'a>>,
     #[serde(flatten)]
@@ -173,10 +182,12 @@ impl<'a> Context<'a> {
                     .as_ref()
                     .map(|value| Argument::new(Some(value), Some(&source.returned), self.host)),
                 action: ActionName(hook.action),
+                kernel_stack_trace: Frames::kernel(hook),
                 policy_name: &source.policy.name,
                 return_action: ActionName(hook.return_action.unwrap_or_default()),
                 message,
                 tags: &source.tags,
+                user_stack_trace: Frames::user(hook),
                 data,
                 trigon,
             }),
@@ -190,8 +201,11 @@ impl<'a> Context<'a> {
                 action: ActionName(hook.action),
                 message,
                 tags: &source.tags,
+                kernel_stack_trace: Frames::kernel(hook),
+                user_stack_trace: Frames::user(hook),
                 trigon,
             }),
+            HookKind::Uprobe { .. } | HookKind::Usdt { .. } => self.program(event, hook),
         }
     }
 }
@@ -199,7 +213,7 @@ impl<'a> Context<'a> {
 // === impl ActionName ===
 
 impl ActionName {
-    fn is_unknown(&self) -> bool {
+    pub(super) fn is_unknown(&self) -> bool {
         self.0 == Action::Unknown
     }
 }
@@ -212,8 +226,12 @@ impl Serialize for ActionName {
 
 // === impl Arguments ===
 
-impl Arguments<'_> {
-    fn is_empty(&self) -> bool {
+impl<'a> Arguments<'a> {
+    pub(super) fn new(hook: &'a Hook, host: &'a Namespaces) -> Self {
+        Self { values: &hook.args, specs: &hook.source.args, host }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
         self.values.is_empty()
     }
 }
@@ -230,7 +248,7 @@ impl Serialize for Arguments<'_> {
 }
 
 impl<'a> Argument<'a> {
-    fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>, host: &Namespaces) -> Self {
+    pub(super) fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>, host: &Namespaces) -> Self {
         let object = match value {
             Some(Value::Object(object)) => Some(ObjectArgument::new(object, host)),
             _ => None,

@@ -41,6 +41,19 @@ impl Attributes<'_> {
                 self.string("trigon.hook.subsystem", subsystem);
                 self.string("trigon.hook.event", event);
             }
+            HookKind::Uprobe { path, symbol, offset, .. } => {
+                self.string("trigon.hook.path", &ending(path, PATH_LIMIT));
+                if symbol.is_empty() {
+                    self.integer("trigon.hook.offset", i64::try_from(*offset).unwrap_or(i64::MAX));
+                } else {
+                    self.string("trigon.hook.symbol", symbol);
+                }
+            }
+            HookKind::Usdt { path, provider, name } => {
+                self.string("trigon.hook.path", &ending(path, PATH_LIMIT));
+                self.string("trigon.hook.provider", provider);
+                self.string("trigon.hook.probe", name);
+            }
         }
         self.string("trigon.action", hook.action.word());
         if let Some(action) = hook.return_action {
@@ -83,6 +96,18 @@ impl Attributes<'_> {
         if !hook.data.is_empty() {
             scratch.values(&hook.data, &source.data);
             self.strings("trigon.data", scratch.parts());
+        }
+        if let Some(stacks) = &hook.stacks {
+            for (key, frames) in
+                [("trigon.kernel.stacktrace", &stacks.kernel), ("code.stacktrace", &stacks.user)]
+            {
+                let Some(frames) = frames else { continue };
+                scratch.text.clear();
+                for frame in frames {
+                    let _ = writeln!(scratch.text, "{frame}");
+                }
+                self.string(key, scratch.text.trim_end());
+            }
         }
         if let Some(span) = hook.descriptor {
             self.string("trigon.descriptor.span_id", &span.to_string());

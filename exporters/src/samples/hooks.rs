@@ -31,6 +31,7 @@ pub(crate) fn hook(source: HookSource, args: Vec<Value>) -> Hook {
         action: Action::Post,
         return_action: None,
         selector: 0,
+        stacks: None,
         descriptor: None,
     }
 }

@@ -55,7 +55,8 @@ struct call {
 	__u8 texts;
 	__u8 late; /* the function has returned */
 	__u8 compat; /* made as a 32-bit program does */
-	__u8 reserved[4];
+	__u8 unread; /* a bit for each raw value that could not be read */
+	__u8 reserved[3];
 	struct value value[16];
 };
 

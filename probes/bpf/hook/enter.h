@@ -25,6 +25,7 @@ static __always_inline int enter(__u32 hook)
 	call->texts = 0;
 	call->late = 0;
 	call->compat = 0;
+	call->unread = 0;
 	call->returned = 0;
 	call->regs = 0;
 #pragma unroll

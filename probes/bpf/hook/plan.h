@@ -36,6 +36,8 @@ enum value_source {
 	SOURCE_SCOPES = 10, /* where the process is: a word of its cgroup's scopes */
 	SOURCE_CURRENT_TASK = 16, /* struct task_struct * of who calls */
 	SOURCE_REGISTERS = 17,    /* struct pt_regs * of a kprobe */
+	SOURCE_NAMESPACE_CHANGES = 20,  /* a bit for each kind that is another than when it executed its program */
+	SOURCE_CAPABILITY_CHANGES = 21, /* a bit for each that it lost or gained since; 0, 1, 2 as above */
 };
 
 /* How an argument is read. */
@@ -89,6 +91,54 @@ enum dimension_class {
 	CLASS_BITS = 3,   /* each bit that is set */
 	CLASS_FILE_TYPE = 4, /* type of the file that the value is, as a number */
 	CLASS_PRESENT = 5,   /* whether the value could be read: nothing is looked up */
+	CLASS_FIELD = 16,     /* a field of the endpoint that the value is, as a number or an address */
+	CLASS_SEARCH = 17,    /* text that stands anywhere */
+	CLASS_SEARCH_ANY_CASE = 18, /* likewise; ASCII's upper and lower case are the same */
+	CLASS_EXPRESSION = 19, /* whether an expression holds, of values that dimensions before this one have read */
+};
+
+/* What an endpoint has. */
+enum endpoint_field {
+	FIELD_SOURCE_ADDRESS = 0,
+	FIELD_DESTINATION_ADDRESS,
+	FIELD_SOURCE_PORT,
+	FIELD_DESTINATION_PORT, /* up to here only of Internet families */
+	FIELD_PROTOCOL,
+	FIELD_FAMILY,
+	FIELD_STATE,
+};
+
+/* What an operation of an expression does: pushes a number, or takes some from the stack and pushes the result. */
+enum expression_code {
+	EXPRESSION_NUMBER = 0,
+	EXPRESSION_VALUE, /* the number that a value is */
+	EXPRESSION_S32,   /* its lower half, with the sign that it has there */
+	EXPRESSION_U32,   /* its lower half */
+	EXPRESSION_ADD,
+	EXPRESSION_SUB,
+	EXPRESSION_AND,
+	EXPRESSION_OR,
+	EXPRESSION_XOR,
+	EXPRESSION_EQUAL, /* 1 or 0, as all that compare */
+	EXPRESSION_LESS_SIGNED,
+	EXPRESSION_LESS,
+};
+
+#define EXPRESSION_OPERATIONS 32
+#define STACK 16 /* as many can wait as there are operations, half of which take one away */
+
+struct operation {
+	__u8 code;
+	__u8 value;
+	__u8 reserved[6];
+	__u64 number;
+};
+
+/* What it leaves on the stack says whether it holds. */
+struct expression {
+	__u32 count;
+	__u32 reserved;
+	struct operation operation[EXPRESSION_OPERATIONS];
 };
 
 /* The value is read when the function has returned, and what it returned is the size. */
@@ -123,7 +173,7 @@ struct dimension {
 	__u8 value;  /* index into the table's values */
 	__u8 class;
 	__u8 late;   /* known only when the function has returned */
-	__u8 reserved;
+	__u8 field;  /* of an endpoint */
 	__u32 set;   /* what it is looked up in: dimensions that ask the same share one */
 	struct mask miss; /* the answer where the value is not in the map */
 };
@@ -150,6 +200,9 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
+	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
+	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
 };
 
 /* A selector and what it does. Key: table id and number of the selector. */

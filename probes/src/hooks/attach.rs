@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub(super) mod tracepoint;
+pub(super) mod user;
 
 /// System calls whose number is as large or larger have no place in the programs' array.
 const SYSCALLS: usize = 1024;
@@ -116,6 +117,9 @@ impl Hooks {
             Mechanism::Tracepoint | Mechanism::RawTracepoint => {
                 self.attach_tracepoint(kernel, id, target, place)
             }
+            Mechanism::UprobeMulti | Mechanism::Uprobe => {
+                self.attach_program(kernel, id, target, returns, mechanism, place)
+            }
         }
     }
 
@@ -171,8 +175,8 @@ impl Hooks {
                 attachment.links.push(link.map_err(attaching)?);
             } else {
                 let kind = event_type("kprobe").map_err(attaching)?;
-                let event =
-                    sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
+                let event = sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol), 0)
+                    .map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
             attachment.programs.push(programs.watch(program, place.clone()));

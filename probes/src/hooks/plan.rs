@@ -21,6 +21,9 @@ pub const TEXT_KEY_BYTES: usize = 252;
 /// Bytes of text that can be compared from its end.
 pub const SUFFIX_BYTES: usize = 128;
 
+/// Operations that an expression can have.
+pub const EXPRESSION_OPERATIONS: usize = 32;
+
 /// Words of a placement: as many bits are scopes of policies.
 pub const SCOPE_WORDS: usize = 4;
 /// Scopes that a node can have.
@@ -42,6 +45,8 @@ pub mod source {
     pub const SCOPES: u8 = 10;
     pub const CURRENT_TASK: u8 = 16;
     pub const REGISTERS: u8 = 17;
+    pub const NAMESPACE_CHANGES: u8 = 20;
+    pub const CAPABILITY_CHANGES: u8 = 21;
 }
 
 /// How an argument is read: `enum value_type`.
@@ -100,6 +105,39 @@ pub mod class {
     pub const BITS: u8 = 3;
     pub const FILE_TYPE: u8 = 4;
     pub const PRESENT: u8 = 5;
+    pub const FIELD: u8 = 16;
+    pub const SEARCH: u8 = 17;
+    pub const SEARCH_ANY_CASE: u8 = 18;
+    pub const EXPRESSION: u8 = 19;
+}
+
+/// What an endpoint has: `enum endpoint_field`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod field {
+    pub const SOURCE_ADDRESS: u8 = 0;
+    pub const DESTINATION_ADDRESS: u8 = 1;
+    pub const SOURCE_PORT: u8 = 2;
+    pub const DESTINATION_PORT: u8 = 3;
+    pub const PROTOCOL: u8 = 4;
+    pub const FAMILY: u8 = 5;
+    pub const STATE: u8 = 6;
+}
+
+/// What an operation of an expression does: `enum expression_code`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod code {
+    pub const NUMBER: u8 = 0;
+    pub const VALUE: u8 = 1;
+    pub const S32: u8 = 2;
+    pub const U32: u8 = 3;
+    pub const ADD: u8 = 4;
+    pub const SUB: u8 = 5;
+    pub const AND: u8 = 6;
+    pub const OR: u8 = 7;
+    pub const XOR: u8 = 8;
+    pub const EQUAL: u8 = 9;
+    pub const LESS_SIGNED: u8 = 10;
+    pub const LESS: u8 = 11;
 }
 
 /// What a matching selector does: `enum selector_flags`.
@@ -109,6 +147,9 @@ pub mod selector_flags {
     pub const FOLLOW: u16 = 1 << 1;
     pub const UNFOLLOW: u16 = 1 << 2;
     pub const RETURN: u16 = 1 << 3;
+    pub const KERNEL_STACK: u16 = 1 << 7;
+    pub const USER_STACK: u16 = 1 << 8;
+    pub const TRY: u16 = 1 << 13;
 }
 
 /// `SIZE_RETURNED`: the value is read when the function has returned, and what it returned is the size.
@@ -130,7 +171,7 @@ mirror! {
     }
 
     /// A value and how it is looked up.
-    "dimension" Dimension { value: u8, class: u8, late: u8, reserved: u8, set: u32, miss: Mask, }
+    "dimension" Dimension { value: u8, class: u8, late: u8, field: u8, set: u32, miss: Mask, }
 
     /// A hook's table.
     "table" Table {
@@ -145,6 +186,16 @@ mirror! {
     "selector" Selector {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
         action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
+    }
+
+    /// A step of an expression.
+    #[derive(PartialEq, Eq)]
+    "operation" Operation { code: u8, value: u8, reserved: [u8; 6], number: u64, }
+
+    /// An expression: what it leaves on the stack says whether it holds.
+    #[derive(PartialEq, Eq)]
+    "expression" Expression {
+        count: u32, reserved: u32, operation: [Operation; EXPRESSION_OPERATIONS],
     }
 
     /// Key of a selector.

@@ -237,7 +237,7 @@ impl ProgramType {
 }
 
 fn perf_event(program: BorrowedFd<'_>, kind: u32, config: u64, target: Option<&CStr>) -> Result<(), Failure> {
-    let event = sys::open_perf_event(kind, config, target)?;
+    let event = sys::open_perf_event(kind, config, target, 0)?;
     sys::link_perf_event(program, event.as_fd(), 0)?;
     Ok(())
 }

@@ -95,14 +95,21 @@ async fn add_file(client: &Client, file: PathBuf) -> ExitCode {
     }
     match client.add(text).await {
         Ok(added) => loaded(&file, &added),
-        Err(ClientError::Refused { problem, .. }) if !problem.faults.is_empty() => {
+        Err(error) => refused(&file, error),
+    }
+}
+
+/// Says why the agent didn't take a file.
+pub(super) fn refused(file: &Path, error: ClientError) -> ExitCode {
+    match error {
+        ClientError::Refused { problem, .. } if !problem.faults.is_empty() => {
             let mut lines: Vec<_> = problem.faults.into_iter().map(|fault| fault.text).collect();
             if problem.hidden > 0 {
                 lines.push(format!(" and {} more", problem.hidden));
             }
-            told(&file, &lines, ExitCode::from(3))
+            told(file, &lines, ExitCode::from(3))
         }
-        Err(error) => failed(&error),
+        error => failed(&error),
     }
 }
 
@@ -135,7 +142,7 @@ fn told(file: &Path, lines: &[String], code: ExitCode) -> ExitCode {
     write(Output::Text, &lines, text, code)
 }
 
-fn unread(error: &FileError) -> ExitCode {
+pub(super) fn unread(error: &FileError) -> ExitCode {
     error!("{error}");
     ExitCode::from(3)
 }

@@ -7,8 +7,8 @@ use super::arguments::ArgumentSlot;
 /// An item of `matchActions`. All but `NoPost` also post the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Post the event, at this rate at most.
-    Post(Option<RateLimit>),
+    /// Post the event.
+    Post(Post),
     /// Don't post the event.
     NoPost,
     /// Kill the process. The call itself may still complete.
@@ -36,6 +36,17 @@ pub enum Action {
     },
 }
 
+/// How an event is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Post {
+    /// At this rate at most.
+    pub limit: Option<RateLimit>,
+    /// `kernelStackTrace`: with what led to it in the kernel.
+    pub kernel_stack: bool,
+    /// `userStackTrace`: with what led to it in the program.
+    pub user_stack: bool,
+}
+
 /// Of the same events within an interval, one is posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
@@ -60,6 +71,14 @@ pub enum RateLimitScope {
 // === impl Action ===
 
 impl Action {
+    /// Whether it can be done where a program is hooked: a followed file is one that the kernel passes.
+    pub fn works_in_program(&self) -> bool {
+        match self {
+            Self::Post(_) | Self::NoPost | Self::Sigkill | Self::Signal(_) => true,
+            Self::FollowFd { .. } | Self::UnfollowFd { .. } | Self::CopyFd { .. } => false,
+        }
+    }
+
     /// Whether it begins to follow a descriptor.
     pub fn follows(&self) -> bool {
         matches!(self, Self::FollowFd { .. } | Self::CopyFd { .. })

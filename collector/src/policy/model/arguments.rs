@@ -136,6 +136,14 @@ pub enum Class {
     Path,
     /// A struct, of which nothing stands for the whole.
     Object,
+    /// Ends of a connection, with protocol, family and state.
+    Socket,
+    /// Ends of a packet, with protocol and family.
+    Packet,
+    /// One address with its port and family.
+    SocketAddress,
+    /// A set of capabilities, as a number.
+    Capabilities,
 }
 
 // === impl ArgumentType ===
@@ -189,6 +197,20 @@ impl ArgumentType {
     /// Whether another argument may tell how many bytes it has.
     pub fn has_size(self) -> bool {
         self.is_buffer() || self == Self::Object(ObjectType::SockaddrUn)
+    }
+
+    /// Whether it can be read of a program: a number, or what is in the program's own memory.
+    pub fn is_of_program(self) -> bool {
+        matches!(
+            self,
+            Self::Auto
+                | Self::Nop
+                | Self::Integer(_)
+                | Self::String
+                | Self::CharBuf
+                | Self::CharIovec
+                | Self::Fd
+        )
     }
 
     /// Whether it can be a descriptor's number.

@@ -8,7 +8,7 @@ use super::{
         limits,
         model::{
             Located,
-            actions::{Action, RateLimit, RateLimitScope},
+            actions::{Action, Post, RateLimit, RateLimitScope},
             arguments::{ArgumentSlot, ArgumentType},
         },
         words::{Word, Words},
@@ -82,13 +82,16 @@ const KEYS: Keys = Keys {
         "argNewOffset",
         "argIndex",
         "argValue",
-        // Of Post, each refused by name where it is true.
+        // Of Post, of which the last is refused by name where it is true.
         "kernelStackTrace",
         "userStackTrace",
         "imaHash",
     ],
     later: &[],
 };
+
+/// Of `Post`: which stack traces it tells.
+const STACKS: [&str; 2] = ["kernelStackTrace", "userStackTrace"];
 
 /// Reads a list of actions.
 pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Action>> {
@@ -106,7 +109,7 @@ pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Ac
 
 fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Action> {
     let fields = item.fields(&KEYS)?;
-    for name in ["kernelStackTrace", "userStackTrace", "imaHash"] {
+    for name in ["imaHash"] {
         if let Some(item) = fields.get(name)
             && item.boolean() == Some(true)
         {
@@ -116,7 +119,10 @@ fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Action> {
     let name = fields.need("action")?.word(&NAMES)?;
     warn_unused(&fields, name);
     match name {
-        Name::Post => rate_limit(&fields).map(Action::Post),
+        Name::Post => rate_limit(&fields).map(|limit| {
+            let [kernel_stack, user_stack] = STACKS.map(|key| fields.flag(key, false));
+            Action::Post(Post { limit, kernel_stack, user_stack })
+        }),
         Name::NoPost => Some(Action::NoPost),
         Name::Sigkill => Some(Action::Sigkill),
         Name::Signal => {

@@ -26,6 +26,10 @@ pub enum Place {
     Tracepoint,
     /// At a tracepoint, as the kernel passes them.
     RawTracepoint,
+    /// At a place in a program: where a function has its arguments.
+    Program,
+    /// At a USDT probe.
+    Usdt,
 }
 
 /// The arguments of a hook.
@@ -64,8 +68,8 @@ const ARGUMENT: Keys = Keys {
     later: &[],
 };
 
-/// Of `returnArg`.
-const RETURNED: Keys = Keys {
+/// Without a way through the kernel's structs: `returnArg`, and what programs have.
+const PLAIN: Keys = Keys {
     known: &["index", "type", "label", "sizeArgIndex", "returnCopy", "maxData"],
     later: &["resolve", "source", "btfType", "btfTypeModule"],
 };
@@ -151,8 +155,8 @@ pub fn list(fields: &Fields<'_>, key: &'static str, place: Place) -> Arguments {
 }
 
 /// Reads `returnArg`.
-pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
-    let fields = item.fields(&RETURNED)?;
+pub fn return_value(item: &Item<'_>, place: Place) -> Option<ReturnValue> {
+    let fields = item.fields(&PLAIN)?;
     if let Some(index) = fields.get("index")
         && index.integer(0..=i64::from(u32::MAX)).is_some_and(|index| index != 0)
     {
@@ -163,34 +167,45 @@ pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
             item.warn(format_args!("{key} has no effect on what a function returns"));
         }
     }
-    let kind = kind(&fields);
+    let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
     Some(ReturnValue { at: item.at(), kind: kind?, label })
 }
 
-fn kind(fields: &Fields<'_>) -> Option<ArgumentType> {
-    const LATER: &str = "the kernel tells the type when the policy is loaded";
+fn kind(fields: &Fields<'_>, place: Place) -> Option<ArgumentType> {
     let item = fields.get("type");
     let kind = match &item {
         Some(item) => item.word(&TYPES)?,
         None => ArgumentType::Auto,
     };
-    if kind == ArgumentType::Auto {
-        item.as_ref().unwrap_or(fields.item).note(LATER);
+    let at = item.as_ref().unwrap_or(fields.item);
+    match (kind, place) {
+        (ArgumentType::Auto, Place::Program) => {
+            at.expected("a program doesn't tell what its functions take: say the type", place.types());
+            return None;
+        }
+        (ArgumentType::Auto, Place::Usdt) => at.note("the file tells the type when the policy is loaded"),
+        (ArgumentType::Auto, _) => at.note("the kernel tells the type when the policy is loaded"),
+        (kind, place) if place.is_in_program() && !kind.is_of_program() => {
+            let message = format_args!("no program has a {}: that is the kernel's", kind.as_str());
+            at.expected(message, place.types());
+            return None;
+        }
+        _ => {}
     }
     Some(kind)
 }
 
 fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
-    let Some(fields) = item.fields(&ARGUMENT) else { return (None, None) };
-    let last = last_index(place);
+    let Some(fields) = item.fields(keys(place)) else { return (None, None) };
+    let last = place.last_index();
     let (source, path) = origin(&fields, place);
     // What doesn't come from the call has no place among its arguments.
     let index = match fields.get("index") {
         None if source.is_some_and(|source| source != Source::Call) => Some(0),
         _ => fields.need("index").and_then(|item| item.integer(0..=last)).map(|index| index as u8),
     };
-    let kind = kind(&fields);
+    let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
     // In the file it counts from 1, and 0 says that there is none.
     let size = fields.get("sizeArgIndex").and_then(|item| item.integer(0..=last + 1));
@@ -211,8 +226,9 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
             item.warn("nothing says how many bytes to read: add sizeArgIndex, or returnCopy for what the function returns");
         }
     }
-    if copy_at_return && place.is_tracepoint() {
-        item.invalid("returnCopy: a tracepoint doesn't return");
+    if copy_at_return && !place.returns() {
+        let what = if place == Place::Usdt { "a USDT probe" } else { "a tracepoint" };
+        item.invalid(format_args!("returnCopy: {what} doesn't return"));
     }
     if kind == Some(ArgumentType::DataLoc) && place != Place::Tracepoint {
         item.invalid("data_loc: only the record of a tracepoint has such fields");
@@ -231,12 +247,9 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
     (index, argument)
 }
 
-fn last_index(place: Place) -> i64 {
-    match place {
-        Place::Function | Place::Fentry => limits::FUNCTION_INDEX,
-        Place::Tracepoint => limits::TRACEPOINT_INDEX,
-        Place::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
-    }
+/// The keys of an argument.
+fn keys(place: Place) -> &'static Keys {
+    if place.is_in_program() { &PLAIN } else { &ARGUMENT }
 }
 
 /// Where an argument comes from, and the way from there; none for what is wrong.
@@ -300,8 +313,35 @@ fn member_path(item: &Item<'_>) -> Result<String, Noted> {
 // === impl Place ===
 
 impl Place {
-    fn is_tracepoint(self) -> bool {
-        matches!(self, Self::Tracepoint | Self::RawTracepoint)
+    /// The last argument that there can be.
+    fn last_index(self) -> i64 {
+        match self {
+            Self::Function | Self::Fentry | Self::Program => limits::FUNCTION_INDEX,
+            Self::Tracepoint => limits::TRACEPOINT_INDEX,
+            Self::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
+            Self::Usdt => limits::USDT_INDEX,
+        }
+    }
+
+    fn is_in_program(self) -> bool {
+        matches!(self, Self::Program | Self::Usdt)
+    }
+
+    fn returns(self) -> bool {
+        matches!(self, Self::Function | Self::Fentry | Self::Program)
+    }
+
+    /// The types that arguments of a program have.
+    fn type_names(self) -> impl Iterator<Item = &'static str> {
+        let of_program = move |(_, word): &&(&str, Word<ArgumentType>)| match word {
+            Word::Is(kind) => kind.is_of_program() && (self == Self::Usdt || *kind != ArgumentType::Auto),
+            _ => false,
+        };
+        TYPES.words.iter().filter(of_program).map(|(name, _)| *name)
+    }
+
+    fn types(self) -> String {
+        self.type_names().collect::<Vec<_>>().join(", ")
     }
 }
 

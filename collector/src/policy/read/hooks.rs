@@ -17,6 +17,7 @@ use super::{
     selectors::{self, Scope},
 };
 
+pub mod programs;
 pub mod schema;
 
 /// What a hook reads of a call.
@@ -93,7 +94,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     };
     let arguments = arguments::list(&fields, "args", place);
     let data = arguments::list(&fields, "data", place);
-    let return_value = return_value(&fields, at_return);
+    let return_value = return_value(&fields, at_return, place);
     if let Some(action) = fields.get("returnArgAction") {
         action.word(&RETURN_ACTIONS);
     }
@@ -146,12 +147,12 @@ fn selectors(
 }
 
 /// `returnArg`, where `return` asks for it.
-fn return_value(fields: &Fields<'_>, at_return: bool) -> Option<ReturnValue> {
+fn return_value(fields: &Fields<'_>, at_return: bool, place: Place) -> Option<ReturnValue> {
     match (fields.get("returnArg"), at_return) {
-        (Some(item), true) => arguments::return_value(&item),
+        (Some(item), true) => arguments::return_value(&item, place),
         (Some(item), false) => {
             item.warn("returnArg has no effect without return: true");
-            arguments::return_value(&item);
+            arguments::return_value(&item, place);
             None
         }
         (None, true) => {

@@ -45,6 +45,8 @@ const SPEC: Keys = Keys {
         "kprobes",
         "fentries",
         "tracepoints",
+        "uprobes",
+        "usdts",
         "lists",
         "options",
         "podSelector",
@@ -52,7 +54,7 @@ const SPEC: Keys = Keys {
         "hostSelector",
         "nodeSelector",
     ],
-    later: &["lsmhooks", "uprobes", "usdts", "loader", "enforcers", "selectorsMacros"],
+    later: &["lsmhooks", "loader", "enforcers", "selectorsMacros"],
 };
 
 const API_VERSIONS: Words<ApiVersion> = Words {
@@ -78,6 +80,7 @@ const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 #[derive(Clone, Copy)]
 enum OptionName {
     DisableKprobeMulti,
+    DisableUprobeMulti,
 }
 
 const OPTIONS: Words<OptionName> = Words {
@@ -85,7 +88,7 @@ const OPTIONS: Words<OptionName> = Words {
     any_case: false,
     words: &[
         ("disable-kprobe-multi", Word::Is(OptionName::DisableKprobeMulti)),
-        ("disable-uprobe-multi", Word::Later),
+        ("disable-uprobe-multi", Word::Is(OptionName::DisableUprobeMulti)),
         ("override-method", Word::Later),
         ("policy-mode", Word::Later),
         ("sleepable-preload-size", Word::Later),
@@ -125,6 +128,8 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section, &lists)));
     }
     found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
+    found.extend(spec.list("uprobes", limits::HOOKS, hooks::programs::uprobe));
+    found.extend(spec.list("usdts", limits::HOOKS, hooks::programs::usdt));
     let functions: usize = found.iter().map(|hook| hook.point.count()).sum();
     if functions > limits::FUNCTIONS {
         let message = format_args!("its hooks are on {functions} functions");
@@ -176,9 +181,13 @@ fn scope(spec: &Fields<'_>, namespace: Option<&str>) -> Option<Scope> {
 }
 
 fn options(found: &[(OptionName, bool)]) -> Options {
-    let last = |wanted: fn(&OptionName) -> bool| found.iter().rev().find(|(name, _)| wanted(name));
-    let multi = last(|name| matches!(name, OptionName::DisableKprobeMulti));
-    Options { disable_kprobe_multi: multi.is_some_and(|(_, value)| *value) }
+    let last = |wanted: fn(&OptionName) -> bool| {
+        found.iter().rev().find(|(name, _)| wanted(name)).is_some_and(|(_, value)| *value)
+    };
+    Options {
+        disable_kprobe_multi: last(|name| matches!(name, OptionName::DisableKprobeMulti)),
+        disable_uprobe_multi: last(|name| matches!(name, OptionName::DisableUprobeMulti)),
+    }
 }
 
 fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {

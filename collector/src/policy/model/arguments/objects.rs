@@ -119,21 +119,15 @@ impl ObjectType {
         match self {
             Self::Capability | Self::BpfCmd => Class::Number(Integer::I32),
             Self::UserNamespace => Class::Number(Integer::U32),
-            Self::Syscall64
-            | Self::KernelCap
-            | Self::CapInheritable
-            | Self::CapPermitted
-            | Self::CapEffective => Class::Number(Integer::U64),
+            Self::Syscall64 => Class::Number(Integer::U64),
+            Self::KernelCap | Self::CapInheritable | Self::CapPermitted | Self::CapEffective => {
+                Class::Capabilities
+            }
+            Self::Sock | Self::Socket => Class::Socket,
+            Self::Skb => Class::Packet,
+            Self::Sockaddr => Class::SocketAddress,
             Self::SockaddrUn | Self::LoadInfo | Self::Module | Self::NetDevice | Self::IovIter => Class::Text,
-            Self::Skb
-            | Self::Sock
-            | Self::Socket
-            | Self::Sockaddr
-            | Self::Cred
-            | Self::BpfAttr
-            | Self::BpfProg
-            | Self::BpfMap
-            | Self::PerfEvent => Class::Object,
+            Self::Cred | Self::BpfAttr | Self::BpfProg | Self::BpfMap | Self::PerfEvent => Class::Object,
         }
     }
 }

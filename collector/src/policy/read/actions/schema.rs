@@ -6,8 +6,8 @@ use super::{
     super::{
         super::limits,
         schema::{
-            Build as _, Schema, has, integer, list, never, object, one_of, text, text_or_number, unknown,
-            word,
+            Build as _, Schema, boolean, has, integer, list, never, object, one_of, text, text_or_number,
+            unknown, word,
         },
     },
     KEYS, NAMES, SCOPES,
@@ -32,7 +32,9 @@ fn action() -> Schema {
         "rateLimitScope" => word(&SCOPES).about("Whose events are the same."),
         "argSig" => integer(1..=64).about("The signal's number."),
         "argFd" | "argName" => argument(),
-        "kernelStackTrace" | "userStackTrace" | "imaHash" => never(),
+        "kernelStackTrace" => boolean().about("Of Post: tell what led to it in the kernel."),
+        "userStackTrace" => boolean().about("Of Post: tell what led to it in the program."),
+        "imaHash" => never(),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
         "argError" | "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"

@@ -3,9 +3,9 @@
 use super::{
     super::{
         super::limits,
-        schema::{Build as _, Schema, boolean, integer, list, never, object, text, unknown, word},
+        schema::{Build as _, Schema, boolean, integer, list, never, object, one_of, text, unknown, word},
     },
-    ARGUMENT, Place, RETURNED, SOURCES, TYPES, last_index,
+    PLAIN, Place, SOURCES, TYPES, keys,
 };
 
 /// As `member_path` and `name` read them.
@@ -23,13 +23,20 @@ pub fn data(place: Place) -> Schema {
 }
 
 fn argument(place: Place) -> Schema {
-    let last = last_index(place);
-    object(&ARGUMENT, &[], |key| match key {
+    let last = place.last_index();
+    let keys = keys(place);
+    // What a program doesn't tell has to be said.
+    let required: &[&str] = match place {
+        Place::Program => &["index", "type"],
+        Place::Usdt => &["index"],
+        _ => &[],
+    };
+    let schema = object(keys, required, |key| match key {
         "index" => integer(0..=last).about("Which argument, or field of the record, from 0."),
         "sizeArgIndex" => {
             integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are.")
         }
-        "returnCopy" if place.is_tracepoint() => never().about("A tracepoint doesn't return."),
+        "returnCopy" if !place.returns() => never().about("It doesn't return."),
         "returnCopy" => boolean().about("Read it when the function returns."),
         "maxData" => boolean().about("Up to 327360 bytes rather than 4096."),
         "resolve" => text(limits::MEMBER_PATH_CHARS)
@@ -40,28 +47,34 @@ fn argument(place: Place) -> Schema {
         "btfTypeModule" => {
             text(limits::SYMBOL_BYTES).pattern(NAME).about("The module whose types resolve is of.")
         }
-        other => common(other),
-    })
-    .rule("has(self.index) || has(self.source)", "the key index is missing")
-    .rule(
+        other => common(other, place),
+    });
+    if place.is_in_program() {
+        return schema;
+    }
+    schema.rule("has(self.index) || has(self.source)", "the key index is missing").rule(
         "!has(self.source) || self.source != 'pt_regs' || has(self.resolve)",
         "the register is missing: resolve with the name of a register, as rip",
     )
 }
 
 /// `returnArg`
-pub fn return_value() -> Schema {
-    object(&RETURNED, &[], |key| match key {
+pub fn return_value(place: Place) -> Schema {
+    let required: &[&str] = if place == Place::Program { &["type"] } else { &[] };
+    object(&PLAIN, required, |key| match key {
         "index" => integer(0..=i64::from(u32::MAX)),
         "sizeArgIndex" => integer(0..=limits::FUNCTION_INDEX + 1),
         "returnCopy" | "maxData" => boolean(),
-        other => common(other),
+        other => common(other, place),
     })
     .about("What the function returns.")
 }
 
-fn common(key: &str) -> Schema {
+fn common(key: &str, place: Place) -> Schema {
     match key {
+        "type" if matches!(place, Place::Program | Place::Usdt) => {
+            one_of(place.type_names()).about("What it is: a number, or what is in the program's memory.")
+        }
         "type" => word(&TYPES).about("What it is. The kernel's own types say, where there is none."),
         "label" => text(limits::LABEL_CHARS).about("Its name in events."),
         _ => unknown(),

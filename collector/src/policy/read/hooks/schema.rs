@@ -27,7 +27,7 @@ pub fn function(place: Place) -> Schema {
         "return" => boolean().about("Wait for the return, and tell what it returns."),
         "args" => arguments::schema::arguments(place),
         "data" => arguments::schema::data(place),
-        "returnArg" => arguments::schema::return_value(),
+        "returnArg" => arguments::schema::return_value(place),
         "returnArgAction" => word(&RETURN_ACTIONS),
         "ignore" => object(&IGNORE, &[], |_| boolean().about("Do without it where the kernel has no such function.")),
         other => common(other),
@@ -92,7 +92,7 @@ pub fn function_list() -> Schema {
 const ABIS: [Abi; 4] = [Abi::Native, Abi::X64, Abi::Ia32, Abi::Arm64];
 
 /// What all hooks have.
-fn common(key: &str) -> Schema {
+pub(super) fn common(key: &str) -> Schema {
     match key {
         "message" => text(limits::MESSAGE_CHARS).about("What events say of it."),
         "tags" => list(limits::TAGS, text(limits::LABEL_CHARS)),

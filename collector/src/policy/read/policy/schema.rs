@@ -4,7 +4,10 @@ use super::{
     super::{
         super::limits,
         arguments::Place,
-        hooks::schema::{function, function_list, tracepoint},
+        hooks::{
+            programs::schema::{uprobe, usdt},
+            schema::{function, function_list, tracepoint},
+        },
         schema::{Build as _, Schema, labels, list, object, unknown, word},
     },
     BOOLEANS, OPTION, OPTIONS, SPEC,
@@ -34,6 +37,8 @@ fn key(key: &str) -> Schema {
         "fentries" => list(limits::HOOKS, function(Place::Fentry))
             .about("Functions of the kernel, entered by a trampoline."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
+        "uprobes" => list(limits::HOOKS, uprobe()).about("Functions of programs and libraries."),
+        "usdts" => list(limits::HOOKS, usdt()).about("USDT probes of programs and libraries."),
         "lists" => list(limits::LISTS, function_list())
             .by("name")
             .about("Functions that a hook's call names as list:NAME."),

@@ -10,6 +10,7 @@ pub mod enrich;
 pub mod first_seen;
 pub mod jobs;
 pub mod kubernetes;
+pub mod loader;
 pub mod pipeline;
 pub mod policy;
 pub mod recent;

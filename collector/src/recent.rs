@@ -88,8 +88,11 @@ fn weight(event: &Event) -> usize {
             Kind::Exec(_) => process(&event.process),
             Kind::Exit(_) | Kind::RateLimit(_) => 0,
             Kind::Hook(hook) => {
-                hook.args.iter().chain(&hook.data).chain([&hook.returned]).flatten().map(value).sum()
+                let read = hook.args.iter().chain(&hook.data).chain([&hook.returned]);
+                let values = read.flatten().map(value);
+                values.sum::<usize>() + hook.stacks.as_ref().map_or(0, |stacks| stacks.bytes())
             }
+            Kind::Loader(loader) => size_of_val(&**loader) + loader.path.len() + loader.build_id.len(),
             Kind::Descriptor(descriptor) => size_of_val(&**descriptor) + descriptor.file.path.len(),
         }
 }

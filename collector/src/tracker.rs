@@ -32,6 +32,7 @@ pub mod bootstrap;
 pub mod clock;
 mod descriptors;
 mod facts;
+mod mappings;
 pub mod state;
 pub mod table;
 pub mod trace;

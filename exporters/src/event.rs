@@ -67,10 +67,21 @@ pub enum Kind {
     Exit(Exit),
     /// The process made a call, or passed a point, that a policy asks for.
     Hook(Hook),
+    /// The process mapped a file to execute what is in it.
+    Loader(Box<Loader>),
     /// A file that a policy follows is no longer held.
     Descriptor(Box<Descriptor>),
     /// A way out reached its rate limit and dropped so many events. It is about no process, and for that way out alone.
     RateLimit(u64),
+}
+
+/// A file was mapped to be executed: a program, the library that loads it, or one that it needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loader {
+    /// The file's path; bytes that were not UTF-8 are written as `\xNN`.
+    pub path: Box<str>,
+    /// What the linker wrote into the file to tell it from all others; empty where it wrote nothing.
+    pub build_id: Box<[u8]>,
 }
 
 /// An execution began.
@@ -125,6 +136,8 @@ pub enum EventType {
     ProcessUprobe,
     /// A process passed a USDT probe that a policy hooks.
     ProcessUsdt,
+    /// A process mapped a file to execute what is in it.
+    ProcessLoader,
 }
 
 /// One execution of an image by a process; or a process that was forked and executes its parent's image.
@@ -285,6 +298,7 @@ impl Event {
             Kind::Exec(_) => EventType::ProcessExec,
             Kind::Exit(_) => EventType::ProcessExit,
             Kind::Hook(hook) => hook.event_type(),
+            Kind::Loader(_) => EventType::ProcessLoader,
             Kind::Descriptor(_) => EventType::TrigonDescriptor,
             Kind::RateLimit(_) => EventType::RateLimitInfo,
         }
@@ -292,7 +306,7 @@ impl Event {
 
     /// Whether there would be no such event without a policy: what gives way where not everything has room.
     pub fn is_of_policy(&self) -> bool {
-        matches!(self.kind, Kind::Hook(_) | Kind::Descriptor(_))
+        matches!(self.kind, Kind::Hook(_) | Kind::Loader(_) | Kind::Descriptor(_))
     }
 }
 
@@ -300,7 +314,7 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
@@ -309,6 +323,7 @@ impl EventType {
         Self::RateLimitInfo,
         Self::ProcessUprobe,
         Self::ProcessUsdt,
+        Self::ProcessLoader,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -327,6 +342,7 @@ impl EventType {
             Self::RateLimitInfo => "RATE_LIMIT_INFO",
             Self::ProcessUprobe => "PROCESS_UPROBE",
             Self::ProcessUsdt => "PROCESS_USDT",
+            Self::ProcessLoader => "PROCESS_LOADER",
         }
     }
 }

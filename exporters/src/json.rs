@@ -34,7 +34,7 @@ use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, TracepointLine};
 use process::{BinaryProperties, Process};
-use program::{UprobeLine, UsdtLine};
+use program::{LoaderLine, UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.
@@ -78,6 +78,8 @@ enum Body<'a> {
     Uprobe(UprobeLine<'a>),
     #[serde(rename = "process_usdt")]
     Usdt(UsdtLine<'a>),
+    #[serde(rename = "process_loader")]
+    Loader(LoaderLine<'a>),
     #[serde(rename = "rate_limit_info")]
     RateLimit(RateLimitLine),
 }
@@ -150,6 +152,7 @@ impl JsonWriter {
             Kind::Exec(exec) => Body::Exec(context.exec(event, exec)),
             Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
             Kind::Hook(hook) => context.hook(event, hook),
+            Kind::Loader(loader) => context.loader(event, loader),
             Kind::RateLimit(dropped) => {
                 Body::RateLimit(RateLimitLine { number_of_dropped_process_events: Int64(*dropped) })
             }

@@ -7,6 +7,8 @@
  *   hooked probe A…        passes its USDT probes with each number
  *   hooked map FILE        maps a file to be executed
  *   hooked open FILE       opens a file, three functions deep
+ *
+ * With a first argument that begins with a dash it waits for the end of its standard input before it ends.
  */
 typedef unsigned long size_t;
 
@@ -40,9 +42,9 @@ static long call(long number, long a, long b, long c, long d, long e, long f)
 }
 
 #ifdef __x86_64__
-enum { MMAP = 9, EXIT = 231, OPENAT = 257 };
+enum { READ = 0, MMAP = 9, EXIT = 231, OPENAT = 257 };
 #else
-enum { MMAP = 222, EXIT = 94, OPENAT = 56 };
+enum { READ = 63, MMAP = 222, EXIT = 94, OPENAT = 56 };
 #endif
 
 /* A USDT probe, as <sys/sdt.h> makes it. */
@@ -164,8 +166,12 @@ static size_t length(const char *text)
 __attribute__((used)) int run(long *stack)
 {
 	int count = stack[0], failed = 0;
-	char **args = (char **)(stack + 1);
+	char **args = (char **)(stack + 1), byte;
+	int waits = count > 1 && args[1][0] == '-';
 
+	/* What follows is as if it were not there. */
+	args += waits;
+	count -= waits;
 	if (count < 3)
 		return 2;
 	for (int i = 2; i < count; i++) {
@@ -191,6 +197,8 @@ __attribute__((used)) int run(long *stack)
 			return 2;
 		}
 	}
+	while (waits && call(READ, 0, (long)&byte, 1, 0, 0, 0) > 0)
+		;
 	return failed;
 }
 

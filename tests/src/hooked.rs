@@ -4,7 +4,7 @@ use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
-    process::{Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use tempfile::TempDir;
@@ -45,6 +45,13 @@ impl Hooked {
     /// The library.
     pub fn library(&self) -> PathBuf {
         self.folder.path().join("library")
+    }
+
+    /// Starts the program; it ends when its standard input does.
+    pub fn start(&self, args: &[&str]) -> Child {
+        let mut command = Command::new(self.program());
+        command.arg("-").args(args).stdin(Stdio::piped());
+        command.spawn().expect("start the program")
     }
 
     /// Runs the program; how it ended, and its process id.

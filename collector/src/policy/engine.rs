@@ -24,6 +24,7 @@ use super::{
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
+use crate::loader;
 
 mod targets;
 mod trial;
@@ -42,6 +43,9 @@ pub struct Engine {
     lineages: Lineages,
     sources: Sources,
     placements: Placements,
+    loader: Option<loader::Source>,
+    /// There while a policy in force asks for what processes map.
+    listening: Option<loader::Listening>,
     policies: Policies,
     next_policy: u32,
 }
@@ -113,14 +117,23 @@ pub enum LoadError {
 // === impl Engine ===
 
 impl Engine {
-    /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
+    /// No policies yet. `sources` is what the reader looks records up in; without `loader`, policies can't ask for what
+    /// processes map.
+    pub fn new(
+        hooks: Hooks,
+        host: Host,
+        sources: Sources,
+        placements: Placements,
+        loader: Option<loader::Source>,
+    ) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
             placements,
+            loader,
+            listening: None,
             policies: Policies::new(),
             next_policy: 1,
         }
@@ -248,10 +261,26 @@ impl Engine {
                 return Err(error);
             }
         };
+        let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
+        if listens && self.listening.is_none() {
+            let loader = self.loader.as_ref().ok_or(ProbeError::Missing("loader"));
+            match loader.and_then(loader::Source::listen) {
+                Ok(listening) => self.listening = Some(listening),
+                Err(error) => {
+                    self.policies = before;
+                    self.lineages = lineages;
+                    self.detach_idle(&targets);
+                    return Err(error.into());
+                }
+            }
+        }
         if let Err(error) = self.put_in_place(&tables, self.lineages != lineages, types) {
             self.policies = before;
             self.fall_back(&targets);
             return Err(error);
+        }
+        if !listens {
+            self.listening = None;
         }
         self.detach_idle(&targets);
         self.unfollow(&gone);

@@ -24,6 +24,7 @@ use crate::{
     api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State},
     jobs,
     kubernetes::config::PolicyGroup,
+    loader,
 };
 
 mod cluster;
@@ -44,6 +45,8 @@ pub struct Parts {
     pub sources: Sources,
     /// Where policies can apply.
     pub placements: Placements,
+    /// What listens to what processes map.
+    pub loader: loader::Source,
 }
 
 /// All policies, in force or not.
@@ -303,8 +306,8 @@ impl Manager {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => {
-                let Parts { shared, host, sources, placements } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
+                let Parts { shared, host, sources, placements, loader } = self.parts.clone();
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, Some(loader))
             }
         };
         let result = job(&mut engine, &mut self.types);

@@ -11,7 +11,7 @@ use trigon_probes::{
     record::{self, arg_flags, stack_type},
 };
 
-use crate::text::push_escaped;
+use crate::text::escaped;
 
 mod objects;
 
@@ -84,12 +84,6 @@ fn is_stack(arg: &record::Arg<'_>) -> bool {
     matches!(arg.fixed.kind, stack_type::KERNEL | stack_type::USER)
 }
 
-fn text_of(data: &[u8]) -> Box<str> {
-    let mut text = String::with_capacity(data.len());
-    push_escaped(data, &mut text);
-    text.into()
-}
-
 /// A return value, read as its type says.
 fn returned_value(source: &HookSource, bits: u64) -> Value {
     match &*source.returned.kind {
@@ -110,7 +104,7 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
         value_type::U8 | value_type::U16 | value_type::U32 => Value::UInt(fixed.value as u32),
         value_type::S64 => Value::Long(fixed.value as i64),
         value_type::U64 => Value::Size(fixed.value),
-        value_type::STRING | value_type::FILENAME => Value::Text { text: text_of(arg.data), truncated },
+        value_type::STRING | value_type::FILENAME => Value::Text { text: escaped(arg.data), truncated },
         value_type::BYTES | value_type::IOVEC | value_type::IOV_ITER => {
             Value::Bytes { data: arg.data.into(), size: fixed.value }
         }
@@ -118,7 +112,7 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
             Value::File(file_of(arg))
         }
         value_type::PATH | value_type::DENTRY => {
-            Value::Path { path: text_of(arg.data), truncated, deleted: is(arg_flags::DELETED) }
+            Value::Path { path: escaped(arg.data), truncated, deleted: is(arg_flags::DELETED) }
         }
         _ => Value::Object(Box::new(objects::decode(arg)?)),
     })
@@ -127,7 +121,7 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
 fn file_of(arg: &record::Arg<'_>) -> File {
     let fixed = &arg.fixed;
     File {
-        path: text_of(arg.data),
+        path: escaped(arg.data),
         flags: fixed.value as u32,
         mode: fixed.mode,
         truncated: fixed.flags & arg_flags::TRUNCATED != 0,

@@ -35,6 +35,8 @@ pub struct Policy {
     pub scope: Option<Scope>,
     /// `spec.nodeSelector`: the nodes on which it is loaded, if it comes from the API server. None: all.
     pub node_selector: Option<LabelSelector>,
+    /// `spec.loader`: tell what processes map to execute.
+    pub loader: bool,
     /// `spec.lists`, used or not.
     pub lists: Vec<List>,
     /// kprobes, then fentries, tracepoints, uprobes and usdts, each in the order of the file.

@@ -1,6 +1,6 @@
 //! What a line of JSON in Tetragon's shape tells, be it Trigon's or Tetragon's own.
 
-use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value as Json;
@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use super::{
     hook,
     quote::Quoted,
-    told::{Call, Head, Object, Rest, Source, Status, Time, Told, hook_rest},
+    told::{self, Call, Head, Object, Rest, Source, Status, Time, Told, hook_rest},
 };
 use crate::{
     event::{Action, ArgumentSpec, File, Frame, Hook, HookKind, HookSource, Policy, Stacks, Value},
@@ -114,10 +114,7 @@ impl<'a> Read<'a> {
             "process_lsm" => (Head::LSM, words(["function_name", "", ""])),
             "process_uprobe" => (Head::UPROBE, words(["path", "symbol", ""])),
             "process_usdt" => (Head::USDT, words(["path", "provider", "name"])),
-            "process_loader" => {
-                let path = Cow::Borrowed(text(event, "path"));
-                (Head::LOADER, Rest::Words([build_id(event).map(Cow::Owned), Some(path), None]))
-            }
+            "process_loader" => (Head::LOADER, Rest::loader(build_id(event), text(event, "path"))),
             "process_throttle" => {
                 let kind = text(event, "type");
                 let kind = kind.strip_prefix("THROTTLE_").unwrap_or(kind);
@@ -160,13 +157,7 @@ fn time(text: &str) -> Time<'_> {
 
 /// An id in base64, as hexadecimal digits.
 fn build_id(event: &Json) -> Option<String> {
-    let id = STANDARD.decode(text(event, "buildid")).ok().filter(|id| !id.is_empty())?;
-    let mut hex = String::new();
-    id.iter().for_each(|byte| {
-        // Writing to a String can't fail.
-        let _ = write!(hex, "{byte:02x}");
-    });
-    Some(hex)
+    told::build_id(&STANDARD.decode(text(event, "buildid")).ok()?)
 }
 
 // === calls ===

@@ -108,6 +108,9 @@ impl<'a> Told<'a> {
                 let call = Call { hook, objects: &[] };
                 (hook::head(call), hook_rest(call), None)
             }
+            Kind::Loader(loader) => {
+                (Head::LOADER, Rest::loader(build_id(&loader.build_id), &loader.path), None)
+            }
             Kind::RateLimit(dropped) => (Head::RATE_LIMIT, Rest::dropped(dropped.to_string()), None),
             Kind::Descriptor(_) => return None,
         };
@@ -180,12 +183,22 @@ pub(super) fn hook_rest(call: Call<'_>) -> Rest<'_> {
     }
 }
 
+/// A build-id as tools print it; none where there is none.
+pub(super) fn build_id(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
+}
+
 // === impl Rest ===
 
 impl<'a> Rest<'a> {
     /// What a rate limit dropped.
     pub(super) fn dropped(number: impl Into<Cow<'a, str>>) -> Self {
         Self::Words([Some(number.into()), Some("events".into()), Some("dropped".into())])
+    }
+
+    /// A file's build-id, where it has one, and its path.
+    pub(super) fn loader(build_id: Option<String>, path: &'a str) -> Self {
+        Self::Words([build_id.map(Cow::Owned), Some(Cow::Borrowed(path)), None])
     }
 
     /// Three words at most.

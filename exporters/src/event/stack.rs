@@ -24,6 +24,17 @@ pub struct Frame {
     pub module: Box<str>,
 }
 
+// === impl Stacks ===
+
+impl Stacks {
+    /// Bytes of memory that they take.
+    pub fn bytes(&self) -> usize {
+        let frames = self.kernel.iter().chain(&self.user).flat_map(|frames| frames.iter());
+        let each = |frame: &Frame| size_of::<Frame>() + frame.symbol.len() + frame.module.len();
+        size_of::<Self>() + frames.map(each).sum::<usize>()
+    }
+}
+
 // === impl Frame ===
 
 impl fmt::Display for Frame {

@@ -1,4 +1,4 @@
-//! `tetragon.ProcessUprobe` and `tetragon.ProcessUsdt`: what policies ask for of programs.
+//! `tetragon.ProcessUprobe`, `tetragon.ProcessUsdt` and `tetragon.ProcessLoader`: what policies ask for of programs.
 
 use serde::Serialize;
 
@@ -8,10 +8,10 @@ use super::{
     hook::{ActionName, Argument, Arguments},
     is_default,
     process::Process,
-    scalar::Int64,
+    scalar::{Bytes, Int64},
     stack::Frames,
 };
-use crate::event::{Event, Hook, HookKind};
+use crate::event::{Event, Hook, HookKind, Loader};
 
 #[derive(Serialize)]
 pub(super) struct UprobeLine<'a> {
@@ -68,6 +68,19 @@ pub(super) struct UsdtLine<'a> {
     trigon: Facts<'a>,
 }
 
+#[derive(Serialize)]
+pub(super) struct LoaderLine<'a> {
+    process: Process<'a>,
+    /// Tetragon has none here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<Process<'a>>,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    path: &'a str,
+    #[serde(skip_serializing_if = "Bytes::is_empty")]
+    buildid: Bytes<'a>,
+    trigon: Facts<'a>,
+}
+
 fn is_zero(number: &Int64) -> bool {
     is_default(&number.0)
 }
@@ -75,6 +88,17 @@ fn is_zero(number: &Int64) -> bool {
 // === impl Context ===
 
 impl<'a> Context<'a> {
+    /// The line of a mapping.
+    pub(super) fn loader(self, event: &'a Event, loader: &'a Loader) -> Body<'a> {
+        Body::Loader(LoaderLine {
+            process: Process::new(self, &event.process),
+            parent: self.parent(event),
+            path: &loader.path,
+            buildid: Bytes(&loader.build_id),
+            trigon: Facts::new(&event.process),
+        })
+    }
+
     /// The line of a hook in a program.
     pub(super) fn program(self, event: &'a Event, hook: &'a Hook) -> Body<'a> {
         let process = Process::new(self, &event.process);

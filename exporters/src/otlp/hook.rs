@@ -7,7 +7,8 @@ use std::fmt::Write as _;
 use super::attributes::{Attributes, Scratch};
 use crate::{
     event::{
-        ArgumentSpec, Descriptor, Ends, File, Hook, HookKind, Object, Operation, PathRef, Policy, Value,
+        ArgumentSpec, Descriptor, Ends, File, Hook, HookKind, Loader, Object, Operation, PathRef, Policy,
+        Value,
     },
     names,
     text::{Shown, ending},
@@ -112,6 +113,13 @@ impl Attributes<'_> {
         if let Some(span) = hook.descriptor {
             self.string("trigon.descriptor.span_id", &span.to_string());
         }
+    }
+
+    /// What a process mapped to execute.
+    pub(super) fn loader(&mut self, loader: &Loader) {
+        self.string("trigon.loader.path", &ending(&loader.path, PATH_LIMIT));
+        let id = loader.build_id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        self.optional("trigon.loader.build_id", Some(id.as_str()).filter(|id| !id.is_empty()));
     }
 
     /// What a followed descriptor was, and what went through it.

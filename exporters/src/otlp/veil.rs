@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 80] = [
+const SOURCES: [(&str, &[&str]); 82] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -103,6 +103,8 @@ const SOURCES: [(&str, &[&str]); 80] = [
     ("trigon.dropped_events", &["number_of_dropped_process_events"]),
     ("process.environment_variable", &["process.environment_variables"]),
     ("log.record.uid", &[]),
+    ("trigon.loader.path", &["path"]),
+    ("trigon.loader.build_id", &["buildid"]),
     ("code.stacktrace", &["user_stack_trace"]),
     ("trigon.kernel.stacktrace", &["kernel_stack_trace"]),
 ];

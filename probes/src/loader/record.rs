@@ -45,6 +45,19 @@ const TRAILER: usize = 16;
 const BUILD_ID: usize = 40;
 const PATH: usize = 72;
 
+// === impl Told ===
+
+impl Told {
+    /// When it happened, on the boot clock in nanoseconds; 0 for what has no time.
+    pub fn time(&self) -> u64 {
+        match self {
+            Self::Mapped(mapped) => mapped.time,
+            Self::Exec { time, .. } => *time,
+            Self::Lost(_) => 0,
+        }
+    }
+}
+
 /// Reads a record; none of one that tells nothing here, or is none.
 pub(super) fn parse(bytes: &[u8]) -> Option<Told> {
     let number = |at: usize| Some(u32::from_ne_bytes(bytes.get(at..at + 4)?.try_into().ok()?));

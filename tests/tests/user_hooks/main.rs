@@ -1,6 +1,8 @@
 //! Hooks on programs: uprobes and USDT probes.
 
+mod loader;
 mod refused;
+mod stacks;
 mod uprobes;
 mod usdts;
 
@@ -25,6 +27,8 @@ fn main() -> ExitCode {
     suite::run(|suite| {
         uprobes::tests(suite);
         usdts::tests(suite);
+        stacks::tests(suite);
+        loader::tests(suite);
         refused::tests(suite);
     })
 }

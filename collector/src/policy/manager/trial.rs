@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use tracing::info;
 use trigon_probes::{
     hooks::{Mechanism, Target},
     programs::{At, Cost, Place, RunTimes},
@@ -70,6 +71,7 @@ impl Manager {
         }
         for tried in &mut trial.policies {
             tried.before = self.costs(&tried.key);
+            info!(policy = tried.name, "policy is tried: nothing of it is told or done");
         }
         trial.since = Instant::now();
         Ok(trial)
@@ -87,7 +89,10 @@ impl Manager {
         for (tried, after) in trial.policies.into_iter().zip(after) {
             let ended = self.engine(|engine, types| engine.end_try(&tried.key, types));
             let hooks = match ended {
-                Ok(hooks) => hooks,
+                Ok(hooks) => {
+                    info!(policy = tried.name, "policy is tried no longer");
+                    hooks
+                }
                 Err(error) => {
                     refusal = Some(Refusal::Failed { name: tried.name, error: error.to_string() });
                     continue;

@@ -15,7 +15,8 @@ use trigon_probes::{
     },
 };
 
-use super::{file_of, text_of};
+use super::file_of;
+use crate::text::escaped;
 
 /// Families of IP, by their numbers (include/linux/socket.h).
 const INET: u16 = 2;
@@ -36,7 +37,7 @@ pub(super) fn decode(arg: &Arg<'_>) -> Option<Object> {
             let Endpoint { family, saddr, sport, .. } = endpoint;
             Object::Address(Address { family, address: ip(family, saddr), port: sport })
         }
-        value_type::SOCKADDR_UN => Object::UnixAddress { family: mode as u16, path: text_of(data) },
+        value_type::SOCKADDR_UN => Object::UnixAddress { family: mode as u16, path: escaped(data) },
         value_type::CRED => {
             let CredFacts { credentials, user_ns } = object::read(data)?;
             Object::Credentials(ids(&credentials), namespace(user_ns))
@@ -48,7 +49,7 @@ pub(super) fn decode(arg: &Arg<'_>) -> Option<Object> {
         value_type::CAP_PERMITTED => Object::Capabilities(CapabilitySet::Permitted, value),
         value_type::CAP_EFFECTIVE => Object::Capabilities(CapabilitySet::Effective, value),
         value_type::LOAD_INFO | value_type::MODULE => Object::Module(Module {
-            name: text_of(data),
+            name: escaped(data),
             signature_ok: match mode {
                 SIGNATURE_MISSING => Some(false),
                 SIGNATURE_GOOD => Some(true),
@@ -60,21 +61,21 @@ pub(super) fn decode(arg: &Arg<'_>) -> Option<Object> {
         value_type::BPF_PROG => Object::Program(program(&object::read(data)?)),
         value_type::BPF_MAP => {
             let MapFacts { kind, key_size, value_size, max_entries, name } = object::read(data)?;
-            Object::Map(Map { kind, key_size, value_size, max_entries, name: text_of(until_nul(&name)) })
+            Object::Map(Map { kind, key_size, value_size, max_entries, name: escaped(until_nul(&name)) })
         }
         value_type::BPF_CMD => Object::BpfCommand(value as i32),
         value_type::PERF_EVENT => {
             let facts: PerfEventFacts = object::read(data)?;
             Object::PerfEvent(PerfEvent {
                 kind: facts.kind,
-                pmu: text_of(until_nul(&facts.pmu)),
+                pmu: escaped(until_nul(&facts.pmu)),
                 config: facts.config,
-                function: text_of(until_nul(facts.function.as_flattened())),
+                function: escaped(until_nul(facts.function.as_flattened())),
                 offset: facts.probe_offset,
             })
         }
         value_type::SYSCALL64 => Object::SystemCall { id: value, compat: mode != 0 },
-        value_type::NET_DEVICE => Object::Device { name: text_of(data), index: value as u32 },
+        value_type::NET_DEVICE => Object::Device { name: escaped(data), index: value as u32 },
         value_type::BINPRM => Object::Executable(file_of(arg)),
         _ => return None,
     })
@@ -140,7 +141,7 @@ fn ids(of: &trigon_probes::record::TaskCredentials) -> Credentials {
 }
 
 fn program(of: &ProgramFacts) -> Program {
-    Program { kind: of.kind, instructions: of.instructions, name: text_of(until_nul(&of.name)) }
+    Program { kind: of.kind, instructions: of.instructions, name: escaped(until_nul(&of.name)) }
 }
 
 #[cfg(test)]

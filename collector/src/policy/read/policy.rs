@@ -47,6 +47,7 @@ const SPEC: Keys = Keys {
         "tracepoints",
         "uprobes",
         "usdts",
+        "loader",
         "lists",
         "options",
         "podSelector",
@@ -54,7 +55,7 @@ const SPEC: Keys = Keys {
         "hostSelector",
         "nodeSelector",
     ],
-    later: &["lsmhooks", "loader", "enforcers", "selectorsMacros"],
+    later: &["lsmhooks", "enforcers", "selectorsMacros"],
 };
 
 const API_VERSIONS: Words<ApiVersion> = Words {
@@ -135,7 +136,8 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         let message = format_args!("its hooks are on {functions} functions");
         spec.item.fault(Class::Limit, message, Some(format!("at most {}", limits::FUNCTIONS)));
     }
-    if functions == 0 && document.faults.fatal() == 0 {
+    let loader = loader(&spec, namespace.as_deref());
+    if functions == 0 && !loader && document.faults.fatal() == 0 {
         spec.item.warn("this policy has no hooks");
     }
     let scope = scope(&spec, namespace.as_deref());
@@ -150,6 +152,7 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         options,
         scope,
         node_selector,
+        loader,
         lists: lists.found,
         hooks: found,
     })
@@ -178,6 +181,20 @@ fn scope(spec: &Fields<'_>, namespace: Option<&str>) -> Option<Scope> {
     }
     let pods = scope.and_then(|scope| scope.pods).unwrap_or_default();
     Some(Scope { pods: Some(Workloads { namespace: Some(namespace.to_owned()), ..pods }), host: false })
+}
+
+/// Whether it asks for what processes map. That is told of all processes of a node: no program of the kernel's chooses.
+fn loader(spec: &Fields<'_>, namespace: Option<&str>) -> bool {
+    let Some(item) = spec.get("loader") else { return false };
+    if item.boolean() != Some(true) {
+        return false;
+    }
+    let selects =
+        ["podSelector", "containerSelector", "hostSelector"].iter().any(|key| spec.get(key).is_some());
+    if namespace.is_some() || selects {
+        item.invalid("loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it");
+    }
+    true
 }
 
 fn options(found: &[(OptionName, bool)]) -> Options {

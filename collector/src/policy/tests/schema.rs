@@ -232,7 +232,7 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "  usdts: [{path: /bin/sh, provider: a, name: b, args: [{index: 12}]}]\n",
         "  usdts: [{path: /bin/sh, provider: a, name: b, args: [{index: 0, type: dentry}]}]\n",
         "  usdts: [{path: /bin/sh, provider: a, name: b, args: [{index: 0, type: char_buf, returnCopy: true}]}]\n",
-        "  loader: true\n",
+        "  loader: true\n  podSelector: {matchLabels: {app: a}}\n",
         "  enforcers: [{calls: [sys_read]}]\n",
     ];
     let filters = [

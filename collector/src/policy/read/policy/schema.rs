@@ -8,7 +8,7 @@ use super::{
             programs::schema::{uprobe, usdt},
             schema::{function, function_list, tracepoint},
         },
-        schema::{Build as _, Schema, labels, list, object, unknown, word},
+        schema::{Build as _, Schema, boolean, labels, list, object, unknown, word},
     },
     BOOLEANS, OPTION, OPTIONS, SPEC,
 };
@@ -20,6 +20,14 @@ pub fn spec(namespaced: bool) -> Schema {
         spec = spec
             .rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
     }
+    let selects = match namespaced {
+        true => "true",
+        false => "(has(self.podSelector) || has(self.containerSelector) || has(self.hostSelector))",
+    };
+    spec = spec.rule(
+        &format!("!has(self.loader) || !self.loader || !{selects}"),
+        "loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it",
+    );
     for section in ["kprobes", "fentries"] {
         spec = spec.rule(
             &format!(
@@ -39,6 +47,7 @@ fn key(key: &str) -> Schema {
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
         "uprobes" => list(limits::HOOKS, uprobe()).about("Functions of programs and libraries."),
         "usdts" => list(limits::HOOKS, usdt()).about("USDT probes of programs and libraries."),
+        "loader" => boolean().about("Tell what processes map to execute, of the whole node."),
         "lists" => list(limits::LISTS, function_list())
             .by("name")
             .about("Functions that a hook's call names as list:NAME."),

@@ -16,6 +16,7 @@ mod action;
 mod descriptor;
 mod hook;
 mod image;
+mod object;
 mod operation;
 mod pod;
 mod stack;
@@ -28,6 +29,10 @@ pub use self::{
     descriptor::{Descriptor, DescriptorEnd},
     hook::{ArgumentSpec, Hook, HookKind, HookSource, PathRef, Policy},
     image::{FileFacts, Gains, Image},
+    object::{
+        Address, CapabilitySet, Ends, Map, Module, Object, Packet, PerfEvent, Program, Socket, UserNamespace,
+        address,
+    },
     operation::Operation,
     pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},
     stack::{Frame, Stacks},

@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    event::{Event, Exec, Exit, Kind, Namespaces},
+    event::{Event, Exec, Exit, Kind, Namespaces, Object},
     filter::Fields,
     identity::ExecId,
     names,
@@ -18,6 +18,7 @@ use crate::{
 mod escape;
 mod facts;
 mod hook;
+mod object;
 mod permission;
 mod pod;
 mod process;
@@ -107,6 +108,15 @@ struct ExitLine<'a> {
 #[derive(Serialize)]
 struct RateLimitLine {
     number_of_dropped_process_events: Int64,
+}
+
+/// An object as an argument has it: the name of its kind, and its fields.
+pub(crate) fn object(object: &Object) -> Option<(String, serde_json::Value)> {
+    let argument = object::ObjectArgument::new(object, &Namespaces::default());
+    match serde_json::to_value(argument).ok()? {
+        serde_json::Value::Object(fields) => fields.into_iter().next(),
+        _ => None,
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {

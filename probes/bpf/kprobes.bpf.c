@@ -20,6 +20,7 @@ static __always_inline int kprobe_entered(void *ctx)
 	struct call *call = index < 0 ? NULL : call_at(index);
 
 	if (call) {
+		call->regs = (__u64)ctx;
 		if (cookie >> 32) {
 			/* System calls take theirs in a struct pt_regs of their own. */
 			read_syscall_arguments(call, (void *)BPF_CORE_READ(regs, di), cookie >> 32);
@@ -43,8 +44,12 @@ static __always_inline int kprobe_returned(void *ctx)
 	struct pt_regs___x86 *regs = ctx;
 	int index = is_awaited((__u32)cookie) ? enter((__u32)cookie) : -1;
 
-	if (index >= 0)
+	struct call *call = index < 0 ? NULL : call_at(index);
+
+	if (call) {
+		call->regs = (__u64)ctx;
 		on_return(index, BPF_CORE_READ(regs, ax));
+	}
 	leave(index);
 	return 0;
 }

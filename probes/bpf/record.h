@@ -125,6 +125,8 @@ enum arg_flags {
 	ARG_TRUNCATED = 1 << 0,
 	ARG_ABSENT = 1 << 1,  /* it could not be read */
 	ARG_DELETED = 1 << 2, /* a file that has no name any more */
+	ARG_DATA = 1 << 3,    /* one of the policy's `data` */
+	ARG_RETURNED = 1 << 4, /* what the function returned */
 };
 
 /* An argument, followed by `length` bytes of text, and padding to a multiple of eight bytes. */

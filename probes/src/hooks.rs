@@ -97,6 +97,8 @@ pub enum Choice {
     Best,
     /// The best but kprobe.multi and uprobe.multi: `disable-kprobe-multi`, `disable-uprobe-multi`.
     NotMulti,
+    /// The best of those that see the function's registers.
+    Registers,
     /// This one.
     Only(Mechanism),
 }
@@ -227,10 +229,11 @@ impl Hooks {
         self.hooks.get(target).map(|hook| hook.mechanism)
     }
 
-    /// Whether a target is attached, with its returns where they are of interest: then [`Self::attach`] has nothing
-    /// to do.
-    pub fn serves(&self, target: &Target, returns: bool) -> bool {
-        self.hooks.get(target).is_some_and(|hook| hook.returns || !returns)
+    /// Whether a target is attached as it has to be, with its returns where they are of interest: then
+    /// [`Self::attach`] has nothing to do.
+    pub fn serves(&self, target: &Target, returns: bool, choice: Choice) -> bool {
+        let serves = |hook: &Attached| (hook.returns || !returns) && choice.allows(hook.mechanism);
+        self.hooks.get(target).is_some_and(serves)
     }
 
     /// Puts a table in place.
@@ -373,6 +376,7 @@ impl Choice {
         match self {
             Self::Best => true,
             Self::NotMulti => !matches!(mechanism, Mechanism::KprobeMulti | Mechanism::UprobeMulti),
+            Self::Registers => matches!(mechanism, Mechanism::KprobeMulti | Mechanism::Kprobe),
             Self::Only(only) => mechanism == only,
         }
     }

@@ -29,6 +29,8 @@ pub mod arg_flags {
     pub const TRUNCATED: u16 = 1 << 0;
     pub const ABSENT: u16 = 1 << 1;
     pub const DELETED: u16 = 1 << 2;
+    pub const DATA: u16 = 1 << 3;
+    pub const RETURNED: u16 = 1 << 4;
 }
 
 /// Types of an argument that is a stack trace: `enum stack_type`.

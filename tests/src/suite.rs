@@ -1,6 +1,6 @@
 //! A list of tests, each with what it needs of the machine.
 //!
-//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
+//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`, `kprobes`,
 //! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, `grafana`, separated by commas) that this machine must meet: there,
 //! such a test fails instead. `TRIGON_HUNG_AFTER` is the time in seconds after which a test counts as hung.
 
@@ -27,6 +27,8 @@ pub enum Need {
     Kernel,
     /// A kernel that takes system calls of 32-bit programs, too.
     Compat,
+    /// A kernel whose functions can be hooked.
+    Kprobes,
     /// Policies that people use, from outside of the project.
     Policies,
     /// The Prometheus server.
@@ -125,6 +127,7 @@ impl Need {
         match self {
             Self::Kernel => "kernel",
             Self::Compat => "compat",
+            Self::Kprobes => "kprobes",
             Self::Policies => "policies",
             Self::Prometheus => "prometheus",
             Self::Rotel => "rotel",
@@ -148,6 +151,10 @@ impl Need {
                 let status = Workload::new().command(["calls", "32:getpid"]).status();
                 let takes = status.as_ref().is_ok_and(ExitStatus::success);
                 (!takes).then(|| format!("needs 32-bit system calls (a process that makes one: {status:?})"))
+            }
+            Self::Kprobes => {
+                let missing = !Path::new("/sys/bus/event_source/devices/kprobe").exists();
+                missing.then(|| "needs kprobes (/sys/bus/event_source/devices/kprobe)".into())
             }
             Self::Policies => place::policies()
                 .is_none()

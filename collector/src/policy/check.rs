@@ -152,7 +152,8 @@ pub fn condition(
     };
     let allowed = operators(kind.class());
     if allowed.is_empty() {
-        return misplaced(Class::Invalid, "an argument of type nop has no value to compare".to_owned(), None);
+        let message = format!("an argument of type {} has no value to compare", kind.as_str());
+        return misplaced(Class::Invalid, message, None);
     }
     if !allowed.contains(operator) {
         let names = allowed.iter().map(|operator| operator.name()).collect::<Vec<_>>().join(", ");
@@ -298,7 +299,7 @@ fn count(operator: &Located<Operator>, values: &[Located<String>]) -> Option<Wro
 pub fn operators(class: ArgumentClass) -> &'static [Operator] {
     match class {
         ArgumentClass::Unknown => Operator::ALL,
-        ArgumentClass::Nothing => &[],
+        ArgumentClass::Nothing | ArgumentClass::Object => &[],
         ArgumentClass::Number(_) => NUMBER_OPERATORS,
         ArgumentClass::Text | ArgumentClass::Path => TEXT_OPERATORS,
         ArgumentClass::File => FILE_OPERATORS,
@@ -436,6 +437,7 @@ fn describe(class: ArgumentClass) -> &'static str {
         ArgumentClass::Text => "text",
         ArgumentClass::File => "a file",
         ArgumentClass::Path => "a path",
+        ArgumentClass::Object => "an object",
         ArgumentClass::Socket => "a socket",
         ArgumentClass::Packet => "a packet",
         ArgumentClass::SocketAddress => "an address",

@@ -306,11 +306,18 @@ impl Engine {
             let returns = parts.iter().any(|part| is_late(part.hook));
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
             // One policy that will have no kprobe.multi, or uprobe.multi, is enough: the program is everybody's.
-            let choice = if parts.iter().any(|part| part.alone) { Choice::NotMulti } else { Choice::Best };
+            let alone = parts.iter().any(|part| part.alone);
+            let sees_registers = |part: &Part<'_>| part.hook.sees_registers();
+            let choice = match (parts.iter().any(sees_registers), alone) {
+                (true, true) => Choice::Only(Mechanism::Kprobe),
+                (true, false) => Choice::Registers,
+                (false, true) => Choice::NotMulti,
+                (false, false) => Choice::Best,
+            };
             if parts.is_empty() {
                 continue;
             }
-            if !self.hooks.serves(target, returns) {
+            if !self.hooks.serves(target, returns, choice) {
                 match self.hooks.attach(types.get()?, target, returns, choice) {
                     Ok(_) => {}
                     Err(_) if may_be_missing => continue,

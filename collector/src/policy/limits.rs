@@ -36,6 +36,8 @@ pub const FUNCTION_INDEX: i64 = 5;
 pub const TRACEPOINT_INDEX: i64 = 63;
 /// The last argument of a raw tracepoint: the kernel's MAX_BPF_FUNC_ARGS.
 pub const RAW_TRACEPOINT_INDEX: i64 = 11;
+/// Characters of a path of members.
+pub const MEMBER_PATH_CHARS: usize = 512;
 /// The last argument of a USDT probe: the macros that make them have twelve.
 pub const USDT_INDEX: i64 = 11;
 /// Bytes of the path of a program: the kernel's PATH_MAX without its NUL.

@@ -13,6 +13,8 @@ use trigon_probes::{
 
 use crate::text::escaped;
 
+mod objects;
+
 /// The hooks that records name by number. A number is given once.
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Arc<RwLock<Numbered>>);
@@ -54,9 +56,19 @@ impl Sources {
 /// What a record says.
 pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
-    let returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
+    let mut returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
+    let (mut args, mut data) = (Vec::new(), Vec::new());
+    for arg in record.args().filter(|arg| !is_stack(arg)) {
+        let value = value_of(&arg);
+        match arg.fixed.flags & (arg_flags::DATA | arg_flags::RETURNED) {
+            0 => args.push(value),
+            arg_flags::DATA => data.push(value),
+            _ => returned = value.or(returned),
+        }
+    }
     Hook {
-        args: record.args().filter(|arg| !is_stack(arg)).map(|arg| value_of(&arg)).collect(),
+        args: args.into(),
+        data: data.into(),
         returned,
         action: Action::from_number(fixed.action),
         return_action: None,
@@ -93,17 +105,26 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
         value_type::S64 => Value::Long(fixed.value as i64),
         value_type::U64 => Value::Size(fixed.value),
         value_type::STRING | value_type::FILENAME => Value::Text { text: escaped(arg.data), truncated },
-        value_type::BYTES | value_type::IOVEC => Value::Bytes { data: arg.data.into(), size: fixed.value },
-        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::BINPRM => Value::File(File {
-            path: escaped(arg.data),
-            flags: fixed.value as u32,
-            mode: fixed.mode,
-            truncated,
-            deleted: is(arg_flags::DELETED),
-        }),
+        value_type::BYTES | value_type::IOVEC | value_type::IOV_ITER => {
+            Value::Bytes { data: arg.data.into(), size: fixed.value }
+        }
+        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::KIOCB => {
+            Value::File(file_of(arg))
+        }
         value_type::PATH | value_type::DENTRY => {
             Value::Path { path: escaped(arg.data), truncated, deleted: is(arg_flags::DELETED) }
         }
-        _ => return None,
+        _ => Value::Object(Box::new(objects::decode(arg)?)),
     })
+}
+
+fn file_of(arg: &record::Arg<'_>) -> File {
+    let fixed = &arg.fixed;
+    File {
+        path: escaped(arg.data),
+        flags: fixed.value as u32,
+        mode: fixed.mode,
+        truncated: fixed.flags & arg_flags::TRUNCATED != 0,
+        deleted: fixed.flags & arg_flags::DELETED != 0,
+    }
 }

@@ -127,6 +127,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
     Hook {
         source,
         args: args.into(),
+        data: Box::default(),
         returned: None,
         action: Default::default(),
         return_action: None,

@@ -186,6 +186,7 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
     let hook = Hook {
         source: Arc::new(source),
         args: args.into(),
+        data: Box::default(),
         returned,
         action: Action::Unknown,
         return_action: None,

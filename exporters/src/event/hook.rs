@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, EventType, File, Operation, Stacks, Value, operation};
+use super::{Action, EventType, File, Object, Operation, Stacks, Value, operation};
 use crate::identity::SpanId;
 
 /// A call, or the passing of a tracepoint, that a policy's hook matched.
@@ -12,6 +12,8 @@ pub struct Hook {
     pub source: Arc<HookSource>,
     /// The arguments, in the policy's order; none for one that could not be read.
     pub args: Box<[Option<Value>]>,
+    /// What was read beside them, likewise.
+    pub data: Box<[Option<Value>]>,
     /// What the function returned, where the policy asks for it.
     pub returned: Option<Value>,
     /// What was done about the call.
@@ -38,6 +40,8 @@ pub struct HookSource {
     pub tags: Box<[Box<str>]>,
     /// The arguments that the policy names, in its order.
     pub args: Box<[ArgumentSpec]>,
+    /// The further data that the policy names, in its order.
+    pub data: Box<[ArgumentSpec]>,
     /// `returnArg`
     pub returned: ArgumentSpec,
     operation: Option<Operation>,
@@ -147,6 +151,7 @@ impl HookSource {
             message: None,
             tags: Box::default(),
             args: Box::default(),
+            data: Box::default(),
             returned: ArgumentSpec::default(),
             operation: Operation::of(&kind),
             name: name.into(),
@@ -225,6 +230,7 @@ impl Hook {
             && !self.args.iter().flatten().any(|value| match value {
                 Value::File(file) => !file.is_directory(),
                 Value::Path { .. } => true,
+                Value::Object(object) => matches!(**object, Object::Executable(_)),
                 _ => false,
             })
             && self.args.iter().flatten().any(|value| matches!(value, Value::Text { .. }));
@@ -235,6 +241,15 @@ impl Hook {
                 truncated: file.truncated,
                 deleted: file.deleted,
             }),
+            Value::Object(object) => match &**object {
+                Object::Executable(file) => Some(PathRef {
+                    path: &file.path,
+                    file: Some(file),
+                    truncated: file.truncated,
+                    deleted: file.deleted,
+                }),
+                _ => None,
+            },
             Value::Path { path, truncated, deleted } => {
                 Some(PathRef { path, file: None, truncated: *truncated, deleted: *deleted })
             }
@@ -264,6 +279,14 @@ impl Hook {
             Some(Value::Bytes { size, .. }) => Some(*size),
             _ => self.arg(2).and_then(number),
         }
+    }
+
+    /// The first argument that is an object of the kernel.
+    pub fn object(&self) -> Option<&Object> {
+        self.args.iter().flatten().find_map(|value| match value {
+            Value::Object(object) => Some(&**object),
+            _ => None,
+        })
     }
 
     /// What the policy says of an argument.

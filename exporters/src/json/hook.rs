@@ -6,13 +6,14 @@ use super::{
     Body, Context,
     facts::Facts,
     is_default,
+    object::ObjectArgument,
     permission::Permission,
     process::Process,
     scalar::{Bytes, Int64, SInt64},
     stack::Frames,
 };
 use crate::{
-    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Value},
+    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Namespaces, Object, Value},
     identity::SpanId,
     names,
 };
@@ -40,6 +41,8 @@ pub(super) struct KprobeLine<'a> {
     tags: &'a [Box<str>],
     #[serde(skip_serializing_if = "Frames::is_none")]
     user_stack_trace: Frames<'a>,
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    data: Arguments<'a>,
     trigon: Facts<'a>,
 }
 
@@ -68,13 +71,19 @@ pub(super) struct TracepointLine<'a> {
 
 pub(super) struct ActionName(pub(super) Action);
 
-pub(super) struct Arguments<'a>(pub(super) &'a Hook);
+pub(super) struct Arguments<'a> {
+    values: &'a [Option<Value>],
+    specs: &'a [ArgumentSpec],
+    host: &'a Namespaces,
+}
 
 /// One that could not be read has no value, and keeps its place.
 #[derive(Serialize)]
 pub(super) struct Argument<'a> {
     #[serde(flatten)]
     value: Option<Variant<'a>>,
+    #[serde(flatten)]
+    object: Option<ObjectArgument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
 }
@@ -101,9 +110,9 @@ enum Variant<'a> {
     Long(SInt64),
 }
 
-/// `KprobeFile` and `KprobePath`, which have the same fields.
+/// `KprobeFile`, `KprobePath` and `KprobeLinuxBinprm`, which have the same fields.
 #[derive(Serialize)]
-struct File<'a> {
+pub(super) struct File<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -159,17 +168,19 @@ impl<'a> Context<'a> {
         let parent = self.parent(event);
         let source = &*hook.source;
         let message = source.message.as_deref();
+        let args = Arguments { values: &hook.args, specs: &source.args, host: self.host };
+        let data = Arguments { values: &hook.data, specs: &source.data, host: self.host };
         let trigon = Facts::new(&event.process).with_hook(hook);
         match source.kind() {
             HookKind::Kprobe { function } => Body::Kprobe(KprobeLine {
                 process,
                 parent,
                 function_name: function,
-                args: Arguments(hook),
+                args,
                 returned: hook
                     .returned
                     .as_ref()
-                    .map(|value| Argument::new(Some(value), Some(&source.returned))),
+                    .map(|value| Argument::new(Some(value), Some(&source.returned), self.host)),
                 action: ActionName(hook.action),
                 kernel_stack_trace: Frames::kernel(hook),
                 policy_name: &source.policy.name,
@@ -177,6 +188,7 @@ impl<'a> Context<'a> {
                 message,
                 tags: &source.tags,
                 user_stack_trace: Frames::user(hook),
+                data,
                 trigon,
             }),
             HookKind::Tracepoint { subsystem, event } => Body::Tracepoint(TracepointLine {
@@ -184,7 +196,7 @@ impl<'a> Context<'a> {
                 parent,
                 subsys: subsystem,
                 event,
-                args: Arguments(hook),
+                args,
                 policy_name: &source.policy.name,
                 action: ActionName(hook.action),
                 message,
@@ -214,33 +226,46 @@ impl Serialize for ActionName {
 
 // === impl Arguments ===
 
-impl Arguments<'_> {
+impl<'a> Arguments<'a> {
+    pub(super) fn new(hook: &'a Hook, host: &'a Namespaces) -> Self {
+        Self { values: &hook.args, specs: &hook.source.args, host }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
-        self.0.args.is_empty()
+        self.values.is_empty()
     }
 }
 
 impl Serialize for Arguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(
-            self.0
-                .args
+            self.values
                 .iter()
                 .enumerate()
-                .map(|(index, value)| Argument::new(value.as_ref(), self.0.spec(index))),
+                .map(|(index, value)| Argument::new(value.as_ref(), self.specs.get(index), self.host)),
         )
     }
 }
 
 impl<'a> Argument<'a> {
-    pub(super) fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>) -> Self {
-        Self { value: value.map(Variant::new), label: spec.and_then(|spec| spec.label.as_deref()) }
+    pub(super) fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>, host: &Namespaces) -> Self {
+        let object = match value {
+            Some(Value::Object(object)) => Some(ObjectArgument::new(object, host)),
+            _ => None,
+        };
+        Self {
+            value: value.and_then(Variant::new),
+            object,
+            label: spec.and_then(|spec| spec.label.as_deref()),
+        }
     }
 }
 
 impl<'a> Variant<'a> {
-    fn new(value: &'a Value) -> Self {
-        match value {
+    /// None for an object, which has its own.
+    fn new(value: &'a Value) -> Option<Self> {
+        Some(match value {
+            Value::Object(_) => return None,
             Value::Int(number) => Self::Int(*number),
             Value::UInt(number) => Self::Uint(*number),
             Value::Long(number) => Self::Long(SInt64(*number)),
@@ -254,12 +279,12 @@ impl<'a> Variant<'a> {
                 Self::File(File::new(path, *truncated, *mode))
             }
             Value::Path { path, truncated, .. } => Self::Path(File::new(path, *truncated, 0)),
-        }
+        })
     }
 }
 
 impl<'a> File<'a> {
-    fn new(path: &'a str, truncated: bool, mode: u32) -> Self {
+    pub(super) fn new(path: &'a str, truncated: bool, mode: u32) -> Self {
         Self { path, flags: if truncated { UNRESOLVED } else { "" }, permission: Permission(mode) }
     }
 }
@@ -305,6 +330,10 @@ impl Serialize for ArgumentsFacts<'_> {
 impl ArgumentFacts {
     fn new(index: usize, value: Option<&Value>) -> Self {
         let (truncated, deleted, flags) = match value {
+            Some(Value::Object(object)) => match &**object {
+                Object::Executable(file) => (file.truncated, file.deleted, Some(file.flags)),
+                _ => (false, false, None),
+            },
             Some(Value::File(file)) => (file.truncated, file.deleted, Some(file.flags)),
             Some(Value::Path { truncated, deleted, .. }) => (*truncated, *deleted, None),
             Some(Value::Text { truncated, .. }) => (*truncated, false, None),

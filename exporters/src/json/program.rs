@@ -106,7 +106,7 @@ impl<'a> Context<'a> {
         let source = &*hook.source;
         let trigon = Facts::new(&event.process).with_hook(hook);
         let (policy_name, message) = (&*source.policy.name, source.message.as_deref());
-        let (args, tags, action) = (Arguments(hook), &*source.tags, ActionName(hook.action));
+        let (args, tags, action) = (Arguments::new(hook, self.host), &*source.tags, ActionName(hook.action));
         match source.kind() {
             HookKind::Usdt { path, provider, name } => Body::Usdt(UsdtLine {
                 process,
@@ -141,7 +141,7 @@ impl<'a> Context<'a> {
                     returned: hook
                         .returned
                         .as_ref()
-                        .map(|value| Argument::new(Some(value), Some(&source.returned))),
+                        .map(|value| Argument::new(Some(value), Some(&source.returned), self.host)),
                     tags,
                     offset: Int64(offset),
                     ref_ctr_offset: Int64(ref_ctr_offset),

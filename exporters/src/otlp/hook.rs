@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 
 use super::attributes::{Attributes, Scratch};
 use crate::{
-    event::{Descriptor, File, Hook, HookKind, Loader, Operation, PathRef, Policy},
+    event::{
+        ArgumentSpec, Descriptor, Ends, File, Hook, HookKind, Loader, Object, Operation, PathRef, Policy,
+        Value,
+    },
     names,
     text::{Shown, ending},
 };
@@ -66,6 +69,9 @@ impl Attributes<'_> {
         {
             self.string("trigon.file.new_path", &ending(path, PATH_LIMIT));
         }
+        if let Some(object) = hook.object() {
+            self.network(object);
+        }
         if let Some(bytes) = hook.bytes() {
             self.integer("trigon.file.bytes", i64::try_from(bytes).unwrap_or(i64::MAX));
         }
@@ -87,6 +93,10 @@ impl Attributes<'_> {
         self.integer("trigon.selector", hook.selector);
         if !hook.args.is_empty() {
             self.strings("trigon.args", scratch.parts());
+        }
+        if !hook.data.is_empty() {
+            scratch.values(&hook.data, &source.data);
+            self.strings("trigon.data", scratch.parts());
         }
         if let Some(stacks) = &hook.stacks {
             for (key, frames) in
@@ -134,6 +144,33 @@ impl Attributes<'_> {
             self.integer(key, i64::try_from(number).unwrap_or(i64::MAX));
         }
         self.string("trigon.descriptor.end", descriptor.end.as_str());
+    }
+
+    /// The ends of a connection or a packet, by the conventions of the `network` namespace; of a packet its sender is
+    /// the local end, whichever way it goes. An address alone is that of who is talked to.
+    fn network(&mut self, object: &Object) {
+        let (local, peer, transport) = match object {
+            Object::Address(address) => (None, address.address.map(|of| (of, address.port)), None),
+            object => {
+                let Some(ends) = object.ends() else { return };
+                let Ends { source, source_port, destination, destination_port, .. } = *ends;
+                let local = source.map(|of| (of, source_port));
+                (local, destination.map(|of| (of, destination_port)), ends.transport())
+            }
+        };
+        self.optional("network.transport", transport);
+        let kind = local.or(peer).map(|(address, _)| if address.is_ipv4() { "ipv4" } else { "ipv6" });
+        self.optional("network.type", kind);
+        for (end, address, port) in [
+            (local, "network.local.address", "network.local.port"),
+            (peer, "network.peer.address", "network.peer.port"),
+        ] {
+            let Some((ip, number)) = end else { continue };
+            self.string(address, &ip.to_string());
+            if number != 0 {
+                self.integer(port, number);
+            }
+        }
     }
 
     fn policy(&mut self, policy: &Policy) {
@@ -184,9 +221,13 @@ fn split(path: &str) -> (&str, &str) {
 impl Scratch {
     /// Makes parts of the arguments, as `label=value`.
     pub(super) fn args(&mut self, hook: &Hook) {
+        self.values(&hook.args, &hook.source.args);
+    }
+
+    fn values(&mut self, values: &[Option<Value>], specs: &[ArgumentSpec]) {
         self.clear_parts();
-        for (index, value) in hook.args.iter().enumerate() {
-            let name = hook.spec(index).map_or("", |spec| spec.name());
+        for (index, value) in values.iter().enumerate() {
+            let name = specs.get(index).map_or("", |spec| spec.name());
             let equals = if name.is_empty() { "" } else { "=" };
             self.part(|text| {
                 let _ = match value {

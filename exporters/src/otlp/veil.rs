@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 75] = [
+const SOURCES: [(&str, &[&str]); 82] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -78,6 +78,13 @@ const SOURCES: [(&str, &[&str]); 75] = [
     ("trigon.descriptor.span_id", &["trigon.descriptor_span_id"]),
     ("trigon.descriptor.end", &["args"]),
     ("trigon.args", &["args"]),
+    ("trigon.data", &["data"]),
+    ("network.transport", &["args"]),
+    ("network.type", &["args"]),
+    ("network.local.address", &["args"]),
+    ("network.local.port", &["args"]),
+    ("network.peer.address", &["args"]),
+    ("network.peer.port", &["args"]),
     ("trigon.file.new_path", &["args"]),
     ("trigon.file.bytes", &["args"]),
     ("trigon.file.truncated", &["args"]),

@@ -26,6 +26,7 @@ pub(crate) fn hook(source: HookSource, args: Vec<Value>) -> Hook {
     Hook {
         source: Arc::new(source),
         args: args.into_iter().map(Some).collect(),
+        data: Box::default(),
         returned: None,
         action: Action::Post,
         return_action: None,

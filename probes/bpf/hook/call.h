@@ -18,13 +18,15 @@ enum value_state {
 	VALUE_UNREAD = 0,
 	VALUE_READ = 1,
 	VALUE_ABSENT = 2,
-	VALUE_OBJECT = 3, /* its number says where it is, or what: read_object has to look */
+	VALUE_CHAINED = 3, /* follow_chain has to find it first */
+	VALUE_OBJECT = 4, /* its number says where it is, or what: read_object has to look */
 };
 
 enum value_flags {
 	VALUE_TRUNCATED = 1 << 0,
 	VALUE_DELETED = 1 << 1,
 	VALUE_CAPTURED = 1 << 2, /* read when the function was entered */
+	VALUE_FOUND = 1 << 3,    /* its number is what its chain led to */
 };
 
 struct value {
@@ -46,6 +48,7 @@ struct call {
 	struct mask left;  /* selectors that matched and have not been acted on */
 	__u64 raw[8]; /* arguments; the sixth and on are zero where the mechanism can't tell them */
 	__u64 returned;
+	__u64 regs; /* struct pt_regs; 0 where the mechanism has none */
 	__u32 hook;
 	__u32 table;
 	__u8 values;

@@ -27,6 +27,7 @@ static __always_inline int enter(__u32 hook)
 	call->compat = 0;
 	call->unread = 0;
 	call->returned = 0;
+	call->regs = 0;
 #pragma unroll
 	for (int i = 0; i < VALUES; i++) {
 		call->value[i].state = VALUE_UNREAD;

@@ -178,15 +178,27 @@ static __always_inline long read_text(char *to, __u32 most, const void *from)
 	return (long)from >= 0 ? bpf_probe_read_user_str(to, most, from) : bpf_probe_read_kernel_str(to, most, from);
 }
 
-/* A path; a name without one (unix(7), "abstract") begins with @ in place of its NUL. */
-static __always_inline long read_unix_path(char *to, const void *from)
+#define UNIX_PATH_BYTES 108
+
+/*
+ * A path; a name without one (unix(7), "abstract") begins with @ in place of its NUL. Only its address's length says
+ * where it ends.
+ */
+static __always_inline long read_unix_path(char *to, const void *from, __u64 size)
 {
 	const void *path = from + sizeof(__u16);
-	long length = read_text(to, 109, path);
+	__u32 most = size < sizeof(__u16) ? 0 : size - sizeof(__u16);
+	long length;
 
+	if (size > UNIX_PATH_BYTES + sizeof(__u16))
+		most = UNIX_PATH_BYTES;
+	if (most == 0)
+		return 0;
+	most = (most & 127) + 1;
+	length = read_text(to, most, path);
 	if (length != 1)
 		return length < 0 ? length : length - 1;
-	length = read_text(to + 1, 108, path + 1);
+	length = read_text(to + 1, (most - 1) & 127, path + 1);
 	/* A NUL and nothing is no name at all. */
 	if (length <= 1)
 		return 0;
@@ -371,7 +383,9 @@ __attribute__((noinline)) int read_object(int index, __u32 number)
 		if (read_any(text, sizeof(__u16), from))
 			return 0;
 		value->extra = *(__u16 *)text;
-		length = read_unix_path(text, from);
+		text[0] = 0;
+		if (value->extra == AF_UNIX)
+			length = read_unix_path(text, from, size_of(call, &table->value[number]));
 		break;
 	case TYPE_CRED:
 		read_cred((void *)text, from);

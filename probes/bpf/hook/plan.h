@@ -12,9 +12,9 @@
 
 #define MASK_WORDS 8 /* 512 selectors on a hook */
 #define HOOKS 4096
-#define VALUES 12
+#define VALUES 16
 #define DIMENSIONS 24
-#define POST_ARGS 5
+#define POST_ARGS 11 /* five arguments, five further data, and what the function returned */
 #define RAW_ARGS 6
 
 struct mask {
@@ -34,6 +34,8 @@ enum value_source {
 	SOURCE_CAPABILITIES = 8, /* 0 inheritable, 1 permitted, 2 effective */
 	SOURCE_PARENT_LINEAGE = 9,
 	SOURCE_SCOPES = 10, /* where the process is: a word of its cgroup's scopes */
+	SOURCE_CURRENT_TASK = 16, /* struct task_struct * of who calls */
+	SOURCE_REGISTERS = 17,    /* struct pt_regs * of a kprobe */
 	SOURCE_NAMESPACE_CHANGES = 20,  /* a bit for each kind that is another than when it executed its program */
 	SOURCE_CAPABILITY_CHANGES = 21, /* a bit for each that it lost or gained since; 0, 1, 2 as above */
 };
@@ -148,6 +150,23 @@ struct value_spec {
 	__u8 type;
 	__u8 size_arg; /* number of the argument that has the size, plus one; or SIZE_RETURNED */
 	__u32 most;    /* bytes that are read */
+	__u32 chain;   /* by which the source leads to the value; 0 for none */
+};
+
+#define CHAIN_STEPS 16
+
+/*
+ * From a pointer to what is looked for: an offset is added, and where it is not the last, the pointer there is followed.
+ * What lies at the last is a number of `width` bytes, or, where that is 0, the address is the value.
+ */
+struct chain {
+	__u8 steps;
+	__u8 width;
+	__u8 is_signed;
+	__u8 shift; /* of a bit field: where in the number it begins */
+	__u8 bits;  /* how many it has; 0 for the whole number */
+	__u8 reserved[3];
+	__u32 offset[CHAIN_STEPS];
 };
 
 struct dimension {
@@ -173,7 +192,7 @@ struct table {
 struct post_arg {
 	__u8 value;
 	__u8 number; /* of the argument in the policy */
-	__u8 reserved[2];
+	__u16 flags; /* of the record's argument: enum arg_flags of ../record.h */
 };
 
 enum selector_flags {

@@ -60,8 +60,12 @@ static long step_post(__u32 index, void *context)
 		return 1;
 	__u8 number = selector->arg[index].value;
 
-	if (number >= VALUES || at->end > POST_LIMIT)
+	if (number >= VALUES)
 		return 1;
+	if (at->end > POST_LIMIT) {
+		count_lost(LOST_TEXT);
+		return 1;
+	}
 	struct value_spec *spec = &table->value[number];
 	struct hook_arg *arg = (void *)&buffer->bytes[at->end & (BUFFER_BYTES / 2 - 1)];
 	char *data = &buffer->bytes[(at->end & (BUFFER_BYTES / 2 - 1)) + sizeof(struct hook_arg)];
@@ -70,10 +74,11 @@ static long step_post(__u32 index, void *context)
 	__builtin_memset(arg, 0, sizeof(*arg));
 	arg->type = spec->type;
 	arg->number = selector->arg[index].number;
+	arg->flags = selector->arg[index].flags;
 	struct value *value = &call->value[number];
 
 	/* Straight from memory, of which a text has room for less. */
-	if (spec->type == TYPE_BYTES && !(value->flags & VALUE_CAPTURED)) {
+	if (spec->type == TYPE_BYTES && spec->source == SOURCE_ARG && !spec->chain && !(value->flags & VALUE_CAPTURED)) {
 		arg->value = size_of(call, spec);
 		length = read_bytes(data, (void *)call->raw[spec->index & 7], arg->value, spec->most);
 		if (arg->value > length)

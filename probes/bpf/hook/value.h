@@ -4,6 +4,7 @@
 #define TRIGON_HOOK_VALUE_H
 
 #include "bytes.h"
+#include "chain.h"
 #include "../placement.h"
 #include "call.h"
 #include "follow.h"
@@ -269,11 +270,20 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 	value->state = VALUE_ABSENT;
 	switch (spec->source) {
 	case SOURCE_ARG:
-	case SOURCE_RETURN: {
-		__u64 raw = spec->source == SOURCE_ARG ? call->raw[spec->index & 7] : call->returned;
+	case SOURCE_RETURN:
+	case SOURCE_CURRENT_TASK:
+	case SOURCE_REGISTERS: {
+		__u64 raw = value->number;
 
 		if (spec->source == SOURCE_ARG && call->unread >> (spec->index & 7) & 1)
 			break;
+		if (!(value->flags & VALUE_FOUND))
+			raw = source_of(call, spec);
+		value->number = raw;
+		if (spec->chain && !(value->flags & VALUE_FOUND)) {
+			value->state = VALUE_CHAINED;
+			break;
+		}
 		read_argument(call, index, value, spec, raw);
 		break;
 	}
@@ -331,6 +341,8 @@ static __always_inline struct value *value_of(struct call *call, int index, __u8
 	if (number >= VALUES)
 		return NULL;
 	if (call->value[number].state == VALUE_UNREAD)
+		read_value(index, number);
+	if (call->value[number].state == VALUE_CHAINED && follow_chain(index, number))
 		read_value(index, number);
 	if (call->value[number].state == VALUE_OBJECT)
 		read_object(index, number);

@@ -8,7 +8,7 @@ use aya::{
 use super::{
     HookId,
     attach::{tracepoint::Fields, user::Operands},
-    plan::{Mask, Selector, SelectorKey, Table, selector_flags},
+    plan::{Chain, Mask, Selector, SelectorKey, Table, selector_flags},
     sets::{Entries, Sets},
     tries::Tries,
 };
@@ -28,6 +28,8 @@ pub struct TablePlan {
     pub selectors: Vec<Selector>,
     /// Of a tracepoint, or a place in a program: what the table's arguments are, by their index.
     pub fields: Vec<FieldUse>,
+    /// The ways to values; a value's `chain` counts them from 1.
+    pub chains: Vec<Chain>,
 }
 
 /// A field of a tracepoint's record, or an argument of a raw one or of a place in a program, that a table looks at.
@@ -61,6 +63,7 @@ struct Written {
     /// Of its dimensions.
     sets: Vec<u32>,
     selectors: u32,
+    chains: Vec<u32>,
 }
 
 /// The maps, typed.
@@ -68,6 +71,8 @@ pub(super) struct HookMaps {
     hooks: Array<MapData, u32>,
     tables: HashMap<MapData, u32, Table>,
     selectors: HashMap<MapData, SelectorKey, Selector>,
+    chains: HashMap<MapData, u32, Chain>,
+    next_chain: u32,
     sets: Sets,
     pub(super) tries: Tries,
     /// By table; there once a tracepoint is.
@@ -79,7 +84,10 @@ pub(super) struct HookMaps {
 
 #[expect(unsafe_code, reason = "what aya asks of keys and values")]
 mod pod {
-    use super::{Mask, Pod, Selector, SelectorKey, Table};
+    use super::{Chain, Mask, Pod, Selector, SelectorKey, Table};
+
+    // SAFETY: as below.
+    unsafe impl Pod for Chain {}
 
     // SAFETY: integers and arrays of them, without padding: every bit pattern is a value.
     unsafe impl Pod for Mask {}
@@ -99,6 +107,8 @@ impl HookMaps {
             hooks: typed(maps, "hooks")?,
             tables: typed(maps, "tables")?,
             selectors: typed(maps, "selectors")?,
+            chains: typed(maps, "chains")?,
+            next_chain: 1,
             sets: Sets::new(maps)?,
             tries: Tries::new(maps)?,
             fields: None,
@@ -120,7 +130,7 @@ impl HookMaps {
 
     /// Writes a table that no hook points to yet; where it does not fit, nothing of it stays.
     pub(super) fn write(&mut self, table: u32, plan: &TablePlan, raws: &Raws) -> Result<(), ProbeError> {
-        self.written.push(Written { table, sets: Vec::new(), selectors: 0 });
+        self.written.push(Written { table, sets: Vec::new(), selectors: 0, chains: Vec::new() });
         let result = self.write_parts(table, plan, raws);
         if result.is_err() {
             self.erase(table);
@@ -140,6 +150,17 @@ impl HookMaps {
             if let Some(dimension) = content.dimension.get_mut(*dimension) {
                 dimension.set = set;
             }
+        }
+        for chain in &plan.chains {
+            let id = self.next_chain;
+            self.next_chain = id.wrapping_add(1).max(1);
+            self.chains.insert(id, chain, 0).map_err(failed("chains"))?;
+            written.chains.push(id);
+        }
+        for value in &mut content.value {
+            // A table's own numbers become those of the map, where all tables' chains are.
+            let chain = (value.chain as usize).checked_sub(1).and_then(|index| written.chains.get(index));
+            value.chain = chain.copied().unwrap_or(0);
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
             if selector.flags & selector_flags::TRY != 0 {
@@ -184,6 +205,9 @@ impl HookMaps {
         if let Some(operands) = &mut self.operands {
             let _ = operands.remove(&table);
         }
+        for chain in written.chains {
+            let _ = self.chains.remove(&chain);
+        }
         written.sets.into_iter().for_each(|set| self.sets.give_back(set));
     }
 
@@ -193,6 +217,7 @@ impl HookMaps {
         }
         node::<u32, Table>()
             + u64::from(written.selectors) * node::<SelectorKey, Selector>()
+            + written.chains.len() as u64 * node::<u32, Chain>()
             + written.sets.iter().map(|set| self.sets.bytes(*set)).sum::<u64>()
     }
 }

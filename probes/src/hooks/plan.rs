@@ -9,11 +9,13 @@ pub const MASK_WORDS: usize = 8;
 /// Selectors that a hook can have.
 pub const SELECTORS: usize = 64 * MASK_WORDS;
 /// Values that a hook's table can look at or post.
-pub const VALUES: usize = 12;
+pub const VALUES: usize = 16;
 /// Dimensions that a hook's table can have.
 pub const DIMENSIONS: usize = 24;
-/// Arguments that a policy can post.
-pub const POST_ARGS: usize = 5;
+/// Arguments, further data and return values that a policy can post together.
+pub const POST_ARGS: usize = 11;
+/// Pointers that can be followed from what a call has at hand to a value, and one more offset.
+pub const CHAIN_STEPS: usize = 16;
 /// Bytes of text that can be compared from its start, an ending NUL included.
 pub const TEXT_KEY_BYTES: usize = 252;
 /// Bytes of text that can be compared from its end.
@@ -41,6 +43,8 @@ pub mod source {
     pub const CAPABILITIES: u8 = 8;
     pub const PARENT_LINEAGE: u8 = 9;
     pub const SCOPES: u8 = 10;
+    pub const CURRENT_TASK: u8 = 16;
+    pub const REGISTERS: u8 = 17;
     pub const NAMESPACE_CHANGES: u8 = 20;
     pub const CAPABILITY_CHANGES: u8 = 21;
 }
@@ -158,7 +162,13 @@ mirror! {
 
     /// A value that a table looks at or posts.
     #[derive(PartialEq, Eq)]
-    "value_spec" ValueSpec { source: u8, index: u8, kind: u8, size_arg: u8, most: u32, }
+    "value_spec" ValueSpec { source: u8, index: u8, kind: u8, size_arg: u8, most: u32, chain: u32, }
+
+    /// The way from a pointer to a value.
+    #[derive(PartialEq, Eq)]
+    "chain" Chain {
+        steps: u8, width: u8, is_signed: u8, shift: u8, bits: u8, reserved: [u8; 3], offset: [u32; CHAIN_STEPS],
+    }
 
     /// A value and how it is looked up.
     "dimension" Dimension { value: u8, class: u8, late: u8, field: u8, set: u32, miss: Mask, }
@@ -170,7 +180,7 @@ mirror! {
     }
 
     /// An argument that is posted.
-    "post_arg" PostArg { value: u8, number: u8, reserved: [u8; 2], }
+    "post_arg" PostArg { value: u8, number: u8, flags: u16, }
 
     /// A selector and what it does.
     "selector" Selector {

@@ -2,12 +2,14 @@
 
 use trigon_probes::hooks::{
     Entries, FIELDS, FieldUse, TablePlan,
-    plan::{self, Dimension, Mask, Operation, Table, VALUES, ValueSpec, class, field, source, value_type},
+    plan::{
+        self, Chain, Dimension, Mask, Operation, Table, VALUES, ValueSpec, class, field, source, value_type,
+    },
 };
 
 use super::{
     super::model::{
-        arguments::{Argument, ArgumentType},
+        arguments::{Argument, ArgumentType, Source},
         conditions::{End, Field, TextOperator},
         hooks::Point,
         selectors::Namespace,
@@ -29,6 +31,7 @@ pub(super) struct Builder<'a> {
     pub(super) late: Mask,
     pub(super) captures: u16,
     fields: Vec<FieldUse>,
+    chains: Vec<Chain>,
 }
 
 /// A dimension and what selectors ask of it.
@@ -64,6 +67,7 @@ impl<'a> Builder<'a> {
             late: Mask::default(),
             captures: 0,
             fields: Vec::new(),
+            chains: Vec::new(),
         }
     }
 
@@ -84,13 +88,17 @@ impl<'a> Builder<'a> {
         /// What a buffer has at most: Tetragon's, and what a record can hold with `maxData`.
         const BUFFER: u32 = 4096;
         const MAX_DATA: u32 = 16_384;
-        let mut spec = ValueSpec {
-            source: source::ARG,
-            index: self.raw(part, argument.index, false)?,
-            kind: kind_of(argument.kind)?,
-            ..ValueSpec::default()
+        let (source, index) = match argument.source {
+            Source::Call => (source::ARG, self.raw(part, argument.index, false)?),
+            Source::CurrentTask => (source::CURRENT_TASK, 0),
+            Source::Registers => (source::REGISTERS, 0),
         };
-        if argument.kind.is_buffer() {
+        let mut spec = ValueSpec { source, index, kind: kind_of(argument.kind)?, ..ValueSpec::default() };
+        if let Some(path) = &argument.path {
+            let unknown = CompileError::Unsupported("a path of members that this kernel was not asked for");
+            spec.chain = self.chain(path.chain.ok_or(unknown)?);
+        }
+        if argument.kind.has_size() {
             spec.size_arg = self.size(part, argument)?;
             spec.most = if argument.max_data { MAX_DATA } else { BUFFER };
         }
@@ -102,6 +110,16 @@ impl<'a> Builder<'a> {
             spec.most = part.policy;
         }
         self.value(spec)
+    }
+
+    /// The number of a way to a value, from 1.
+    fn chain(&mut self, chain: Chain) -> u32 {
+        let known = self.chains.iter().position(|known| *known == chain);
+        let index = known.unwrap_or_else(|| {
+            self.chains.push(chain);
+            self.chains.len() - 1
+        });
+        index as u32 + 1
     }
 
     /// Which of a call's raw values an argument is. A tracepoint, or a place in a program, has more than a call has room
@@ -127,6 +145,7 @@ impl<'a> Builder<'a> {
             Some(index) => self.raw(part, index, false)?,
             // An array in a record has the length that it has.
             None if argument.kind == ArgumentType::ConstBuf
+                && argument.path.is_none()
                 && !matches!(part.hook.point, Point::Functions(_)) =>
             {
                 self.raw(part, argument.index, true)?
@@ -154,6 +173,7 @@ impl<'a> Builder<'a> {
             kind: value_type::FOLLOWED,
             size_arg: 0,
             most: part.policy,
+            chain: 0,
         })?;
         self.present(value, false, bit)?;
         Ok(value)
@@ -408,6 +428,7 @@ impl<'a> Builder<'a> {
         }
         plan.selectors = self.selectors;
         plan.fields = self.fields;
+        plan.chains = self.chains;
         Ok(plan)
     }
 }

@@ -1,7 +1,10 @@
 //! One selector of a policy: its filters become conditions on dimensions, its actions what the programs do.
 
-use trigon_probes::hooks::plan::{
-    self, EXPRESSION_OPERATIONS, PostArg, SELECTORS, ValueSpec, class, selector_flags, source,
+use trigon_probes::{
+    hooks::plan::{
+        self, EXPRESSION_OPERATIONS, PostArg, SELECTORS, ValueSpec, class, selector_flags, source,
+    },
+    record::arg_flags,
 };
 
 use super::{
@@ -9,7 +12,7 @@ use super::{
         model::{
             Located,
             actions::{Action, Post, RateLimitScope},
-            arguments::{ArgumentSlot, ArgumentType, Integer},
+            arguments::{ArgumentSlot, ArgumentType, Class, Integer, Source},
             conditions::{Comparison, Condition, TextOperator},
             selectors::{
                 ArgumentFilter, BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership,
@@ -257,8 +260,8 @@ impl Builder<'_> {
         late: bool,
         bit: usize,
     ) -> Result<(), CompileError> {
-        let turn = match kind {
-            ArgumentType::Integer(integer) if integer.is_signed() => Turn::Signed,
+        let turn = match kind.class() {
+            Class::Number(integer) if integer.is_signed() => Turn::Signed,
             _ => Turn::Unsigned,
         };
         match condition {
@@ -346,14 +349,20 @@ impl Builder<'_> {
 
     /// Which arguments are posted, and how.
     fn post(&mut self, part: Part<'_>, bit: usize, plan: &mut plan::Selector) -> Result<(), CompileError> {
-        for (argument, number) in part.hook.arguments.iter().zip(0..) {
+        let arguments = part.hook.arguments.iter().zip(0..).map(|(argument, number)| (argument, number, 0));
+        let data = part.hook.data.iter().zip(0..).map(|(datum, number)| (datum, number, arg_flags::DATA));
+        for (argument, number, flags) in arguments.chain(data) {
             if argument.kind == ArgumentType::Nop {
                 continue;
             }
-            let index = self.raw(part, argument.index, false)?;
-            let unfollowed = plan.flags & selector_flags::UNFOLLOW != 0
-                && self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == index);
-            let value = if unfollowed { plan.follow } else { self.argument(part, argument)? };
+            let is_unfollowed = argument.source == Source::Call
+                && argument.path.is_none()
+                && plan.flags & selector_flags::UNFOLLOW != 0
+                && {
+                    let index = self.raw(part, argument.index, false)?;
+                    self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == index)
+                };
+            let value = if is_unfollowed { plan.follow } else { self.argument(part, argument)? };
             if part.follows && argument.kind == ArgumentType::Fd {
                 self.present(value, false, bit)?;
             }
@@ -361,13 +370,24 @@ impl Builder<'_> {
             if self.late.has(bit) && !argument.copy_at_return && !argument.max_data {
                 self.captures |= 1 << value;
             }
-            let place = plan.arg.get_mut(usize::from(plan.args));
-            let place = place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })?;
-            *place = PostArg { value, number, ..PostArg::default() };
-            plan.args += 1;
+            push(plan, PostArg { value, number, flags })?;
+        }
+        // A number is in every record of a return; anything else has to be read.
+        if let Some(returned) = &part.hook.return_value
+            && !matches!(returned.kind, ArgumentType::Integer(_) | ArgumentType::Fd | ArgumentType::Nop)
+        {
+            let value = self.returned(returned.kind)?;
+            push(plan, PostArg { value, number: 0, flags: arg_flags::RETURNED })?;
         }
         Ok(())
     }
+}
+
+fn push(plan: &mut plan::Selector, arg: PostArg) -> Result<(), CompileError> {
+    let place = plan.arg.get_mut(usize::from(plan.args));
+    *place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })? = arg;
+    plan.args += 1;
+    Ok(())
 }
 
 /// The place of a set in the programs' order: inheritable, permitted, effective.

@@ -9,7 +9,7 @@ use super::LoadError;
 use crate::policy::{
     compile::CompileError,
     model::{
-        arguments::ArgumentType,
+        arguments::{Argument, ArgumentType},
         hooks::{Abi, Function, Hook, Point},
     },
 };
@@ -105,13 +105,17 @@ pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) 
     let mut source = HookSource::new(Arc::clone(policy), kind_of(target));
     source.message = hook.message.as_deref().map(Into::into);
     source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
-    let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
-    source.args = posted
-        .map(|argument| ArgumentSpec {
-            label: argument.label.as_deref().map(Into::into),
-            kind: argument.kind.as_str().into(),
-        })
-        .collect();
+    let specs = |arguments: &[Argument]| -> Box<[ArgumentSpec]> {
+        let posted = arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
+        posted
+            .map(|argument| ArgumentSpec {
+                label: argument.label.as_deref().map(Into::into),
+                kind: argument.kind.as_str().into(),
+            })
+            .collect()
+    };
+    source.args = specs(&hook.arguments);
+    source.data = specs(&hook.data);
     if let Some(returned) = &hook.return_value {
         source.returned = ArgumentSpec {
             label: returned.label.as_deref().map(Into::into),

@@ -6,7 +6,7 @@ use trigon_probes::hooks::UserPlace;
 
 use super::{
     Located, Position,
-    arguments::{Argument, ArgumentType},
+    arguments::{Argument, ArgumentType, Source},
     selectors::Selector,
 };
 
@@ -23,6 +23,8 @@ pub struct Hook {
     pub tags: Vec<String>,
     /// `args`
     pub arguments: Vec<Argument>,
+    /// `data`: what is read beside the arguments.
+    pub data: Vec<Argument>,
     /// `returnArg`, only where `return` is true: the event waits for the return and carries its value.
     pub return_value: Option<ReturnValue>,
     /// `selectors`: the first that matches decides. Empty: every call is posted.
@@ -201,7 +203,17 @@ pub struct List {
 impl Hook {
     /// Whether the hook needs the function's return.
     pub fn at_return(&self) -> bool {
-        self.return_value.is_some() || self.arguments.iter().any(|argument| argument.copy_at_return)
+        self.return_value.is_some() || self.read().any(|argument| argument.copy_at_return)
+    }
+
+    /// Whether the hook looks at registers.
+    pub fn sees_registers(&self) -> bool {
+        self.read().any(|argument| argument.source == Source::Registers)
+    }
+
+    /// Everything that is read of a call: the arguments, then the further data.
+    pub fn read(&self) -> impl Iterator<Item = &Argument> {
+        self.arguments.iter().chain(&self.data)
     }
 }
 

@@ -7,7 +7,6 @@ use super::{
         fault::Quoted,
         limits,
         model::{
-            arguments::Argument,
             hooks::{Abi, Function, FunctionSection, Functions, Hook, List, Point, ReturnValue, Tracepoint},
             selectors::Selector,
         },
@@ -20,6 +19,13 @@ use super::{
 
 pub mod programs;
 pub mod schema;
+
+/// What a hook reads of a call.
+struct Read {
+    arguments: arguments::Arguments,
+    data: arguments::Arguments,
+    return_value: Option<ReturnValue>,
+}
 
 /// The lists of a policy.
 pub struct Lists {
@@ -37,12 +43,13 @@ const FUNCTION: Keys = Keys {
         "args",
         "returnArg",
         "returnArgAction",
+        "data",
         "selectors",
         "message",
         "tags",
         "ignore",
     ],
-    later: &["data"],
+    later: &[],
 };
 
 const IGNORE: Keys = Keys { known: &["callNotFound"], later: &[] };
@@ -81,8 +88,13 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let syscall = fields.flag("syscall", true);
     let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
     let at_return = fields.flag("return", false);
-    let arguments = arguments::list(&fields, Place::Function);
-    let return_value = return_value(&fields, at_return, Place::Function);
+    let place = match section {
+        FunctionSection::Kprobes => Place::Function,
+        FunctionSection::Fentries => Place::Fentry,
+    };
+    let arguments = arguments::list(&fields, "args", place);
+    let data = arguments::list(&fields, "data", place);
+    let return_value = return_value(&fields, at_return, place);
     if let Some(action) = fields.get("returnArgAction") {
         action.word(&RETURN_ACTIONS);
     }
@@ -92,7 +104,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let selectors = selectors(&fields, &arguments, return_value.as_ref());
     let point = called
         .map(|(list, functions)| Point::Functions(Functions { section, list, functions, ignore_missing }));
-    hook(item, &fields, point, arguments.found, return_value, selectors)
+    hook(item, &fields, point, Read { arguments, data, return_value }, selectors)
 }
 
 /// Reads an item of `tracepoints`.
@@ -102,25 +114,27 @@ pub fn tracepoint(item: &Item<'_>) -> Option<Hook> {
     let (subsystem, event) = (name("subsystem"), name("event"));
     let raw = fields.flag("raw", false);
     let place = if raw { Place::RawTracepoint } else { Place::Tracepoint };
-    let arguments = arguments::list(&fields, place);
+    let arguments = arguments::list(&fields, "args", place);
+    let data = arguments::Arguments::default();
     let selectors = selectors(&fields, &arguments, None);
     let tracepoint = subsystem.zip(event).map(|(subsystem, event)| Tracepoint { subsystem, event });
     let point = tracepoint.map(if raw { Point::RawTracepoint } else { Point::Tracepoint });
-    hook(item, &fields, point, arguments.found, None, selectors)
+    hook(item, &fields, point, Read { arguments, data, return_value: None }, selectors)
 }
 
 fn hook(
     item: &Item<'_>,
     fields: &Fields<'_>,
     point: Option<Point>,
-    arguments: Vec<Argument>,
-    return_value: Option<ReturnValue>,
+    read: Read,
     selectors: Vec<Selector>,
 ) -> Option<Hook> {
     let message = fields.text("message", limits::MESSAGE_CHARS);
     let tag = |item: &Item<'_>| item.text(limits::LABEL_CHARS).map(str::to_owned);
     let tags = fields.list("tags", limits::TAGS, tag);
-    Some(Hook { at: item.at(), point: point?, message, tags, arguments, return_value, selectors })
+    let Read { arguments, data, return_value } = read;
+    let (arguments, data) = (arguments.found, data.found);
+    Some(Hook { at: item.at(), point: point?, message, tags, arguments, data, return_value, selectors })
 }
 
 fn selectors(

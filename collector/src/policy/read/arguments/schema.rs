@@ -5,15 +5,33 @@ use super::{
         super::limits,
         schema::{Build as _, Schema, boolean, integer, list, never, object, one_of, text, unknown, word},
     },
-    ARGUMENT, Place, TYPES,
+    PLAIN, Place, SOURCES, TYPES, keys,
 };
+
+/// As `member_path` and `name` read them.
+const MEMBERS: &str = r"^[A-Za-z0-9_\[\]]+([.][A-Za-z0-9_\[\]]+)*$";
+const NAME: &str = "^((struct|union) )?[A-Za-z0-9_-]+$";
 
 /// `args`
 pub fn arguments(place: Place) -> Schema {
+    list(limits::ARGUMENTS, argument(place)).about("What is read of a call.")
+}
+
+/// `data`
+pub fn data(place: Place) -> Schema {
+    list(limits::ARGUMENTS, argument(place)).about("What is read beside the arguments.")
+}
+
+fn argument(place: Place) -> Schema {
     let last = place.last_index();
+    let keys = keys(place);
     // What a program doesn't tell has to be said.
-    let required: &[&str] = if place == Place::Program { &["index", "type"] } else { &["index"] };
-    let argument = object(&ARGUMENT, required, |key| match key {
+    let required: &[&str] = match place {
+        Place::Program => &["index", "type"],
+        Place::Usdt => &["index"],
+        _ => &[],
+    };
+    let schema = object(keys, required, |key| match key {
         "index" => integer(0..=last).about("Which argument, or field of the record, from 0."),
         "sizeArgIndex" => {
             integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are.")
@@ -21,15 +39,29 @@ pub fn arguments(place: Place) -> Schema {
         "returnCopy" if !place.returns() => never().about("It doesn't return."),
         "returnCopy" => boolean().about("Read it when the function returns."),
         "maxData" => boolean().about("Up to 327360 bytes rather than 4096."),
+        "resolve" => text(limits::MEMBER_PATH_CHARS)
+            .pattern(MEMBERS)
+            .about("Members of the kernel's structs that lead to what is read: mm.owner.comm."),
+        "source" => word(&SOURCES).about("Where it comes from, if not from the call."),
+        "btfType" => text(limits::SYMBOL_BYTES).pattern(NAME).about("The struct at which resolve begins."),
+        "btfTypeModule" => {
+            text(limits::SYMBOL_BYTES).pattern(NAME).about("The module whose types resolve is of.")
+        }
         other => common(other, place),
     });
-    list(limits::ARGUMENTS, argument).about("What is read of a call.")
+    if place.is_in_program() {
+        return schema;
+    }
+    schema.rule("has(self.index) || has(self.source)", "the key index is missing").rule(
+        "!has(self.source) || self.source != 'pt_regs' || has(self.resolve)",
+        "the register is missing: resolve with the name of a register, as rip",
+    )
 }
 
 /// `returnArg`
 pub fn return_value(place: Place) -> Schema {
     let required: &[&str] = if place == Place::Program { &["type"] } else { &[] };
-    object(&ARGUMENT, required, |key| match key {
+    object(&PLAIN, required, |key| match key {
         "index" => integer(0..=i64::from(u32::MAX)),
         "sizeArgIndex" => integer(0..=limits::FUNCTION_INDEX + 1),
         "returnCopy" | "maxData" => boolean(),

@@ -16,7 +16,7 @@ use super::{
         Fields, Item, Keys,
         arguments::{self, Place},
     },
-    hook, return_value, selectors,
+    Read, hook, return_value, selectors,
 };
 use crate::policy::fault::Class;
 
@@ -58,14 +58,15 @@ pub fn uprobe(item: &Item<'_>) -> Option<Hook> {
     let ignore = ignore.as_ref().and_then(|item| item.fields(&IGNORE));
     let ignore_digests = ignore.is_some_and(|ignore| ignore.flag("digestVerificationFailure", false));
     let at_return = fields.flag("return", false);
-    let arguments = arguments::list(&fields, Place::Program);
+    let arguments = arguments::list(&fields, "args", Place::Program);
     let return_value = return_value(&fields, at_return, Place::Program);
     let selectors = selectors(&fields, &arguments, return_value.as_ref());
     refuse_actions(&fields, &selectors);
     let point = path.zip(places).map(|(path, places)| {
         Point::Program(Program { path, places, digests, ignore_digests, found: Vec::new() })
     });
-    hook(item, &fields, point, arguments.found, return_value, selectors)
+    let data = arguments::Arguments::default();
+    hook(item, &fields, point, Read { arguments, data, return_value }, selectors)
 }
 
 /// Reads an item of `usdts`.
@@ -74,13 +75,14 @@ pub fn usdt(item: &Item<'_>) -> Option<Hook> {
     let path = fields.need("path").and_then(|item| path(&item));
     let name = |key| fields.need(key).and_then(|item| name(&item));
     let (provider, name) = (name("provider"), name("name"));
-    let arguments = arguments::list(&fields, Place::Usdt);
+    let arguments = arguments::list(&fields, "args", Place::Usdt);
     let selectors = selectors(&fields, &arguments, None);
     refuse_actions(&fields, &selectors);
     let point = path
         .zip(provider.zip(name))
         .map(|(path, (provider, name))| Point::Usdt(Usdt { path, provider, name, found: Vec::new() }));
-    hook(item, &fields, point, arguments.found, None, selectors)
+    let data = arguments::Arguments::default();
+    hook(item, &fields, point, Read { arguments, data, return_value: None }, selectors)
 }
 
 /// The places that are named, by one of three keys.

@@ -18,15 +18,16 @@ const SYMBOL: &str = "^[A-Za-z0-9_.$-]+$";
 const CALL: &str = "^(list:.+|[A-Za-z0-9_.$-]+)$";
 
 /// An item of `kprobes` or `fentries`.
-pub fn function() -> Schema {
+pub fn function(place: Place) -> Schema {
     let prefixes = ["list:"].into_iter().chain(ABIS.map(Abi::prefix));
     let begins = prefixes.map(|prefix| format!("self.call.startsWith('{prefix}')")).collect::<Vec<_>>();
     object(&FUNCTION, &["call"], |key| match key {
         "call" => text(limits::SYMBOL_BYTES).pattern(CALL).about("The function, or list:NAME."),
         "syscall" => boolean().about("Whether it is a system call. It is, unless this says false."),
         "return" => boolean().about("Wait for the return, and tell what it returns."),
-        "args" => arguments::schema::arguments(Place::Function),
-        "returnArg" => arguments::schema::return_value(Place::Function),
+        "args" => arguments::schema::arguments(place),
+        "data" => arguments::schema::data(place),
+        "returnArg" => arguments::schema::return_value(place),
         "returnArgAction" => word(&RETURN_ACTIONS),
         "ignore" => object(&IGNORE, &[], |_| boolean().about("Do without it where the kernel has no such function.")),
         other => common(other),
@@ -58,7 +59,7 @@ pub fn tracepoint() -> Schema {
     })
     .rule(
         &format!(
-            "!has(self.raw) || !self.raw || !has(self.args) || self.args.all(arg, arg.index <= {})",
+            "!has(self.raw) || !self.raw || !has(self.args) || self.args.all(arg, !has(arg.index) || arg.index <= {})",
             limits::RAW_TRACEPOINT_INDEX
         ),
         &format!("a raw tracepoint has no argument after {}", limits::RAW_TRACEPOINT_INDEX),

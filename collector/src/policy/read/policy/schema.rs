@@ -3,6 +3,7 @@
 use super::{
     super::{
         super::limits,
+        arguments::Place,
         hooks::{
             programs::schema::{uprobe, usdt},
             schema::{function, function_list, tracepoint},
@@ -40,10 +41,9 @@ pub fn spec(namespaced: bool) -> Schema {
 
 fn key(key: &str) -> Schema {
     match key {
-        "kprobes" => list(limits::HOOKS, function()).about("Functions of the kernel."),
-        "fentries" => {
-            list(limits::HOOKS, function()).about("Functions of the kernel, entered by a trampoline.")
-        }
+        "kprobes" => list(limits::HOOKS, function(Place::Function)).about("Functions of the kernel."),
+        "fentries" => list(limits::HOOKS, function(Place::Fentry))
+            .about("Functions of the kernel, entered by a trampoline."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
         "uprobes" => list(limits::HOOKS, uprobe()).about("Functions of programs and libraries."),
         "usdts" => list(limits::HOOKS, usdt()).about("USDT probes of programs and libraries."),

@@ -34,7 +34,7 @@ fn main() -> ExitCode {
     })
 }
 
-/// The blocks of YAML, in order.
+/// The blocks of YAML that are whole policies, in order.
 fn examples() -> Vec<Example> {
     let mut examples = Vec::new();
     let mut lines = POLICIES.lines().zip(1..);
@@ -48,7 +48,10 @@ fn examples() -> Vec<Example> {
         } else if line == "```yaml" {
             let block = lines.by_ref().map(|(line, _)| line).take_while(|line| *line != "```");
             let text = block.collect::<Vec<_>>().join("\n");
-            examples.push(Example { line: number, text, deed: deed.take() });
+            // What is no whole policy is part of one that stands above it.
+            if text.starts_with("apiVersion: ") {
+                examples.push(Example { line: number, text, deed: deed.take() });
+            }
         } else {
             assert!(deed.is_none(), "line {number}: a deed without an example");
         }

@@ -4,8 +4,17 @@
 
 use std::{env, path::Path, process::Command};
 
-const OBJECTS: [&str; 8] =
-    ["lifecycle", "tasks", "processes", "syscalls", "trampolines", "kprobes", "tracepoints", "releases"];
+const OBJECTS: [&str; 9] = [
+    "lifecycle",
+    "tasks",
+    "processes",
+    "syscalls",
+    "trampolines",
+    "kprobes",
+    "tracepoints",
+    "releases",
+    "denials",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");

@@ -114,6 +114,8 @@ pub enum EventType {
     TrigonDescriptor,
     /// A way out dropped events.
     RateLimitInfo,
+    /// A process did what a policy hooks among the security modules.
+    ProcessLsm,
 }
 
 /// One execution of an image by a process; or a process that was forked and executes its parent's image.
@@ -289,13 +291,14 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
         Self::ProcessTracepoint,
         Self::TrigonDescriptor,
         Self::RateLimitInfo,
+        Self::ProcessLsm,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -312,6 +315,7 @@ impl EventType {
             Self::ProcessTracepoint => "PROCESS_TRACEPOINT",
             Self::TrigonDescriptor => "TRIGON_DESCRIPTOR",
             Self::RateLimitInfo => "RATE_LIMIT_INFO",
+            Self::ProcessLsm => "PROCESS_LSM",
         }
     }
 }

@@ -29,7 +29,7 @@ mod tests;
 pub use escape::push_printable;
 use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
-use hook::{KprobeLine, TracepointLine};
+use hook::{KprobeLine, LsmLine, TracepointLine};
 use process::{BinaryProperties, Process};
 use scalar::{Id, Int64, Time};
 
@@ -70,6 +70,8 @@ enum Body<'a> {
     Kprobe(KprobeLine<'a>),
     #[serde(rename = "process_tracepoint")]
     Tracepoint(TracepointLine<'a>),
+    #[serde(rename = "process_lsm")]
+    Lsm(LsmLine<'a>),
     #[serde(rename = "rate_limit_info")]
     RateLimit(RateLimitLine),
 }

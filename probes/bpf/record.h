@@ -139,6 +139,10 @@ struct hook_arg {
 	__u32 group;  /* who follows it: a policy; 0 for none */
 };
 
+enum hook_flags {
+	HOOK_MONITORED = 1 << 0, /* the policy only watches: what it forbids was done all the same */
+};
+
 /* A policy's hook matched. Arguments follow. */
 struct hook_record {
 	struct record_header header;
@@ -149,7 +153,8 @@ struct hook_record {
 	__u8 action;
 	__u8 args;
 	__u8 has_return;
-	__u8 reserved[3];
+	__u8 hook_flags; /* enum hook_flags */
+	__u8 reserved[2];
 	__u64 returned;
 };
 

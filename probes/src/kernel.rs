@@ -12,7 +12,7 @@ pub use serving::{Ladder, Serving, Step};
 
 mod helpers;
 mod maps;
-mod programs;
+pub(crate) mod programs;
 mod serving;
 
 /// What the kernel offers.
@@ -175,7 +175,7 @@ impl Bench {
         match error {
             ProbeError::NotPermitted(error) => Outcome::NotPermitted(error.to_string()),
             ProbeError::Refused { source, log, .. } => self.refused(source, log),
-            ProbeError::Hook { tried, .. } => Outcome::Missing(tried.clone()),
+            ProbeError::Hook { tried, .. } | ProbeError::Denial { tried, .. } => Outcome::Missing(tried.clone()),
             ProbeError::Io { source, .. } if !self.permitted => self.refused(source, ""),
             error if !self.permitted => Outcome::NotPermitted(error.to_string()),
             error => Outcome::Missing(error.to_string()),

@@ -30,6 +30,12 @@ pub mod arg_flags {
     pub const DELETED: u16 = 1 << 2;
 }
 
+/// How a hook's record came to be: `enum hook_flags`.
+pub mod hook_flags {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const MONITORED: u8 = 1 << 0;
+}
+
 /// What a task is: `enum task_flags`.
 pub mod task_flags {
     #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
@@ -100,7 +106,7 @@ mirror! {
     /// A policy's hook matched; its arguments follow.
     "hook_record" HookRecord {
         header: Header, key: ExecKey, tid: u32, policy_hook: u32, selector: u16, action: u8, args: u8,
-        has_return: u8, reserved: [u8; 3], returned: u64,
+        has_return: u8, hook_flags: u8, reserved: [u8; 2], returned: u64,
     }
 
     /// A followed file is followed no longer.

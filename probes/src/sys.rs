@@ -226,6 +226,12 @@ pub fn link_tracing(program: BorrowedFd<'_>, attach: u32, cookie: u64) -> io::Re
     unsafe { attr.call(command::LINK_CREATE) }
 }
 
+/// Asks for this thread's scheduling policy: a call that security modules are asked about.
+pub fn ask_scheduler() {
+    // SAFETY: the call takes a number, and changes nothing.
+    unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
+}
+
 /// Begins an iteration: what the program writes is read from the descriptor.
 ///
 /// # Errors

@@ -1,6 +1,11 @@
 //! What hooks are given: prototypes of functions, system calls and tracepoints, as the running kernel tells them.
 
-use crate::{ProbeError, btf::Btf, hooks::Target, tracefs};
+use crate::{
+    ProbeError,
+    btf::Btf,
+    hooks::{Target, lsm},
+    tracefs,
+};
 
 /// What the kernel tells of its types; for as long as it is asked.
 pub struct Types {
@@ -80,6 +85,7 @@ impl Types {
         let unknown = || ProbeError::NoPrototype(target.to_string());
         match target {
             Target::Function(name) => self.btf.function(name).ok_or_else(unknown),
+            Target::Lsm(hook) => self.btf.function(&lsm::symbol(hook)).ok_or_else(unknown),
             Target::RawTracepoint { event, .. } => self.btf.raw_tracepoint(event).ok_or_else(unknown),
             Target::Tracepoint { subsystem, event } => {
                 let event = tracefs::Event::read(subsystem, event)?;

@@ -18,7 +18,8 @@ Examples:
   trigon policy check deploy/policies
   sudo trigon policy add my-policy.yaml
   sudo trigon policy list -o json
-  sudo trigon policy disable my-policy")]
+  sudo trigon policy disable my-policy
+  sudo trigon policy set-mode my-policy monitor")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -40,6 +41,8 @@ enum Command {
     Enable(change::NameArguments),
     /// Put policies out of force, without forgetting them.
     Disable(change::NameArguments),
+    /// Have a policy do what it says, or only tell what it would have done. It need not be loaded again for that.
+    SetMode(change::ModeArguments),
 }
 
 /// Does what the command line says.
@@ -52,5 +55,6 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Delete(arguments) => change::each(arguments, Change::Delete),
         Command::Enable(arguments) => change::each(arguments, Change::Enable),
         Command::Disable(arguments) => change::each(arguments, Change::Disable),
+        Command::SetMode(arguments) => change::set_mode(arguments),
     }
 }

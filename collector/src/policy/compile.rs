@@ -9,6 +9,7 @@ use trigon_probes::hooks::{TablePlan, plan::value_type};
 
 use super::{
     model::{
+        OverrideMethod,
         actions::Action,
         arguments::{Argument, ArgumentSlot, ArgumentType, Integer},
         hooks::Hook,
@@ -37,6 +38,10 @@ pub struct Part<'a> {
     pub follows: bool,
     /// The policy will have no kprobe.multi.
     pub alone: bool,
+    /// It has to decide what the function returns.
+    pub denies: bool,
+    /// How it will have that done.
+    pub method: Option<OverrideMethod>,
     /// What the policy says.
     pub hook: &'a Hook,
     /// Where each selector applies, or without selectors the hook; none for everywhere.
@@ -145,5 +150,8 @@ fn number_of(action: &Action) -> u8 {
         Action::CopyFd { .. } => 6,
         Action::NoPost => 9,
         Action::Signal(_) => 10,
+        Action::Override { .. } => 5,
+        Action::NotifyEnforcer { .. } | Action::Enforce => 13,
+        Action::CleanupEnforcerNotification => 14,
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
 use trigon_probes::{
     hooks::plan::value_type,
-    record::{self, arg_flags},
+    record::{self, arg_flags, hook_flags},
 };
 
 use crate::text::push_escaped;
@@ -61,6 +61,7 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
+        monitored: fixed.hook_flags & hook_flags::MONITORED != 0,
         descriptor: None,
         source,
     }

@@ -56,12 +56,14 @@ pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
 /// Tells everything that doesn't fit.
 pub fn resolve(mut policy: Policy, ask: &mut Ask<'_>) -> Result<Policy, Unresolved> {
     let mut faults = Vec::new();
-    let mut counts = [0_usize; 3];
+    let mut counts = [0_usize; 5];
     for hook in &mut policy.hooks {
         let (place, section) = match &hook.point {
             Point::Functions(Functions { section: FunctionSection::Kprobes, .. }) => (0, "kprobes"),
             Point::Functions(Functions { section: FunctionSection::Fentries, .. }) => (1, "fentries"),
             Point::Tracepoint(_) | Point::RawTracepoint(_) => (2, "tracepoints"),
+            Point::Lsm(_) => (3, "lsmhooks"),
+            Point::Functions(Functions { section: FunctionSection::Enforcers, .. }) => (4, "enforcers"),
         };
         let path = format!("spec.{section}[{}]", counts[place]);
         counts[place] += 1;
@@ -205,14 +207,13 @@ fn auto(hook: &Hook) -> Option<(Position, String)> {
 
 /// Whether there is something in a hook that only the kernel knows.
 fn asks(hook: &Hook) -> bool {
-    let of_tracepoint = !matches!(hook.point, Point::Functions(_));
-    of_tracepoint && !hook.arguments.is_empty() || auto(hook).is_some()
+    !hook.of_function() && !hook.arguments.is_empty() || auto(hook).is_some()
 }
 
 fn kind_of(target: &Target, prototype: &Prototype, argument: &Argument) -> Result<ArgumentType, Refused> {
     let number = argument.index;
     let asked = argument.kind;
-    if asked != ArgumentType::Auto && matches!(target, Target::Function(_) | Target::Syscall(_)) {
+    if asked != ArgumentType::Auto && matches!(target, Target::Function(_) | Target::Syscall(_) | Target::Lsm(_)) {
         return Ok(asked);
     }
     let of_record = matches!(target, Target::Tracepoint { .. });
@@ -268,7 +269,14 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
     let descriptors: &[ArgumentSlot] = match action {
         Action::FollowFd { fd, .. } | Action::UnfollowFd { fd } => &[*fd],
         Action::CopyFd { from, to } => &[*from, *to],
-        Action::Post(_) | Action::NoPost | Action::Sigkill | Action::Signal(_) => &[],
+        Action::Post(_)
+        | Action::NoPost
+        | Action::Sigkill
+        | Action::Signal(_)
+        | Action::Override { .. }
+        | Action::NotifyEnforcer { .. }
+        | Action::CleanupEnforcerNotification
+        | Action::Enforce => &[],
     };
     let wrong = |slot: &ArgumentSlot| kind_of(*slot).filter(|kind| !kind.is_descriptor());
     if let Some(kind) = descriptors.iter().find_map(wrong) {

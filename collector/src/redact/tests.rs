@@ -130,6 +130,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         returned: None,
         action: Default::default(),
         return_action: None,
+        monitored: false,
         selector: 0,
         descriptor: None,
     }

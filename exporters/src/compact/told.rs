@@ -158,6 +158,7 @@ pub(super) fn hook_rest(call: Call<'_>) -> Rest<'_> {
         HookKind::Tracepoint { subsystem, event } if !hook::is_raw_syscall(call.hook.source.kind()) => {
             Rest::words([&**subsystem, &**event])
         }
+        HookKind::Lsm { hook } => Rest::words([&**hook]),
         _ => Rest::Call(call),
     }
 }

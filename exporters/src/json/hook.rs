@@ -1,4 +1,5 @@
-//! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint` and `tetragon.KprobeArgument`, and what Trigon adds.
+//! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint`, `tetragon.ProcessLsm` and `tetragon.KprobeArgument`, and what
+//! Trigon adds.
 
 use serde::{Serialize, Serializer};
 
@@ -52,6 +53,24 @@ pub(super) struct TracepointLine<'a> {
     action: ActionName,
     #[serde(skip_serializing_if = "Option::is_none")]
     message: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [Box<str>],
+    trigon: Facts<'a>,
+}
+
+#[derive(Serialize)]
+pub(super) struct LsmLine<'a> {
+    process: Process<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<Process<'a>>,
+    function_name: &'a str,
+    policy_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    args: Arguments<'a>,
+    #[serde(skip_serializing_if = "ActionName::is_unknown")]
+    action: ActionName,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
     trigon: Facts<'a>,
@@ -114,6 +133,9 @@ struct TruncatedBytes<'a> {
 pub(super) struct HookFacts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_namespace: Option<&'a str>,
+    /// Whether the action was done; left out where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_mode: Option<&'static str>,
     selector: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     descriptor_span_id: Option<SpanId>,
@@ -177,6 +199,17 @@ impl<'a> Context<'a> {
                 policy_name: &source.policy.name,
                 action: ActionName(hook.action),
                 message,
+                tags: &source.tags,
+                trigon,
+            }),
+            HookKind::Lsm { hook: function } => Body::Lsm(LsmLine {
+                process,
+                parent,
+                function_name: function,
+                policy_name: &source.policy.name,
+                message,
+                args: Arguments(hook),
+                action: ActionName(hook.action),
                 tags: &source.tags,
                 trigon,
             }),
@@ -262,6 +295,7 @@ impl<'a> HookFacts<'a> {
     pub(super) fn new(hook: &'a Hook) -> Self {
         Self {
             policy_namespace: hook.source.policy.namespace.as_deref(),
+            policy_mode: hook.monitored.then_some("monitor"),
             selector: hook.selector,
             descriptor_span_id: hook.descriptor,
             args: ArgumentsFacts(hook),

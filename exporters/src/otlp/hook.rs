@@ -34,13 +34,18 @@ impl Attributes<'_> {
         let source = &*hook.source;
         self.string("trigon.policy.name", &source.policy.name);
         match source.kind() {
-            HookKind::Kprobe { function } => self.string("trigon.hook.function", function),
+            HookKind::Kprobe { function } | HookKind::Lsm { hook: function } => {
+                self.string("trigon.hook.function", function);
+            }
             HookKind::Tracepoint { subsystem, event } => {
                 self.string("trigon.hook.subsystem", subsystem);
                 self.string("trigon.hook.event", event);
             }
         }
         self.string("trigon.action", hook.action.word());
+        if hook.monitored {
+            self.string("trigon.policy.mode", "monitor");
+        }
         if let Some(action) = hook.return_action {
             self.string("trigon.return_action", action.word());
         }

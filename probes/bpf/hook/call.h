@@ -47,7 +47,9 @@ struct call {
 	__u8 texts;
 	__u8 late; /* the function has returned */
 	__u8 compat; /* made as a 32-bit program does */
-	__u8 reserved[4];
+	__u8 denied; /* the function returns `error` instead of what it would */
+	__u8 monitored; /* the policy that is acted for only watches */
+	__s16 error;
 	struct value value[16];
 };
 

@@ -105,6 +105,9 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_OVERRIDE = 1 << 4, /* the function returns `error` and does nothing */
+	SELECTOR_NOTIFY = 1 << 5,   /* leave a notification for the policy's enforcer */
+	SELECTOR_ENFORCER = 1 << 6, /* do what a notification says that this thread has left */
 };
 
 /* A selector and what it does. Key: table id and number of the selector. */
@@ -122,6 +125,10 @@ struct selector {
 	__u64 rate_interval; /* nanoseconds; 0 for no limit */
 	struct post_arg arg[POST_ARGS];
 	__u32 group; /* who follows: a policy */
+	__s16 error; /* what the function returns in its place */
+	__s16 notify_error;
+	__u8 notify_signal; /* without signal and error the notification is taken back */
+	__u8 reserved_end[3];
 };
 
 struct selector_key {

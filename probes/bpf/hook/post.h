@@ -127,8 +127,9 @@ __attribute__((noinline)) int begin_record(int index, __u32 bit)
 	record->policy_hook = selector->policy_hook;
 	record->selector = selector->number;
 	record->action = selector->action;
-	record->returned = call->returned;
-	record->has_return = call->late && selector->flags & SELECTOR_RETURN;
+	record->returned = call->denied ? (__s64)call->error : (__s64)call->returned;
+	record->has_return = (call->late || call->denied) && selector->flags & SELECTOR_RETURN;
+	record->hook_flags = call->monitored ? HOOK_MONITORED : 0;
 	at->call = index;
 	at->end = sizeof(*record);
 	at->table = call->table;

@@ -82,6 +82,9 @@ pub mod selector_flags {
     pub const FOLLOW: u16 = 1 << 1;
     pub const UNFOLLOW: u16 = 1 << 2;
     pub const RETURN: u16 = 1 << 3;
+    pub const OVERRIDE: u16 = 1 << 4;
+    pub const NOTIFY: u16 = 1 << 5;
+    pub const ENFORCER: u16 = 1 << 6;
 }
 
 /// `SIZE_RETURNED`: the value is read when the function has returned, and what it returned is the size.
@@ -112,6 +115,7 @@ mirror! {
     "selector" Selector {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
         action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
+        error: i16, notify_error: i16, notify_signal: u8, reserved_end: [u8; 3],
     }
 
     /// Key of a selector.

@@ -3,7 +3,7 @@
 use super::{Bench, Outcome};
 use crate::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, Target},
+    hooks::{Choice, Hooks, Mechanism, Needs, Target},
     lifecycle::{self, Attached, Kernel, Lifecycle, Options},
     tasks,
 };
@@ -46,8 +46,17 @@ pub struct Step {
 /// The least that every kernel takes.
 const RING_BYTES: u32 = 1 << 16;
 
+/// Rare calls likewise, of which each stands for what may be prevented.
+fn denied() -> [(&'static str, Target); 3] {
+    [
+        ("to deny what lsmhooks are asked about", Target::Lsm("sb_umount".to_owned())),
+        ("to deny a function security_*", Target::Function("security_sb_umount".to_owned())),
+        ("to deny a system call", Target::Syscall("chdir".to_owned())),
+    ]
+}
+
 /// Calls that are rare: while they are tried, their callers pay for it.
-fn targets() -> [(&'static str, Target); 6] {
+fn targets() -> [(&'static str, Target); 7] {
     let (subsystem, event) = ("task".to_owned(), "task_rename".to_owned());
     [
         ("kernel function", Target::Function("vfs_rename".to_owned())),
@@ -56,6 +65,7 @@ fn targets() -> [(&'static str, Target); 6] {
         ("system call, 32-bit", Target::CompatSyscall("chdir".to_owned())),
         ("tracepoint", Target::Tracepoint { subsystem: subsystem.clone(), event: event.clone() }),
         ("raw tracepoint", Target::RawTracepoint { subsystem, event }),
+        ("hook of the security modules", Target::Lsm("sb_umount".to_owned())),
     ]
 }
 
@@ -84,9 +94,13 @@ pub(super) fn examine(bench: &Bench) -> Serving {
     let tasks = bench.own_result(tasks::read(kernel).map(drop));
     let (hooks, ladders) = match Hooks::new(lifecycle.shared(), kernel) {
         Ok(mut hooks) => {
-            let ladders =
-                targets().map(|(kind, target)| Ladder::try_all(bench, &mut hooks, kernel, kind, &target));
-            (Outcome::Works, ladders.into())
+            let seeing = targets().map(|(kind, target)| (kind, target, Needs::seeing(true)));
+            let denying = Needs { denies: true, ..Needs::default() };
+            let denying = denied().map(|(kind, target)| (kind, target, denying));
+            let ladders = seeing.into_iter().chain(denying).map(|(kind, target, needs)| {
+                Ladder::try_all(bench, &mut hooks, kernel, kind, &target, needs)
+            });
+            (Outcome::Works, ladders.collect())
         }
         Err(error) => (bench.own(&error), Vec::new()),
     };
@@ -120,9 +134,11 @@ impl Ladder {
         kernel: &Kernel,
         kind: &'static str,
         target: &Target,
+        needs: Needs,
     ) -> Self {
-        let steps = Mechanism::ladder(target).iter().map(|mechanism| {
-            let attached = hooks.attach(kernel, target, true, Choice::Only(*mechanism));
+        let ladder = if needs.denies { Mechanism::denials(target) } else { Mechanism::ladder(target) };
+        let steps = ladder.iter().map(|mechanism| {
+            let attached = hooks.attach_for(kernel, target, needs, Choice::Only(*mechanism));
             hooks.detach(target);
             let mut outcome = bench.own_result(attached.map(drop));
             if let Outcome::Missing(reason) = &mut outcome

@@ -9,7 +9,6 @@ use super::{
     super::model::{
         arguments::{Argument, ArgumentType},
         conditions::TextOperator,
-        hooks::Point,
         selectors::Namespace,
     },
     CompileError, Host, Part,
@@ -101,7 +100,7 @@ impl<'a> Builder<'a> {
     /// Which of a call's raw values an argument is. A tracepoint has more fields than a call has room for: the table
     /// says which they are.
     pub(super) fn raw(&mut self, part: Part<'_>, number: u8, is_size: bool) -> Result<u8, CompileError> {
-        if matches!(part.hook.point, Point::Functions(_)) {
+        if part.hook.of_function() {
             return Ok(number);
         }
         let field = FieldUse { number, is_size };
@@ -121,7 +120,7 @@ impl<'a> Builder<'a> {
             Some(index) => self.raw(part, index, false)?,
             // An array in a record has the length that it has.
             None if argument.kind == ArgumentType::ConstBuf
-                && !matches!(part.hook.point, Point::Functions(_)) =>
+                && !part.hook.of_function() =>
             {
                 self.raw(part, argument.index, true)?
             }

@@ -29,6 +29,7 @@ pub(in crate::policy) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> 
         Point::RawTracepoint(point) => {
             Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
+        Point::Lsm(hook) => Ok(vec![Target::Lsm(hook.clone())]),
         Point::Functions(functions) => {
             functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
                 || unsupported("a system call of another architecture"),
@@ -73,6 +74,7 @@ pub fn kind_of(target: &Target) -> HookKind {
         Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
             HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
         }
+        Target::Lsm(hook) => HookKind::Lsm { hook: hook.as_str().into() },
         _ => HookKind::Kprobe { function: target.symbol().into() },
     }
 }

@@ -34,6 +34,22 @@ pub enum Action {
         /// `argName`: the copy's number.
         to: ArgumentSlot,
     },
+    /// Have the function return this, `argError`, and do nothing.
+    Override {
+        /// An error of errno(3) as a negative number; some functions have other returns. Never 0.
+        error: i16,
+    },
+    /// Have the policy's enforcer act at the thread's next call that it is on.
+    NotifyEnforcer {
+        /// `argError`: what that call returns in place of being made.
+        error: Option<i16>,
+        /// `argSig`: what the process is sent then.
+        signal: Option<u8>,
+    },
+    /// Take back what the enforcer was told of this thread.
+    CleanupEnforcerNotification,
+    /// Of an enforcer's own hooks: do what it was told.
+    Enforce,
 }
 
 /// Of the same events within an interval, one is posted.
@@ -60,6 +76,14 @@ pub enum RateLimitScope {
 // === impl Action ===
 
 impl Action {
+    /// Whether it does something to the process or the call.
+    pub fn enforces(&self) -> bool {
+        matches!(
+            self,
+            Self::Sigkill | Self::Signal(_) | Self::Override { .. } | Self::NotifyEnforcer { .. }
+        )
+    }
+
     /// Whether it begins to follow a descriptor.
     pub fn follows(&self) -> bool {
         matches!(self, Self::FollowFd { .. } | Self::CopyFd { .. })

@@ -4,6 +4,7 @@ use std::{fmt, sync::Arc};
 
 use super::{
     Position,
+    actions::Action,
     arguments::{Argument, ArgumentType},
     selectors::Selector,
 };
@@ -36,6 +37,8 @@ pub enum Point {
     Tracepoint(Tracepoint),
     /// Of `tracepoints` with `raw: true`: the same, its arguments being those that the kernel passes.
     RawTracepoint(Tracepoint),
+    /// Of `lsmhooks`: a hook of the security modules, by its name in the kernel.
+    Lsm(String),
 }
 
 /// Functions of the kernel that one hook watches alike.
@@ -58,6 +61,8 @@ pub enum FunctionSection {
     Kprobes,
     /// `fentries`
     Fentries,
+    /// `enforcers`
+    Enforcers,
 }
 
 /// A function of the kernel.
@@ -121,6 +126,22 @@ pub struct List {
 // === impl Hook ===
 
 impl Hook {
+    /// Whether it decides what its function returns.
+    pub fn denies(&self) -> bool {
+        let overrides = |action: &Action| matches!(action, Action::Override { .. });
+        self.selectors.iter().any(|selector| selector.all_actions().any(overrides))
+    }
+
+    /// Whether it is an enforcer's.
+    pub fn is_enforcer(&self) -> bool {
+        matches!(&self.point, Point::Functions(functions) if functions.section == FunctionSection::Enforcers)
+    }
+
+    /// Whether its arguments are those of a function.
+    pub fn of_function(&self) -> bool {
+        matches!(self.point, Point::Functions(_) | Point::Lsm(_))
+    }
+
     /// Whether the hook needs the function's return.
     pub fn at_return(&self) -> bool {
         self.return_value.is_some() || self.arguments.iter().any(|argument| argument.copy_at_return)
@@ -159,7 +180,7 @@ impl Point {
     pub fn count(&self) -> usize {
         match self {
             Self::Functions(functions) => functions.functions.len(),
-            Self::Tracepoint(_) | Self::RawTracepoint(_) => 1,
+            Self::Tracepoint(_) | Self::RawTracepoint(_) | Self::Lsm(_) => 1,
         }
     }
 }
@@ -170,6 +191,7 @@ impl fmt::Display for Point {
             Self::Tracepoint(point) | Self::RawTracepoint(point) => {
                 write!(formatter, "{}/{}", point.subsystem, point.event)
             }
+            Self::Lsm(hook) => formatter.write_str(hook),
             Self::Functions(Functions { functions, .. }) => match &**functions {
                 [only] => only.fmt(formatter),
                 [first, rest @ ..] => write!(formatter, "{first} and {} more", rest.len()),

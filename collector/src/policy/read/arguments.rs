@@ -23,6 +23,8 @@ pub enum Place {
     Tracepoint,
     /// At a tracepoint, as the kernel passes them.
     RawTracepoint,
+    /// At a hook of the security modules.
+    Lsm,
 }
 
 /// The arguments of a hook.
@@ -157,7 +159,7 @@ fn kind(fields: &Fields<'_>) -> Option<ArgumentType> {
 fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
     let Some(fields) = item.fields(&ARGUMENT) else { return (None, None) };
     let last = match place {
-        Place::Function => limits::FUNCTION_INDEX,
+        Place::Function | Place::Lsm => limits::FUNCTION_INDEX,
         Place::Tracepoint => limits::TRACEPOINT_INDEX,
         Place::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
     };
@@ -184,7 +186,10 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         }
     }
     if copy_at_return && place != Place::Function {
-        item.invalid("returnCopy: a tracepoint doesn't return");
+        item.invalid(match place {
+            Place::Lsm => "returnCopy: what a hook of the security modules is asked about has not been done",
+            _ => "returnCopy: a tracepoint doesn't return",
+        });
     }
     let argument = index.zip(kind).map(|(index, kind)| Argument {
         at: item.at(),

@@ -30,12 +30,14 @@ fn action() -> Schema {
             .pattern("^[0-9]+[smh]?$")
             .about("One event of the same within so many seconds, or 5m, 1h."),
         "rateLimitScope" => word(&SCOPES).about("Whose events are the same."),
+        "argError" => integer(-limits::ERRNO..=limits::ERRNO)
+            .about("What the function returns in place of doing anything: -1 is EPERM."),
         "argSig" => integer(1..=64).about("The signal's number."),
         "argFd" | "argName" => argument(),
         "kernelStackTrace" | "userStackTrace" | "imaHash" => never(),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
-        "argError" | "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"
+        "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"
         | "argIndex" | "argValue" => text_or_number(limits::EQUAL_BYTES),
         _ => unknown(),
     })

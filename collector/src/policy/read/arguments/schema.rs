@@ -11,7 +11,7 @@ use super::{
 /// `args`
 pub fn arguments(place: Place) -> Schema {
     let last = match place {
-        Place::Function => limits::FUNCTION_INDEX,
+        Place::Function | Place::Lsm => limits::FUNCTION_INDEX,
         Place::Tracepoint => limits::TRACEPOINT_INDEX,
         Place::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
     };
@@ -20,7 +20,7 @@ pub fn arguments(place: Place) -> Schema {
         "sizeArgIndex" => {
             integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are.")
         }
-        "returnCopy" if place != Place::Function => never().about("A tracepoint doesn't return."),
+        "returnCopy" if place != Place::Function => never().about("Nothing returns here."),
         "returnCopy" => boolean().about("Read it when the function returns."),
         "maxData" => boolean().about("Up to 327360 bytes rather than 4096."),
         other => common(other),

@@ -3,10 +3,11 @@
 use super::{
     super::{
         super::limits,
-        hooks::schema::{function, function_list, tracepoint},
-        schema::{Build as _, Schema, labels, list, object, unknown, word},
+        hooks::schema::{enforcer, function, function_list, lsm, tracepoint},
+        schema::{Build as _, Schema, labels, list, object, text, unknown, word},
+        super::words::Words,
     },
-    BOOLEANS, OPTION, OPTIONS, SPEC,
+    BOOLEANS, MODES, OPTION, OPTIONS, OVERRIDE_METHODS, SPEC,
 };
 
 /// `spec` of a policy; of a `namespaced` one, which is about a namespace's pods.
@@ -33,6 +34,9 @@ fn key(key: &str) -> Schema {
         "fentries" => {
             list(limits::HOOKS, function()).about("Functions of the kernel, entered by a trampoline.")
         }
+        "lsmhooks" => list(limits::HOOKS, lsm()).about("Hooks of the security modules."),
+        "enforcers" => list(limits::HOOKS, enforcer())
+            .about("System calls that NotifyEnforcer is about: what it asks for is done there."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
         "lists" => list(limits::LISTS, function_list())
             .by("name")
@@ -53,6 +57,22 @@ fn key(key: &str) -> Schema {
 fn option() -> Schema {
     object(&OPTION, &["name", "value"], |key| match key {
         "name" => word(&OPTIONS),
-        _ => word(&BOOLEANS),
+        _ => text(limits::LABEL_CHARS),
     })
+    .rule(
+        &values("disable-kprobe-multi", &BOOLEANS),
+        &format!("disable-kprobe-multi is one of {BOOLEANS}"),
+    )
+    .rule(&values("policy-mode", &MODES), &format!("policy-mode is one of {MODES}"))
+    .rule(
+        &values("override-method", &OVERRIDE_METHODS),
+        &format!("override-method is one of {OVERRIDE_METHODS}"),
+    )
+}
+
+/// The rule that an option has one of these values.
+fn values<T: Copy>(name: &str, words: &Words<T>) -> String {
+    let all: Vec<_> = words.all().map(|word| format!("'{word}'")).collect();
+    let value = if words.any_case { "self.value.lowerAscii()" } else { "self.value" };
+    format!("self.name != '{name}' || {value} in [{}]", all.join(", "))
 }

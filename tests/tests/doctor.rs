@@ -24,15 +24,15 @@ const POLICIES: [(&str, &str); 9] = [
     ("raw tracepoint", "tracepoints: [{subsystem: task, event: task_rename, raw: true}]"),
     ("hook of the security modules", "lsmhooks: [{hook: sb_umount}]"),
     (
-        "to deny what lsmhooks are asked about",
+        "denial by lsmhooks",
         "options: [{name: policy-mode, value: monitor}], lsmhooks: [{hook: sb_umount, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]",
     ),
     (
-        "to deny a function security_*",
+        "denial of a function security_*",
         "options: [{name: policy-mode, value: monitor}], kprobes: [{call: security_sb_umount, syscall: false, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]",
     ),
     (
-        "to deny a system call",
+        "denial of a system call",
         "options: [{name: policy-mode, value: monitor}], kprobes: [{call: sys_chdir, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]",
     ),
 ];

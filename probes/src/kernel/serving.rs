@@ -49,9 +49,9 @@ const RING_BYTES: u32 = 1 << 16;
 /// Rare calls likewise, of which each stands for what may be prevented.
 fn denied() -> [(&'static str, Target); 3] {
     [
-        ("to deny what lsmhooks are asked about", Target::Lsm("sb_umount".to_owned())),
-        ("to deny a function security_*", Target::Function("security_sb_umount".to_owned())),
-        ("to deny a system call", Target::Syscall("chdir".to_owned())),
+        ("denial by lsmhooks", Target::Lsm("sb_umount".to_owned())),
+        ("denial of a function security_*", Target::Function("security_sb_umount".to_owned())),
+        ("denial of a system call", Target::Syscall("chdir".to_owned())),
     ]
 }
 

@@ -20,10 +20,12 @@ pub fn actions() -> Schema {
 
 fn action() -> Schema {
     let argument = || integer(0..=limits::TRACEPOINT_INDEX).about("The index of an argument of the hook.");
-    // A signal without its number is none.
-    let signal = Schema { type_: None, ..one_of(["Signal"].into_iter()) };
-    let signal =
-        Schema { properties: Some(BTreeMap::from([("action".to_owned(), signal)])), ..Schema::default() };
+    // A signal without its number is none, nor is an override without what it returns.
+    let is = |names: &[&'static str]| {
+        let action = Schema { type_: None, ..one_of(names.iter().copied()) };
+        Schema { properties: Some(BTreeMap::from([("action".to_owned(), action)])), ..Schema::default() }
+    };
+    let with = |name: &'static str, key: &str| Schema { required: has(key).required, ..is(&[name]) };
     object(&KEYS, &["action"], |key| match key {
         "action" => word(&NAMES),
         "rateLimit" => text(limits::LABEL_CHARS)
@@ -41,5 +43,9 @@ fn action() -> Schema {
         | "argIndex" | "argValue" => text_or_number(limits::EQUAL_BYTES),
         _ => unknown(),
     })
-    .any(vec![Schema::default().not(signal), has("argSig")])
+    .any(vec![
+        Schema::default().not(is(&["Signal", "Override"])),
+        with("Signal", "argSig"),
+        with("Override", "argError"),
+    ])
 }

@@ -60,3 +60,57 @@ long modify_return(void *ctx)
 	/* All 64 bits: system calls return as many. */
 	return entered(ctx);
 }
+
+/* Apart, for the sake of the stack. */
+static __attribute__((noinline)) int want_hash(__u64 thread)
+{
+	struct file_hash hash = { .state = HASH_WANTED };
+
+	return bpf_map_update_elem(&file_hashes, &thread, &hash, BPF_ANY);
+}
+
+/* The first of three on a hook whose file's hash is asked for: marks the thread where a selector matches. */
+SEC("lsm")
+int lsm_want_hash(void *ctx)
+{
+	int index = enter((__u32)bpf_get_attach_cookie(ctx));
+	struct call *call = index < 0 ? NULL : call_at(index);
+	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
+	__u64 thread = bpf_get_current_pid_tgid();
+
+	bpf_map_delete_elem(&file_hashes, &thread);
+	if (table) {
+		read_function_arguments(call, ctx);
+		call->mask = table->selectors;
+		select_call(index, 0);
+		if (!is_empty(&call->mask))
+			want_hash(thread);
+	}
+	leave(index);
+	return 0;
+}
+
+static __always_inline int make_hash(struct file *file)
+{
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct file_hash *hash = bpf_map_lookup_elem(&file_hashes, &thread);
+
+	if (!hash || hash->state != HASH_WANTED)
+		return 0;
+	hash->algorithm = bpf_ima_file_hash(file, hash->digest, sizeof(hash->digest));
+	hash->state = HASH_MADE;
+	return 0;
+}
+
+/* The second, which may sleep: makes the hash. Two, for two ways to the file. */
+SEC("lsm")
+int BPF_PROG(lsm_hash_file, struct file *file)
+{
+	return make_hash(file);
+}
+
+SEC("lsm")
+int BPF_PROG(lsm_hash_bprm, struct linux_binprm *bprm)
+{
+	return make_hash(bprm->file);
+}

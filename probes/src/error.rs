@@ -94,6 +94,9 @@ pub enum ProbeError {
     /// A function is not one that asks the security modules, or not with the arguments of their hook.
     #[error("no hook of the security modules is given what {0} is")]
     NoLsmHook(String),
+    /// There is no file to make a hash of.
+    #[error("imaHash: the first argument of {0} is no file, and no program that is executed")]
+    NoFile(String),
     /// eBPF programs are no security modules here.
     #[error("this kernel doesn't ask eBPF programs: bpf is missing in lsm=… on its command line")]
     LsmNotAsked,

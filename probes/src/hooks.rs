@@ -111,6 +111,7 @@ struct Attached {
     mechanism: Mechanism,
     returns: bool,
     denies: bool,
+    hashes: bool,
     table: u32,
     attachment: Attachment,
 }
@@ -223,16 +224,17 @@ impl Hooks {
         let mut tried = Vec::new();
         let ladder = if needs.denies { Mechanism::denials(target) } else { Mechanism::ladder(target) };
         let wanted = |one: &Mechanism| {
-            choice.allows(*one) && (!needs.denies || needs.method.is_none_or(|method| method == *one))
+            choice.allows(*one) && (!needs.hashes || *one == Mechanism::Lsm) && (!needs.denies || needs.method.is_none_or(|method| method == *one))
         };
         for mechanism in ladder.iter().copied().filter(wanted) {
-            match self.try_attach(kernel, id, target, needs.returns, mechanism) {
+            match self.try_attach(kernel, id, target, needs, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
                     let returns = needs.returns || mechanism.sees_returns();
                     let denies = mechanism.denies();
-                    let hook = Attached { id, mechanism, returns, denies, table, attachment };
+                    let hashes = needs.hashes;
+                    let hook = Attached { id, mechanism, returns, denies, hashes, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
@@ -255,7 +257,9 @@ impl Hooks {
     pub fn serves(&self, target: &Target, needs: Needs) -> bool {
         self.hooks.get(target).is_some_and(|hook| {
             let by_method = needs.method.is_none_or(|method| method == hook.mechanism);
-            (hook.returns || !needs.returns) && (!needs.denies || hook.denies && by_method)
+            (hook.returns || !needs.returns)
+                && (hook.hashes || !needs.hashes)
+                && (!needs.denies || hook.denies && by_method)
         })
     }
 

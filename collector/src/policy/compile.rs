@@ -143,7 +143,7 @@ fn index_of(namespace: Namespace) -> u8 {
 /// Tetragon's number of an action (`KprobeAction`).
 fn number_of(action: &Action) -> u8 {
     match action {
-        Action::Post(_) => 1,
+        Action::Post(_) | Action::ImaHash => 1,
         Action::FollowFd { .. } => 2,
         Action::Sigkill => 3,
         Action::UnfollowFd { .. } => 4,

@@ -482,6 +482,7 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
 /// What the programs on a target have to be able to do for all policies that name it.
 fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
     let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
+    needs.hashes = parts.iter().any(|part| part.hook.hashes());
     for part in parts.iter().filter(|part| part.denies) {
         needs.denies = true;
         let method = part.method.map(|method| match method {

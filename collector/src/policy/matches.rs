@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -56,15 +57,42 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
     let returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
     Hook {
-        args: record.args().map(|arg| value_of(&arg)).collect(),
+        args: record.args().filter(|arg| !is_hash(arg)).map(|arg| value_of(&arg)).collect(),
         returned,
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
         monitored: fixed.hook_flags & hook_flags::MONITORED != 0,
+        ima_hash: record.args().find(is_hash).map(|arg| hash_of(&arg)),
         descriptor: None,
         source,
     }
+}
+
+fn is_hash(arg: &record::Arg<'_>) -> bool {
+    arg.fixed.kind == value_type::FILE_HASH
+}
+
+/// As Tetragon writes it: `sha256:` and the digest; empty where there is none.
+fn hash_of(arg: &record::Arg<'_>) -> Box<str> {
+    /// Of the kernel's `enum hash_algo` (include/uapi/linux/hash_info.h): name and bytes.
+    const ALGORITHMS: [(u64, &str, usize); 6] = [
+        (1, "md5", 16),
+        (2, "sha1", 20),
+        (4, "sha256", 32),
+        (5, "sha384", 48),
+        (6, "sha512", 64),
+        (7, "sha224", 28),
+    ];
+    let known = ALGORITHMS.iter().find(|(number, ..)| *number == arg.fixed.value);
+    let digest = known.and_then(|(_, name, bytes)| Some((name, arg.data.get(..*bytes)?)));
+    let Some((name, digest)) = digest else { return Box::default() };
+    let mut text = format!("{name}:");
+    digest.iter().for_each(|byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+    });
+    text.into()
 }
 
 fn text_of(data: &[u8]) -> Box<str> {

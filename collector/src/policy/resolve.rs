@@ -276,7 +276,8 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
         | Action::Override { .. }
         | Action::NotifyEnforcer { .. }
         | Action::CleanupEnforcerNotification
-        | Action::Enforce => &[],
+        | Action::Enforce
+        | Action::ImaHash => &[],
     };
     let wrong = |slot: &ArgumentSlot| kind_of(*slot).filter(|kind| !kind.is_descriptor());
     if let Some(kind) = descriptors.iter().find_map(wrong) {

@@ -131,6 +131,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         action: Default::default(),
         return_action: None,
         monitored: false,
+        ima_hash: None,
         selector: 0,
         descriptor: None,
     }

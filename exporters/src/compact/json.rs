@@ -185,6 +185,7 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
         return_action: None,
         selector: 0,
         monitored: false,
+        ima_hash: None,
         descriptor: None,
     };
     (hook, objects)

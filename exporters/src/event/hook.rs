@@ -22,6 +22,8 @@ pub struct Hook {
     pub selector: u16,
     /// The policy only watches: the action was not done.
     pub monitored: bool,
+    /// The hash of the file, where the policy asks for it: `sha256:…`; empty where the kernel made none.
+    pub ima_hash: Option<Box<str>>,
     /// The span of the followed descriptor that the call was about.
     pub descriptor: Option<SpanId>,
 }

@@ -73,6 +73,8 @@ pub(super) struct LsmLine<'a> {
     action: ActionName,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    ima_hash: &'a str,
     trigon: Facts<'a>,
 }
 
@@ -136,6 +138,9 @@ pub(super) struct HookFacts<'a> {
     /// Whether the action was done; left out where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_mode: Option<&'static str>,
+    /// The policy asks for the file's hash, and the kernel made none.
+    #[serde(skip_serializing_if = "is_default")]
+    ima_hash_missing: bool,
     selector: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     descriptor_span_id: Option<SpanId>,
@@ -211,6 +216,7 @@ impl<'a> Context<'a> {
                 args: Arguments(hook),
                 action: ActionName(hook.action),
                 tags: &source.tags,
+                ima_hash: hook.ima_hash.as_deref().unwrap_or_default(),
                 trigon,
             }),
         }
@@ -296,6 +302,7 @@ impl<'a> HookFacts<'a> {
         Self {
             policy_namespace: hook.source.policy.namespace.as_deref(),
             policy_mode: hook.monitored.then_some("monitor"),
+            ima_hash_missing: hook.ima_hash.as_ref().is_some_and(|hash| hash.is_empty()),
             selector: hook.selector,
             descriptor_span_id: hook.descriptor,
             args: ArgumentsFacts(hook),

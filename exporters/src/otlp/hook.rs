@@ -77,6 +77,7 @@ impl Attributes<'_> {
             self.strings("trigon.policy.tags", source.tags.iter().map(|tag| &**tag));
         }
         self.integer("trigon.selector", hook.selector);
+        self.optional("trigon.file.ima_hash", hook.ima_hash.as_deref().filter(|hash| !hash.is_empty()));
         if !hook.args.is_empty() {
             self.strings("trigon.args", scratch.parts());
         }

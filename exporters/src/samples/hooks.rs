@@ -31,6 +31,7 @@ pub(crate) fn hook(source: HookSource, args: Vec<Value>) -> Hook {
         return_action: None,
         selector: 0,
         monitored: false,
+        ima_hash: None,
         descriptor: None,
     }
 }

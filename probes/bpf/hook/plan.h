@@ -51,6 +51,7 @@ enum value_type {
 	TYPE_FILENAME,   /* struct filename * */
 	TYPE_FOLLOWED,   /* a descriptor that is followed; one that isn't filters the event out */
 	TYPE_BINPRM,     /* struct linux_binprm * */
+	TYPE_FILE_HASH = 70, /* in records only: its algorithm, and the digest */
 };
 
 /* How a value is looked up. */
@@ -128,7 +129,8 @@ struct selector {
 	__s16 error; /* what the function returns in its place */
 	__s16 notify_error;
 	__u8 notify_signal; /* without signal and error the notification is taken back */
-	__u8 reserved_end[3];
+	__u8 hash; /* tell the hash of the file that the hook is about */
+	__u8 reserved_end[2];
 };
 
 struct selector_key {

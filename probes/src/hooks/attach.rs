@@ -13,7 +13,7 @@ use aya::{
 use syscalls::Sysno;
 
 use super::{
-    HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, function_type, lsm,
+    HookId, Hooks, Mechanism, Needs, Target, equivalents, equivalents::Seen, function_type, lsm,
     processes::tracepoint_type,
 };
 use crate::{
@@ -95,9 +95,10 @@ impl Hooks {
         kernel: &Kernel,
         id: HookId,
         target: &Target,
-        returns: bool,
+        needs: Needs,
         mechanism: Mechanism,
     ) -> Result<Attachment, ProbeError> {
+        let returns = needs.returns;
         let place = Place { at: At::Hook(target.clone()), mechanism: mechanism.as_str() };
         // A security module's hook and the function that asks there stand for each other.
         let other = match (target, mechanism) {
@@ -125,7 +126,7 @@ impl Hooks {
                 self.attach_tracepoint(kernel, id, target, place)
             }
             Mechanism::Lsm | Mechanism::FmodRet | Mechanism::OverrideReturn => {
-                self.attach_denial(kernel, target, returns, cookie, &place, mechanism)
+                self.attach_denial(kernel, target, needs, cookie, &place, mechanism)
             }
         }
     }

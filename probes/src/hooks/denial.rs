@@ -8,7 +8,8 @@ use std::{
 use super::{
     Hooks, Mechanism, Target,
     attach::{Attachment, attaching, event_type, first_of, symbols},
-    function_type, lsm,
+    function_type,
+    lsm::{self, FileOf},
 };
 use crate::{
     ProbeError,
@@ -26,6 +27,8 @@ pub struct Needs {
     pub denies: bool,
     /// Decide it so: `override-method`.
     pub method: Option<Mechanism>,
+    /// Tell the hash of the file that the hook is about.
+    pub hashes: bool,
 }
 
 // === impl Hooks ===
@@ -36,11 +39,12 @@ impl Hooks {
         &mut self,
         kernel: &Kernel,
         target: &Target,
-        returns: bool,
+        needs: Needs,
         cookie: u64,
         place: &Place,
         mechanism: Mechanism,
     ) -> Result<Attachment, ProbeError> {
+        let returns = needs.returns;
         match (mechanism, target) {
             (Mechanism::Lsm, Target::Lsm(hook)) => {
                 self.need_lsm(kernel)?;
@@ -54,6 +58,17 @@ impl Hooks {
                     self.link_return(kernel, &function, cookie, place, &mut attachment)?;
                 }
                 self.link_denial(kernel, &symbol, entry, cookie, place, &mut attachment)?;
+                if needs.hashes {
+                    // The last one attached is the first one run: what makes the hash, then what asks for it.
+                    let name = match lsm::file_of(hook)? {
+                        FileOf::File => "lsm_hash_file",
+                        FileOf::Binprm => "lsm_hash_bprm",
+                    };
+                    let hash = (name, program_type::LSM, attach_type::LSM_MAC);
+                    self.link_denial(kernel, &symbol, hash, cookie, place, &mut attachment)?;
+                    let want = ("lsm_want_hash", program_type::LSM, attach_type::LSM_MAC);
+                    self.link_denial(kernel, &symbol, want, cookie, place, &mut attachment)?;
+                }
                 Ok(attachment)
             }
             (Mechanism::FmodRet, _) => first_of(&symbols(target), |symbol| {
@@ -94,7 +109,11 @@ impl Hooks {
             return Err(ProbeError::NoFunction(symbol.to_owned()));
         }
         let programs = self.programs.clone();
-        let program = self.object("denials", kernel)?.program(name, kind, attach, target)?;
+        let object = self.object("denials", kernel)?;
+        let program = match name.starts_with("lsm_hash_") {
+            true => object.sleeping_program(name, kind, attach, target)?,
+            false => object.program(name, kind, attach, target)?,
+        };
         let link = sys::link_tracing(program.as_fd(), attach, cookie).map_err(attaching)?;
         attachment.programs.push(programs.watch(program, place.clone()));
         attachment.links.push(link);

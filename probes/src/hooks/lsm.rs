@@ -11,7 +11,7 @@ use crate::{
     kernel::programs::instruction,
     lifecycle::Kernel,
     sys::{self, ProgramSpec, attach_type, program_type},
-    types::Types,
+    types::{Shape, Types},
 };
 
 /// A hook that is cheap and rare, and that this process can have called at any time.
@@ -57,6 +57,28 @@ pub(super) fn as_hook(function: &str) -> Result<Target, ProbeError> {
     agree(&hook, function).map(|()| Target::Lsm(hook))
 }
 
+/// How a hook is given the file that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum FileOf {
+    /// Its first argument is the file.
+    File,
+    /// Its first argument is an exec's, which has the file.
+    Binprm,
+}
+
+/// How a hook is given the file that it is about.
+///
+/// # Errors
+/// It is given none, or the kernel doesn't tell.
+pub(super) fn file_of(hook: &str) -> Result<FileOf, ProbeError> {
+    let prototype = Types::read()?.of(&Target::Lsm(hook.to_owned()))?;
+    match prototype.parameters.first().map(|first| &first.ctype.shape) {
+        Some(Shape::Pointer(name)) if name == "file" => Ok(FileOf::File),
+        Some(Shape::Pointer(name)) if name == "linux_binprm" => Ok(FileOf::Binprm),
+        _ => Err(ProbeError::NoFile(hook.to_owned())),
+    }
+}
+
 fn agree(hook: &str, function: &str) -> Result<(), ProbeError> {
     let types = Types::read()?;
     let of = |target: Target| types.of(&target).map(|prototype| prototype.parameters);
@@ -93,6 +115,7 @@ pub(crate) fn is_asked(kernel: &Kernel) -> Result<(), ProbeError> {
         instructions: &code,
         functions: (&[], 0),
         btf: None,
+        sleeps: false,
     };
     let program = sys::load_program(&spec).map_err(|(source, log)| ProbeError::Refused {
         program: "trigon_asked",

@@ -62,6 +62,7 @@ pub mod value_type {
     pub const FILENAME: u8 = 16;
     pub const FOLLOWED: u8 = 17;
     pub const BINPRM: u8 = 18;
+    pub const FILE_HASH: u8 = 70;
 }
 
 /// How a value is looked up: `enum dimension_class`.
@@ -115,7 +116,7 @@ mirror! {
     "selector" Selector {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
         action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
-        error: i16, notify_error: i16, notify_signal: u8, reserved_end: [u8; 3],
+        error: i16, notify_error: i16, notify_signal: u8, hash: u8, reserved_end: [u8; 2],
     }
 
     /// Key of a selector.

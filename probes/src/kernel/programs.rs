@@ -89,6 +89,7 @@ fn load(code: &[bpf_insn], kind: u32, attach: u32, target: u32) -> Result<OwnedF
         instructions: code,
         functions: (&[], 0),
         btf: None,
+        sleeps: false,
     };
     sys::load_program(&spec).map_err(|(error, log)| Failure::Refused(error, log))
 }

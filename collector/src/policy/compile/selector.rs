@@ -228,7 +228,7 @@ impl Builder<'_> {
     ) -> Result<(), CompileError> {
         for action in actions {
             // What is done is told, rather than that it is told.
-            let only_told = matches!(action.value, Action::Post(_) | Action::NoPost);
+            let only_told = matches!(action.value, Action::Post(_) | Action::NoPost | Action::ImaHash);
             if !only_told || plan.action == number_of(&Action::Post(None)) {
                 plan.action = number_of(action);
             }
@@ -271,6 +271,7 @@ impl Builder<'_> {
                 }
                 Action::CleanupEnforcerNotification => plan.flags |= selector_flags::NOTIFY,
                 Action::Enforce => plan.flags |= selector_flags::ENFORCER,
+                Action::ImaHash => plan.hash = 1,
             }
         }
         Ok(())

@@ -50,6 +50,8 @@ pub enum Action {
     CleanupEnforcerNotification,
     /// Of an enforcer's own hooks: do what it was told.
     Enforce,
+    /// `imaHash` of a `Post`: tell the hash of the file that the hook is about.
+    ImaHash,
 }
 
 /// Of the same events within an interval, one is posted.

@@ -132,6 +132,11 @@ impl Hook {
         self.selectors.iter().any(|selector| selector.all_actions().any(overrides))
     }
 
+    /// Whether it tells hashes of files.
+    pub fn hashes(&self) -> bool {
+        self.selectors.iter().any(|selector| selector.all_actions().any(|action| *action == Action::ImaHash))
+    }
+
     /// Whether it is an enforcer's.
     pub fn is_enforcer(&self) -> bool {
         matches!(&self.point, Point::Functions(functions) if functions.section == FunctionSection::Enforcers)

@@ -1,6 +1,6 @@
 //! `matchActions` and `matchReturnActions`.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use super::{
     super::{
@@ -95,7 +95,10 @@ const KEYS: Keys = Keys {
 
 /// Reads a list of actions.
 pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Action>> {
-    let actions = fields.list(key, limits::ACTIONS, |item| Some(item.locate(read(item, scope)?)));
+    let hashes = Cell::new(None);
+    let mut actions =
+        fields.list(key, limits::ACTIONS, |item| Some(item.locate(read(item, scope, &hashes)?)));
+    actions.extend(hashes.take());
     let posts = actions.iter().any(|action| matches!(action.value, Action::Post(_)));
     let overrides = |action: &Located<Action>| matches!(action.value, Action::Override { .. });
     if key == "matchReturnActions"
@@ -114,9 +117,17 @@ pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Ac
     actions
 }
 
-fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Action> {
+fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>>>) -> Option<Action> {
     let fields = item.fields(&KEYS)?;
-    for name in ["kernelStackTrace", "userStackTrace", "imaHash"] {
+    if let Some(hash) = fields.get("imaHash")
+        && hash.boolean() == Some(true)
+    {
+        match scope.overrides {
+            Overrides::Errors => hashes.set(Some(hash.locate(Action::ImaHash))),
+            _ => hash.invalid("imaHash: only a program of a security module can have a file hashed (lsmhooks)"),
+        }
+    }
+    for name in ["kernelStackTrace", "userStackTrace"] {
         if let Some(item) = fields.get(name)
             && item.boolean() == Some(true)
         {

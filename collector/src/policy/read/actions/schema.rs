@@ -6,7 +6,7 @@ use super::{
     super::{
         super::limits,
         schema::{
-            Build as _, Schema, has, integer, list, never, object, one_of, text, text_or_number, unknown,
+            Build as _, Schema, boolean, has, integer, list, never, object, one_of, text, text_or_number, unknown,
             word,
         },
     },
@@ -36,7 +36,8 @@ fn action() -> Schema {
             .about("What the function returns in place of doing anything: -1 is EPERM."),
         "argSig" => integer(1..=64).about("The signal's number."),
         "argFd" | "argName" => argument(),
-        "kernelStackTrace" | "userStackTrace" | "imaHash" => never(),
+        "imaHash" => boolean().about("Tell the hash of the file that a hook of lsmhooks is about."),
+        "kernelStackTrace" | "userStackTrace" => never(),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
         "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"

@@ -4,7 +4,7 @@
 
 use std::{env, path::Path, process::Command};
 
-const OBJECTS: [&str; 9] = [
+const OBJECTS: [&str; 10] = [
     "lifecycle",
     "tasks",
     "processes",
@@ -14,6 +14,7 @@ const OBJECTS: [&str; 9] = [
     "tracepoints",
     "releases",
     "denials",
+    "uprobes",
 ];
 
 fn main() {

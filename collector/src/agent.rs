@@ -44,7 +44,7 @@ use crate::{
         status::LossWatch,
     },
     config::{Effective, Given},
-    jobs,
+    jobs, loader,
     pipeline::{self, Pipeline},
     policy::{
         compile::Host,
@@ -201,12 +201,14 @@ impl Agent {
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
+        let (pipeline, jobs) = jobs::channel();
         let host = Host { namespaces: found.host };
         let parts = Parts {
             shared: lifecycle.shared(),
             host,
             sources: tracker.sources(),
             placements: placements.clone(),
+            loader: loader::Source::new(pipeline.clone(), &loss),
         };
         let manager = Manager::new(parts, Types::from(kernel), metrics.policies);
         let directory = &settings.config.policy.dir;
@@ -237,7 +239,6 @@ impl Agent {
         health.ring_capacity.set(i64::from(limits.ring_buffer()));
         health.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
-        let (pipeline, jobs) = jobs::channel();
         let stages = Pipeline {
             tracker,
             placements,

@@ -13,6 +13,7 @@
 //! | `POST /v1/policies`, the body a policy file, with `?mode=monitor` or `enforce` in that mode | [`Added`] |
 //! | `DELETE /v1/policies/NAME` | nothing |
 //! | `POST /v1/policies/NAME/enable`, `…/disable`, `…/monitor`, `…/enforce` | [`PolicyStatus`] |
+//! | `POST /v1/tries?milliseconds=N`, the body a policy file; answered after that time | [`TryReport`](tries::TryReport) |
 //!
 //! NAME of a policy of a namespace is `NAMESPACE%2FNAME`.
 //!
@@ -36,6 +37,7 @@ pub mod server;
 pub mod socket;
 pub mod status;
 pub mod traces;
+pub mod tries;
 
 /// Where the agent listens, unless it is told otherwise.
 pub const SOCKET: &str = "/run/trigon/trigon.sock";

@@ -86,7 +86,11 @@ fn weight(event: &Event) -> usize {
         + match &event.kind {
             Kind::Exec(_) => process(&event.process),
             Kind::Exit(_) | Kind::RateLimit(_) => 0,
-            Kind::Hook(hook) => hook.args.iter().chain([&hook.returned]).flatten().map(value).sum(),
+            Kind::Hook(hook) => {
+                let values = hook.args.iter().chain([&hook.returned]).flatten().map(value);
+                values.sum::<usize>() + hook.stacks.as_ref().map_or(0, |stacks| stacks.bytes())
+            }
+            Kind::Loader(loader) => size_of_val(&**loader) + loader.path.len() + loader.build_id.len(),
             Kind::Descriptor(descriptor) => size_of_val(&**descriptor) + descriptor.file.path.len(),
         }
 }

@@ -18,6 +18,7 @@ mod hook;
 mod image;
 mod operation;
 mod pod;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -29,6 +30,7 @@ pub use self::{
     image::{FileFacts, Gains, Image},
     operation::Operation,
     pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},
+    stack::{Frame, Stacks},
     value::{File, Value},
 };
 
@@ -60,10 +62,21 @@ pub enum Kind {
     Exit(Exit),
     /// The process made a call, or passed a point, that a policy asks for.
     Hook(Hook),
+    /// The process mapped a file to execute what is in it.
+    Loader(Box<Loader>),
     /// A file that a policy follows is no longer held.
     Descriptor(Box<Descriptor>),
     /// A way out reached its rate limit and dropped so many events. It is about no process, and for that way out alone.
     RateLimit(u64),
+}
+
+/// A file was mapped to be executed: a program, the library that loads it, or one that it needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loader {
+    /// The file's path; bytes that were not UTF-8 are written as `\xNN`.
+    pub path: Box<str>,
+    /// What the linker wrote into the file to tell it from all others; empty where it wrote nothing.
+    pub build_id: Box<[u8]>,
 }
 
 /// An execution began.
@@ -114,6 +127,12 @@ pub enum EventType {
     TrigonDescriptor,
     /// A way out dropped events.
     RateLimitInfo,
+    /// A process came to a place of a program that a policy hooks.
+    ProcessUprobe,
+    /// A process passed a USDT probe that a policy hooks.
+    ProcessUsdt,
+    /// A process mapped a file to execute what is in it.
+    ProcessLoader,
     /// A process did what a policy hooks among the security modules.
     ProcessLsm,
 }
@@ -276,6 +295,7 @@ impl Event {
             Kind::Exec(_) => EventType::ProcessExec,
             Kind::Exit(_) => EventType::ProcessExit,
             Kind::Hook(hook) => hook.event_type(),
+            Kind::Loader(_) => EventType::ProcessLoader,
             Kind::Descriptor(_) => EventType::TrigonDescriptor,
             Kind::RateLimit(_) => EventType::RateLimitInfo,
         }
@@ -283,7 +303,7 @@ impl Event {
 
     /// Whether there would be no such event without a policy: what gives way where not everything has room.
     pub fn is_of_policy(&self) -> bool {
-        matches!(self.kind, Kind::Hook(_) | Kind::Descriptor(_))
+        matches!(self.kind, Kind::Hook(_) | Kind::Loader(_) | Kind::Descriptor(_))
     }
 }
 
@@ -291,13 +311,16 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
         Self::ProcessTracepoint,
         Self::TrigonDescriptor,
         Self::RateLimitInfo,
+        Self::ProcessUprobe,
+        Self::ProcessUsdt,
+        Self::ProcessLoader,
         Self::ProcessLsm,
     ];
 
@@ -316,6 +339,9 @@ impl EventType {
             Self::TrigonDescriptor => "TRIGON_DESCRIPTOR",
             Self::RateLimitInfo => "RATE_LIMIT_INFO",
             Self::ProcessLsm => "PROCESS_LSM",
+            Self::ProcessUprobe => "PROCESS_UPROBE",
+            Self::ProcessUsdt => "PROCESS_USDT",
+            Self::ProcessLoader => "PROCESS_LOADER",
         }
     }
 }

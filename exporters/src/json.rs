@@ -21,8 +21,10 @@ mod hook;
 mod permission;
 mod pod;
 mod process;
+mod program;
 mod prune;
 mod scalar;
+mod stack;
 #[cfg(test)]
 mod tests;
 
@@ -31,6 +33,7 @@ use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
 use hook::{KprobeLine, LsmLine, TracepointLine};
 use process::{BinaryProperties, Process};
+use program::{LoaderLine, UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.
@@ -72,6 +75,12 @@ enum Body<'a> {
     Tracepoint(TracepointLine<'a>),
     #[serde(rename = "process_lsm")]
     Lsm(LsmLine<'a>),
+    #[serde(rename = "process_uprobe")]
+    Uprobe(UprobeLine<'a>),
+    #[serde(rename = "process_usdt")]
+    Usdt(UsdtLine<'a>),
+    #[serde(rename = "process_loader")]
+    Loader(LoaderLine<'a>),
     #[serde(rename = "rate_limit_info")]
     RateLimit(RateLimitLine),
 }
@@ -135,6 +144,7 @@ impl JsonWriter {
             Kind::Exec(exec) => Body::Exec(context.exec(event, exec)),
             Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
             Kind::Hook(hook) => context.hook(event, hook),
+            Kind::Loader(loader) => context.loader(event, loader),
             Kind::RateLimit(dropped) => {
                 Body::RateLimit(RateLimitLine { number_of_dropped_process_events: Int64(*dropped) })
             }

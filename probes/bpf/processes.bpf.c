@@ -17,8 +17,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Levels of ancestors that are looked at. */
 #define ANCESTORS 64
 
-/* Puts path and lineage of a process together; `before` is what it was until now, NULL where that is not known. */
-static __always_inline void enter_process(struct task_struct *leader, struct file *file, struct process *before)
+/*
+ * Puts together what is kept of a process; `before` is what it was until now, NULL where that is not known. What changes
+ * are told from is what it has as it executes a program.
+ */
+static __always_inline void enter_process(struct task_struct *leader, struct file *file, struct process *before,
+					  bool executes)
 {
 	struct process *process = process_scratch_of_cpu();
 	__u32 pid = BPF_CORE_READ(leader, tgid);
@@ -55,6 +59,15 @@ static __always_inline void enter_process(struct task_struct *leader, struct fil
 		process->lineage |= before->lineage;
 		process->flags = before->flags;
 	}
+	if (before && !executes) {
+		process->namespaces = before->namespaces;
+		__builtin_memcpy(process->capabilities, before->capabilities, sizeof(process->capabilities));
+	} else {
+		read_all_namespaces(leader, &process->namespaces);
+#pragma unroll
+		for (int set = 0; set < CAPABILITY_SETS; set++)
+			process->capabilities[set] = capabilities(leader, set);
+	}
 	bpf_map_update_elem(&processes, &pid, process, BPF_ANY);
 	leave(index);
 }
@@ -65,7 +78,7 @@ int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_b
 	__u32 pid = BPF_CORE_READ(task, tgid);
 	struct process *before = bpf_map_lookup_elem(&processes, &pid);
 
-	enter_process(task, BPF_CORE_READ(bprm, file), before);
+	enter_process(task, BPF_CORE_READ(bprm, file), before, true);
 	return 0;
 }
 
@@ -150,7 +163,7 @@ int each_process(struct bpf_iter__task *ctx)
 	__u32 pid = BPF_CORE_READ(task, tgid);
 	struct process *before = bpf_map_lookup_elem(&processes, &pid);
 
-	enter_process(task, BPF_CORE_READ(task, mm, exe_file), before);
+	enter_process(task, BPF_CORE_READ(task, mm, exe_file), before, false);
 	return 0;
 }
 

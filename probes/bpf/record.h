@@ -143,6 +143,12 @@ enum hook_flags {
 	HOOK_MONITORED = 1 << 0, /* the policy only watches: what it forbids was done all the same */
 };
 
+/* Beyond enum value_type: no argument of the policy's, but return addresses of 64 bits each, the innermost first. */
+enum stack_type {
+	STACK_KERNEL = 70,
+	STACK_USER = 71,
+};
+
 /* A policy's hook matched. Arguments follow. */
 struct hook_record {
 	struct record_header header;

@@ -4,7 +4,7 @@ use std::io;
 
 use aya::{BtfError, EbpfError, maps::MapError, programs::ProgramError};
 
-use crate::btf;
+use crate::{btf, elf::ElfError};
 
 /// A probe could not be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +115,12 @@ pub enum ProbeError {
     /// A function can't be seen from elsewhere.
     #[error("nothing else tells of {0}")]
     NoEquivalent(String),
+    /// A file can't be hooked.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// A file isn't the one that the policy was loaded for.
+    #[error("{0} has become another file since the policy was read; load the policy again")]
+    Replaced(String),
     /// No room.
     #[error("no room for more {0}")]
     Full(&'static str),

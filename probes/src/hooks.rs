@@ -1,4 +1,4 @@
-//! Hooks: kernel functions, system calls and tracepoints that policies ask for.
+//! Hooks: kernel functions, system calls, tracepoints and places in programs that policies ask for.
 //!
 //! A hook takes the best mechanism that this kernel really loads: each is tried in turn, none is inferred from the
 //! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
@@ -15,7 +15,7 @@ use crate::{
     programs::{Footprint, Part, Programs},
 };
 use attach::{Attachment, tracepoint::Fields};
-use maps::HookMaps;
+use maps::{HookMaps, Raws};
 use plan::selector_flags;
 use releases::Releases;
 
@@ -29,14 +29,19 @@ pub mod plan;
 mod processes;
 mod releases;
 mod sets;
+mod tries;
 
 pub(crate) use attach::event_type;
-pub use attach::tracepoint::FIELDS;
+pub use attach::{
+    tracepoint::FIELDS,
+    user::{UserCode, UserPlace},
+};
 pub use denial::Needs;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
-pub use sets::Entries;
+pub use sets::{Address, Entries, STATE_FOUND};
+pub use tries::Tried;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -63,6 +68,8 @@ pub enum Target {
     },
     /// A hook of the security modules, by its name in the kernel: `file_open`.
     Lsm(String),
+    /// A place in the code of a program or a library.
+    User(UserPlace),
 }
 
 /// How a hook is entered, best first.
@@ -88,6 +95,10 @@ pub enum Mechanism {
     FmodRet,
     /// A kprobe that has the function return. It can deny.
     OverrideReturn,
+    /// uprobe.multi.
+    UprobeMulti,
+    /// uprobe and uretprobe.
+    Uprobe,
 }
 
 /// Which mechanisms may serve.
@@ -95,7 +106,7 @@ pub enum Mechanism {
 pub enum Choice {
     /// The best that there is.
     Best,
-    /// The best but kprobe.multi: `disable-kprobe-multi`.
+    /// The best but kprobe.multi and uprobe.multi: `disable-kprobe-multi`, `disable-uprobe-multi`.
     NotMulti,
     /// This one.
     Only(Mechanism),
@@ -152,6 +163,7 @@ static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/k
 static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
 static DENIALS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/denials.o"));
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
+static UPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uprobes.o"));
 static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
 
 // === impl Hooks ===
@@ -224,7 +236,9 @@ impl Hooks {
         let mut tried = Vec::new();
         let ladder = if needs.denies { Mechanism::denials(target) } else { Mechanism::ladder(target) };
         let wanted = |one: &Mechanism| {
-            choice.allows(*one) && (!needs.hashes || *one == Mechanism::Lsm) && (!needs.denies || needs.method.is_none_or(|method| method == *one))
+            choice.allows(*one)
+                && (!needs.hashes || *one == Mechanism::Lsm)
+                && (!needs.denies || needs.method.is_none_or(|method| method == *one))
         };
         for mechanism in ladder.iter().copied().filter(wanted) {
             match self.try_attach(kernel, id, target, needs, mechanism) {
@@ -287,8 +301,11 @@ impl Hooks {
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
-        let fields = Fields::of_table(&hook.attachment.fields, &table.fields, target)?;
-        self.typed.write(id, table, &fields)?;
+        let raws = match target {
+            Target::User(place) => Raws::Operands(place.operands(&table.fields)?),
+            _ => Raws::Fields(Fields::of_table(&hook.attachment.fields, &table.fields, target)?),
+        };
+        self.typed.write(id, table, &raws)?;
         self.typed.point(hook.id, id)?;
         hook.table = id;
         self.typed.erase(before);
@@ -301,6 +318,15 @@ impl Hooks {
     /// The kernel refuses.
     pub fn unfollow(&self, group: u32) -> Result<(), ProbeError> {
         self.releases.as_ref().map_or(Ok(()), |releases| releases.unfollow(group))
+    }
+
+    /// What selectors that are tried ([`selector_flags::TRY`]) would have done, by the numbers of their policies' hooks.
+    /// It is forgotten then.
+    ///
+    /// # Errors
+    /// The kernel doesn't tell.
+    pub fn take_tried(&mut self, policy_hooks: &[u32]) -> Result<Vec<Tried>, ProbeError> {
+        self.typed.tries.take(policy_hooks)
     }
 
     /// Detaches from a target.
@@ -349,6 +375,7 @@ impl Hooks {
                 "tracepoints" => TRACEPOINTS,
                 "releases" => RELEASES,
                 "denials" => DENIALS,
+                "uprobes" => UPROBES,
                 _ => PROCESSES,
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
@@ -378,6 +405,7 @@ impl Target {
                 format!("{subsystem}/{event}")
             }
             Self::Lsm(hook) => hook.clone(),
+            Self::User(place) => place.to_string(),
         }
     }
 }
@@ -400,10 +428,10 @@ pub fn syscall_prefix() -> &'static str {
 // === impl Choice ===
 
 impl Choice {
-    fn allows(self, mechanism: Mechanism) -> bool {
+    pub(crate) fn allows(self, mechanism: Mechanism) -> bool {
         match self {
             Self::Best => true,
-            Self::NotMulti => mechanism != Mechanism::KprobeMulti,
+            Self::NotMulti => !matches!(mechanism, Mechanism::KprobeMulti | Mechanism::UprobeMulti),
             Self::Only(only) => mechanism == only,
         }
     }
@@ -413,13 +441,17 @@ impl Choice {
 
 impl Mechanism {
     /// Those that can serve a target, best first.
-    pub(crate) fn ladder(target: &Target) -> &'static [Self] {
-        use Mechanism::{Equivalent, Kprobe, KprobeMulti, Lsm, RawTracepoint, Syscalls, Tracepoint, Trampoline};
+    pub fn ladder(target: &Target) -> &'static [Self] {
+        use Mechanism::{
+            Equivalent, Kprobe, KprobeMulti, Lsm, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe,
+            UprobeMulti,
+        };
         match target {
             Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
             Target::Syscall(_) | Target::CompatSyscall(_) => &[Trampoline, KprobeMulti, Kprobe, Syscalls],
             Target::Tracepoint { .. } => &[Tracepoint],
             Target::RawTracepoint { .. } => &[RawTracepoint],
+            Target::User(_) => &[UprobeMulti, Uprobe],
             // What the function sees that asks the security modules.
             Target::Lsm(_) => &[Lsm, Trampoline, KprobeMulti, Kprobe, Equivalent],
         }
@@ -429,13 +461,13 @@ impl Mechanism {
     ///
     /// The kernel leaves a fmod_ret program out where it interrupts itself, and never a security module. But that one
     /// is asked last: what another module has refused it doesn't see.
-    pub(crate) fn denials(target: &Target) -> &'static [Self] {
+    pub fn denials(target: &Target) -> &'static [Self] {
         use Mechanism::{FmodRet, Lsm, OverrideReturn};
         match target {
             Target::Function(_) => &[FmodRet, OverrideReturn, Lsm],
             Target::Syscall(_) | Target::CompatSyscall(_) => &[FmodRet, OverrideReturn],
             Target::Lsm(_) => &[Lsm, FmodRet],
-            Target::Tracepoint { .. } | Target::RawTracepoint { .. } => &[],
+            Target::Tracepoint { .. } | Target::RawTracepoint { .. } | Target::User(_) => &[],
         }
     }
 
@@ -452,6 +484,8 @@ impl Mechanism {
             Self::Lsm => "lsm",
             Self::FmodRet => "fmod_ret",
             Self::OverrideReturn => "kprobe/override_return",
+            Self::UprobeMulti => "uprobe.multi",
+            Self::Uprobe => "uprobe",
         }
     }
 

@@ -6,6 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::mirror::mirror;
 
+pub mod object;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,13 @@ pub mod arg_flags {
 pub mod hook_flags {
     #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
     pub const MONITORED: u8 = 1 << 0;
+}
+
+/// Types of an argument that is a stack trace: `enum stack_type`.
+pub mod stack_type {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const KERNEL: u8 = 70;
+    pub const USER: u8 = 71;
 }
 
 /// What a task is: `enum task_flags`.

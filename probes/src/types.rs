@@ -93,6 +93,8 @@ impl Types {
                 let parameters = fields.map(|field| self.parameter(field)).collect();
                 Ok(Prototype { parameters, returned: None })
             }
+            // Programs tell nothing of the types of their functions here.
+            Target::User(_) => Err(unknown()),
             Target::Syscall(name) | Target::CompatSyscall(name) => {
                 let prototype = self.syscall(name).ok_or_else(unknown)?;
                 let long =

@@ -2,7 +2,7 @@
 //!
 //! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
 //! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, `grafana`, separated by commas) that this machine must meet: there,
-//! such a test fails instead.
+//! such a test fails instead. `TRIGON_HUNG_AFTER` is the time in seconds after which a test counts as hung.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{grafana, kmock, kubectl, place, prometheus, rotel, schemas, workload::Workload};
 
-/// The time after which a test counts as hung. Far more than any test takes, under emulation too.
+/// The time after which a test counts as hung, where none is given. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
 
 /// What a test needs of the machine it runs on.
@@ -102,13 +102,20 @@ fn guarded(test: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
         let text = || PANIC.take().unwrap_or_else(|| "panicked without a message".to_owned());
         let _ = done.send(result.map_err(|_| text()));
     });
-    match outcome.recv_timeout(HUNG) {
+    let hung = number("TRIGON_HUNG_AFTER").map_or(HUNG, Duration::from_secs);
+    match outcome.recv_timeout(hung) {
         Ok(result) => result.map_err(Failed::from),
-        Err(RecvTimeoutError::Timeout) => Err(format!("still running after {} s", HUNG.as_secs()).into()),
+        Err(RecvTimeoutError::Timeout) => Err(format!("still running after {} s", hung.as_secs()).into()),
         Err(RecvTimeoutError::Disconnected) => {
             Err(format!("the test's thread died: {:?}", runner.join()).into())
         }
     }
+}
+
+/// What a variable of the environment says of a run by hand; none where it isn't set.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
 // === impl Need ===

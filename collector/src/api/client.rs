@@ -1,6 +1,6 @@
 //! The client: what `trigon policy` asks the agent on this machine.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use axum::body::{self, Body};
 use futures_util::TryStreamExt as _;
@@ -18,7 +18,7 @@ use tracing::warn;
 
 use super::{
     Added, PolicyList, PolicyStatus, Problem, VERSION, events::EventsQuery, processes::ProcessList,
-    status::Status, traces::TraceStatus,
+    status::Status, traces::TraceStatus, tries::TryReport,
 };
 use crate::policy::model::Mode;
 
@@ -157,6 +157,14 @@ impl Client {
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<PolicyStatus, ClientError> {
         let action = if enabled { "/enable" } else { "/disable" };
         self.ask(Method::POST, &path(name, action), Vec::new()).await
+    }
+
+    /// Has policies counted for a time what they would do, and nothing done.
+    ///
+    /// # Errors
+    /// There is no answer, or the text is wrong, or the kernel refuses it.
+    pub async fn try_policies(&self, text: Vec<u8>, time: Duration) -> Result<TryReport, ClientError> {
+        self.ask(Method::POST, &format!("/v1/tries?milliseconds={}", time.as_millis()), text).await
     }
 
     async fn ask<T: DeserializeOwned>(

@@ -112,7 +112,7 @@ async fn set_mode(State(manager): State<Handle>, Path(name): Path<String>, mode:
     }
 }
 
-fn refused(refusal: &Refusal) -> Response {
+pub(super) fn refused(refusal: &Refusal) -> Response {
     let mut problem = Problem::new(refusal);
     let status = match refusal {
         Refusal::Faults { faults, hidden } => {

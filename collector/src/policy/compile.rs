@@ -22,7 +22,9 @@ use lineage::Lineages;
 
 mod builder;
 mod condition;
+pub(super) mod expression;
 pub mod lineage;
+mod search;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -36,7 +38,7 @@ pub struct Part<'a> {
     pub policy_hook: u32,
     /// The policy follows descriptors.
     pub follows: bool,
-    /// The policy will have no kprobe.multi.
+    /// The policy will have no kprobe.multi, or no uprobe.multi: whichever this is for.
     pub alone: bool,
     /// It has to decide what the function returns.
     pub denies: bool,
@@ -46,6 +48,8 @@ pub struct Part<'a> {
     pub hook: &'a Hook,
     /// Where each selector applies, or without selectors the hook; none for everywhere.
     pub scopes: &'a [Option<ScopeBit>],
+    /// It only counts what it would do: `trigon policy try`.
+    pub trial: bool,
 }
 
 /// A policy that can't be loaded as it is.

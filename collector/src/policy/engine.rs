@@ -24,13 +24,16 @@ use super::{
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
+use crate::loader;
 
 mod targets;
+mod trial;
 mod types;
 
 pub use targets::kind_of;
-pub(super) use targets::targets;
-use targets::{may_be_missing, source_of};
+use targets::source_of;
+pub(super) use targets::{may_be_missing, targets};
+pub use trial::{TrialHook, TrialSelector};
 pub use types::Types;
 
 /// All policies of this agent.
@@ -40,6 +43,9 @@ pub struct Engine {
     lineages: Lineages,
     sources: Sources,
     placements: Placements,
+    loader: Option<loader::Source>,
+    /// There while a policy in force asks for what processes map.
+    listening: Option<loader::Listening>,
     policies: Policies,
     next_policy: u32,
 }
@@ -56,6 +62,8 @@ struct Loaded {
     enabled: bool,
     /// Set from outside: it goes before what the policy says.
     mode: Option<Mode>,
+    /// It only counts what it would do.
+    trial: bool,
 }
 
 /// Where each hook of a policy applies: each selector of it, or without selectors it as a whole.
@@ -92,7 +100,9 @@ pub enum LoadError {
     #[error("no policy named {0} is loaded")]
     Unknown(String),
     /// It has no mode.
-    #[error("it has no mode: none of its actions kills, signals or denies (Sigkill, Signal, Override, NotifyEnforcer)")]
+    #[error(
+        "it has no mode: none of its actions kills, signals or denies (Sigkill, Signal, Override, NotifyEnforcer)"
+    )]
     OnlyTells,
     /// Policies that share a hook want it to be overridden differently.
     #[error("hook {0}: policies that name it ask for different methods (option override-method)")]
@@ -119,14 +129,23 @@ pub enum LoadError {
 // === impl Engine ===
 
 impl Engine {
-    /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
+    /// No policies yet. `sources` is what the reader looks records up in; without `loader`, policies can't ask for what
+    /// processes map.
+    pub fn new(
+        hooks: Hooks,
+        host: Host,
+        sources: Sources,
+        placements: Placements,
+        loader: Option<loader::Source>,
+    ) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
             placements,
+            loader,
+            listening: None,
             policies: Policies::new(),
             next_policy: 1,
         }
@@ -165,6 +184,16 @@ impl Engine {
         mode: Option<Mode>,
         types: &mut Types,
     ) -> Result<(), LoadError> {
+        self.load(policy, mode, false, types)
+    }
+
+    fn load(
+        &mut self,
+        policy: Policy,
+        mode: Option<Mode>,
+        trial: bool,
+        types: &mut Types,
+    ) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
         let name = policy.key();
         let before = self.policies.get(&name);
@@ -177,7 +206,7 @@ impl Engine {
         let mut next = self.policies.clone();
         let earlier = before.map(|before| before.is_monitored());
         let mode = mode.or_else(|| before?.mode);
-        let loaded = Loaded { id, policy, seats, scopes, enabled, mode };
+        let loaded = Loaded { id, policy, seats, scopes, enabled, mode, trial };
         // Its mode is there before a call is looked at for it.
         self.hooks.set_monitored(id, loaded.is_monitored())?;
         next.insert(name, Arc::new(loaded));
@@ -246,7 +275,7 @@ impl Engine {
         let seats = self
             .policies
             .values()
-            .filter(|loaded| loaded.enabled)
+            .filter(|loaded| loaded.enabled && !loaded.trial)
             .flat_map(|loaded| loaded.seats.iter().map(|seat| (&loaded.policy, &seat.target)));
         seats.filter_map(|(policy, target)| {
             let mechanism = self.hooks.mechanism(target)?;
@@ -281,10 +310,26 @@ impl Engine {
                 return Err(error);
             }
         };
+        let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
+        if listens && self.listening.is_none() {
+            let loader = self.loader.as_ref().ok_or(ProbeError::Missing("loader"));
+            match loader.and_then(loader::Source::listen) {
+                Ok(listening) => self.listening = Some(listening),
+                Err(error) => {
+                    self.policies = before;
+                    self.lineages = lineages;
+                    self.detach_idle(&targets);
+                    return Err(error.into());
+                }
+            }
+        }
         if let Err(error) = self.put_in_place(&tables, self.lineages != lineages, types) {
             self.policies = before;
             self.fall_back(&targets);
             return Err(error);
+        }
+        if !listens {
+            self.listening = None;
         }
         self.detach_idle(&targets);
         self.unfollow(&gone);
@@ -309,7 +354,7 @@ impl Engine {
             let parts = self.parts(target);
             let needs = needs(target, &parts)?;
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
-            // One policy that will have no kprobe.multi is enough: the program is everybody's.
+            // One policy that will have no kprobe.multi, or uprobe.multi, is enough: the program is everybody's.
             let choice = if parts.iter().any(|part| part.alone) { Choice::NotMulti } else { Choice::Best };
             if parts.is_empty() {
                 continue;
@@ -471,11 +516,15 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
         policy: loaded.id,
         policy_hook: seat.source,
         follows: loaded.policy.follows(),
-        alone: loaded.policy.options.disable_kprobe_multi,
+        alone: match hook.point.is_in_program() {
+            true => loaded.policy.options.disable_uprobe_multi,
+            false => loaded.policy.options.disable_kprobe_multi,
+        },
         denies: loaded.policy.denies(hook),
         method: loaded.policy.options.override_method,
         hook,
         scopes,
+        trial: loaded.trial,
     })
 }
 
@@ -483,7 +532,8 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
 fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
     let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
     needs.hashes = parts.iter().any(|part| part.hook.hashes());
-    for part in parts.iter().filter(|part| part.denies) {
+    // One that is tried only counts what it would deny.
+    for part in parts.iter().filter(|part| part.denies && !part.trial) {
         needs.denies = true;
         let method = part.method.map(|method| match method {
             OverrideMethod::FmodRet => Mechanism::FmodRet,
@@ -498,6 +548,6 @@ fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
 }
 
 /// Whether a hook has anything to do when its function returns.
-fn is_late(hook: &Hook) -> bool {
+pub(super) fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }

@@ -36,6 +36,18 @@ pub const FUNCTION_INDEX: i64 = 5;
 pub const TRACEPOINT_INDEX: i64 = 63;
 /// The last argument of a raw tracepoint: the kernel's MAX_BPF_FUNC_ARGS.
 pub const RAW_TRACEPOINT_INDEX: i64 = 11;
+/// The last argument of a USDT probe: the macros that make them have twelve.
+pub const USDT_INDEX: i64 = 11;
+/// Bytes of the path of a program: the kernel's PATH_MAX without its NUL.
+pub const PROGRAM_PATH_BYTES: usize = 4095;
+/// Places of one item of `uprobes`.
+pub const PROGRAM_PLACES: usize = 256;
+/// Places in one file that a USDT probe has.
+pub const USDT_SITES: usize = 256;
+/// Digests of one item of `uprobes`.
+pub const DIGESTS: usize = 64;
+/// Characters of a digest with its kind before it: SHA-512's has 135.
+pub const DIGEST_CHARS: usize = 256;
 /// Characters of a hook's message.
 pub const MESSAGE_CHARS: usize = 256;
 /// Tags of one hook.

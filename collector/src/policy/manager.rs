@@ -24,12 +24,15 @@ use crate::{
     api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State},
     jobs,
     kubernetes::config::PolicyGroup,
+    loader,
 };
 
 mod cluster;
 mod directory;
+mod trial;
 
 use cluster::Cluster;
+pub use trial::{Outcome, Trial};
 
 /// What the engine is made of.
 #[derive(Clone, Debug)]
@@ -42,6 +45,8 @@ pub struct Parts {
     pub sources: Sources,
     /// Where policies can apply.
     pub placements: Placements,
+    /// What listens to what processes map.
+    pub loader: loader::Source,
 }
 
 /// All policies, in force or not.
@@ -337,8 +342,8 @@ impl Manager {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => {
-                let Parts { shared, host, sources, placements } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
+                let Parts { shared, host, sources, placements, loader } = self.parts.clone();
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, Some(loader))
             }
         };
         let result = job(&mut engine, &mut self.types);

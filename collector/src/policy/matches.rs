@@ -9,10 +9,10 @@ use std::{
 use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
 use trigon_probes::{
     hooks::plan::value_type,
-    record::{self, arg_flags, hook_flags},
+    record::{self, arg_flags, hook_flags, stack_type},
 };
 
-use crate::text::push_escaped;
+use crate::text::escaped;
 
 /// The hooks that records name by number. A number is given once.
 #[derive(Clone, Debug, Default)]
@@ -57,13 +57,14 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
     let returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
     Hook {
-        args: record.args().filter(|arg| !is_hash(arg)).map(|arg| value_of(&arg)).collect(),
+        args: record.args().filter(|arg| !is_hash(arg) && !is_stack(arg)).map(|arg| value_of(&arg)).collect(),
         returned,
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
         monitored: fixed.hook_flags & hook_flags::MONITORED != 0,
         ima_hash: record.args().find(is_hash).map(|arg| hash_of(&arg)),
+        stacks: None,
         descriptor: None,
         source,
     }
@@ -95,10 +96,9 @@ fn hash_of(arg: &record::Arg<'_>) -> Box<str> {
     text.into()
 }
 
-fn text_of(data: &[u8]) -> Box<str> {
-    let mut text = String::with_capacity(data.len());
-    push_escaped(data, &mut text);
-    text.into()
+/// Whether it is none of the policy's arguments, but a stack trace.
+fn is_stack(arg: &record::Arg<'_>) -> bool {
+    matches!(arg.fixed.kind, stack_type::KERNEL | stack_type::USER)
 }
 
 /// A return value, read as its type says.
@@ -121,17 +121,17 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
         value_type::U8 | value_type::U16 | value_type::U32 => Value::UInt(fixed.value as u32),
         value_type::S64 => Value::Long(fixed.value as i64),
         value_type::U64 => Value::Size(fixed.value),
-        value_type::STRING | value_type::FILENAME => Value::Text { text: text_of(arg.data), truncated },
+        value_type::STRING | value_type::FILENAME => Value::Text { text: escaped(arg.data), truncated },
         value_type::BYTES | value_type::IOVEC => Value::Bytes { data: arg.data.into(), size: fixed.value },
         value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::BINPRM => Value::File(File {
-            path: text_of(arg.data),
+            path: escaped(arg.data),
             flags: fixed.value as u32,
             mode: fixed.mode,
             truncated,
             deleted: is(arg_flags::DELETED),
         }),
         value_type::PATH | value_type::DENTRY => {
-            Value::Path { path: text_of(arg.data), truncated, deleted: is(arg_flags::DELETED) }
+            Value::Path { path: escaped(arg.data), truncated, deleted: is(arg_flags::DELETED) }
         }
         _ => return None,
     })

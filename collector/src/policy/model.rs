@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 pub mod actions;
 pub mod arguments;
 pub mod conditions;
+pub mod expressions;
 pub mod hooks;
 pub mod scope;
 pub mod selectors;
@@ -36,9 +37,11 @@ pub struct Policy {
     pub scope: Option<Scope>,
     /// `spec.nodeSelector`: the nodes on which it is loaded, if it comes from the API server. None: all.
     pub node_selector: Option<LabelSelector>,
+    /// `spec.loader`: tell what processes map to execute.
+    pub loader: bool,
     /// `spec.lists`, used or not.
     pub lists: Vec<List>,
-    /// kprobes, then fentries, then tracepoints, lsmhooks and enforcers, each in the order of the file.
+    /// kprobes, then fentries, tracepoints, uprobes, usdts, lsmhooks and enforcers, each in the order of the file.
     pub hooks: Vec<Hook>,
 }
 
@@ -65,6 +68,8 @@ pub enum Kind {
 pub struct Options {
     /// `disable-kprobe-multi`: attach each function by a kprobe of its own.
     pub disable_kprobe_multi: bool,
+    /// `disable-uprobe-multi`: attach each place of a program by a uprobe of its own.
+    pub disable_uprobe_multi: bool,
     /// `policy-mode`: whether it does what it says beside telling.
     pub mode: Option<Mode>,
     /// `override-method`: how `Override` is done. None: as this kernel can best.
@@ -139,8 +144,7 @@ impl Policy {
     pub fn denies(&self, hook: &Hook) -> bool {
         let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
         let notified = |action: &Action| matches!(action, Action::NotifyEnforcer { error: Some(_), .. });
-        hook.denies()
-            || hook.is_enforcer() && selectors.any(|selector| selector.all_actions().any(notified))
+        hook.denies() || hook.is_enforcer() && selectors.any(|selector| selector.all_actions().any(notified))
     }
 
     /// Where a selector applies, or a hook without selectors. None: everywhere.

@@ -1,5 +1,5 @@
 //! What only the running kernel knows of a policy: the types that are `auto`, and whether a tracepoint's fields are what
-//! the policy takes them for.
+//! the policy takes them for. And what only a program's file does: where its functions and probes are.
 
 use std::fmt;
 
@@ -24,6 +24,7 @@ use super::{
 use kinds::{Refused, field, parameter, returned};
 
 mod kinds;
+mod programs;
 #[cfg(test)]
 mod tests;
 
@@ -56,18 +57,25 @@ pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
 /// Tells everything that doesn't fit.
 pub fn resolve(mut policy: Policy, ask: &mut Ask<'_>) -> Result<Policy, Unresolved> {
     let mut faults = Vec::new();
-    let mut counts = [0_usize; 5];
+    let mut counts = [0_usize; 7];
     for hook in &mut policy.hooks {
         let (place, section) = match &hook.point {
             Point::Functions(Functions { section: FunctionSection::Kprobes, .. }) => (0, "kprobes"),
             Point::Functions(Functions { section: FunctionSection::Fentries, .. }) => (1, "fentries"),
             Point::Tracepoint(_) | Point::RawTracepoint(_) => (2, "tracepoints"),
-            Point::Lsm(_) => (3, "lsmhooks"),
-            Point::Functions(Functions { section: FunctionSection::Enforcers, .. }) => (4, "enforcers"),
+            Point::Program(_) => (3, "uprobes"),
+            Point::Usdt(_) => (4, "usdts"),
+            Point::Lsm(_) => (5, "lsmhooks"),
+            Point::Functions(Functions { section: FunctionSection::Enforcers, .. }) => (6, "enforcers"),
         };
         let path = format!("spec.{section}[{}]", counts[place]);
         counts[place] += 1;
-        Resolver { path, faults: &mut faults }.hook(hook, ask);
+        let mut resolver = Resolver { path, faults: &mut faults };
+        if hook.point.is_in_program() {
+            resolver.program(hook);
+        } else {
+            resolver.hook(hook, ask);
+        }
     }
     if faults.is_empty() { Ok(policy) } else { Err(Unresolved(faults)) }
 }
@@ -157,6 +165,7 @@ impl Resolver<'_> {
             let path = format!("selectors[{number}]");
             for (place, filter) in selector.arguments.iter_mut().enumerate() {
                 let path = format!("{path}.matchArgs[{place}]");
+                self.several(&kind_of, filter.at, &mut filter.condition, &path);
                 self.condition(kind_of(filter.argument), filter.at, &mut filter.condition, &path);
             }
             for (place, filter) in selector.return_values.iter_mut().enumerate() {
@@ -180,13 +189,37 @@ impl Resolver<'_> {
         let Some(kind) = kind.filter(|kind| *kind != ArgumentType::Auto) else { return };
         match check::condition(kind, &Located { at, value: *operator }, values) {
             Ok(known) => *condition = known,
-            Err(wrong) => self.faults.extend(wrong.into_iter().map(|wrong| {
-                let Wrong { value, at, class, message, allowed } = wrong;
-                let field = value.map_or("operator".to_owned(), |value| format!("values[{value}]"));
-                let message = format!("{message}; the argument is of type {}", kind.as_str());
-                Fault { class, at, path: format!("{}.{path}.{field}", self.path), message, allowed }
-            })),
+            Err(wrong) => {
+                let of_type = format!("; the argument is of type {}", kind.as_str());
+                self.wrong(wrong, path, &of_type);
+            }
         }
+    }
+
+    /// The same of an operator that is about several arguments.
+    fn several(
+        &mut self,
+        kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType>,
+        at: Position,
+        condition: &mut Condition,
+        path: &str,
+    ) {
+        let Condition::DeferredSeveral { operator, arguments, values } = condition else { return };
+        let kinds = arguments.iter().map(|slot| Some((*slot, kind_of(*slot)?))).collect::<Option<Vec<_>>>();
+        let Some(kinds) = kinds else { return };
+        match check::several(&kinds, &Located { at, value: *operator }, values) {
+            Ok(known) => *condition = known,
+            Err(wrong) => self.wrong(wrong, path, ""),
+        }
+    }
+
+    fn wrong(&mut self, wrong: Vec<Wrong>, path: &str, more: &str) {
+        self.faults.extend(wrong.into_iter().map(|wrong| {
+            let Wrong { value, at, class, message, allowed } = wrong;
+            let field = value.map_or("operator".to_owned(), |value| format!("values[{value}]"));
+            let message = format!("{message}{more}");
+            Fault { class, at, path: format!("{}.{path}.{field}", self.path), message, allowed }
+        }));
     }
 
     fn refuse(&mut self, at: Position, field: &str, refused: Refused) {
@@ -213,7 +246,9 @@ fn asks(hook: &Hook) -> bool {
 fn kind_of(target: &Target, prototype: &Prototype, argument: &Argument) -> Result<ArgumentType, Refused> {
     let number = argument.index;
     let asked = argument.kind;
-    if asked != ArgumentType::Auto && matches!(target, Target::Function(_) | Target::Syscall(_) | Target::Lsm(_)) {
+    if asked != ArgumentType::Auto
+        && matches!(target, Target::Function(_) | Target::Syscall(_) | Target::Lsm(_))
+    {
         return Ok(asked);
     }
     let of_record = matches!(target, Target::Tracepoint { .. });

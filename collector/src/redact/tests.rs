@@ -133,6 +133,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         monitored: false,
         ima_hash: None,
         selector: 0,
+        stacks: None,
         descriptor: None,
     }
 }

@@ -99,6 +99,8 @@ pub(super) fn head(call: Call<'_>) -> Head<'static> {
         kind if is_raw_syscall(kind) => Head::RAW_SYSCALL,
         HookKind::Tracepoint { .. } => Head::TRACEPOINT,
         HookKind::Lsm { .. } => Head::LSM,
+        HookKind::Uprobe { .. } => Head::UPROBE,
+        HookKind::Usdt { .. } => Head::USDT,
     }
 }
 

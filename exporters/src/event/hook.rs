@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, EventType, File, Operation, Value, operation};
+use super::{Action, EventType, File, Operation, Stacks, Value, operation};
 use crate::identity::SpanId;
 
 /// A call, or the passing of a tracepoint, that a policy's hook matched.
@@ -24,6 +24,8 @@ pub struct Hook {
     pub monitored: bool,
     /// The hash of the file, where the policy asks for it: `sha256:…`; empty where the kernel made none.
     pub ima_hash: Option<Box<str>>,
+    /// What led to the call, where the policy asks for it.
+    pub stacks: Option<Box<Stacks>>,
     /// The span of the followed descriptor that the call was about.
     pub descriptor: Option<SpanId>,
 }
@@ -75,6 +77,26 @@ pub enum HookKind {
         /// `file_open`
         hook: Box<str>,
     },
+    /// A place in a program or a library.
+    Uprobe {
+        /// The file, by the path that the policy gives.
+        path: Box<str>,
+        /// The function; empty where the policy gives an offset or an address.
+        symbol: Box<str>,
+        /// Where in the file, if it is no function.
+        offset: u64,
+        /// Where in the file the counter is of those who look; 0 for none.
+        ref_ctr_offset: u64,
+    },
+    /// A USDT probe.
+    Usdt {
+        /// The file, by the path that the policy gives.
+        path: Box<str>,
+        /// Whose probe it is.
+        provider: Box<str>,
+        /// Its name.
+        name: Box<str>,
+    },
 }
 
 /// What a policy says of an argument.
@@ -108,13 +130,18 @@ const MAY_READ: i64 = 4;
 // === impl HookKind ===
 
 impl HookKind {
-    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`,
-    /// `lsm:file_open`.
+    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`; and
+    /// `uprobe:/bin/bash:readline`, `usdt:/lib/libc.so.6:libc:setjmp`, `lsm:file_open`.
     pub fn name(&self) -> String {
         match self {
             Self::Kprobe { function } => format!("kprobe:{function}"),
             Self::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
             Self::Lsm { hook } => format!("lsm:{hook}"),
+            Self::Uprobe { path, symbol, offset, .. } if symbol.is_empty() => {
+                format!("uprobe:{path}:{offset:#x}")
+            }
+            Self::Uprobe { path, symbol, .. } => format!("uprobe:{path}:{symbol}"),
+            Self::Usdt { path, provider, name } => format!("usdt:{path}:{provider}:{name}"),
         }
     }
 }
@@ -166,6 +193,8 @@ impl Hook {
             HookKind::Kprobe { .. } => EventType::ProcessKprobe,
             HookKind::Tracepoint { .. } => EventType::ProcessTracepoint,
             HookKind::Lsm { .. } => EventType::ProcessLsm,
+            HookKind::Uprobe { .. } => EventType::ProcessUprobe,
+            HookKind::Usdt { .. } => EventType::ProcessUsdt,
         }
     }
 
@@ -179,16 +208,14 @@ impl Hook {
         let asks_for_access = match &self.source.kind {
             HookKind::Kprobe { function } => &**function == "security_file_permission",
             HookKind::Lsm { hook } => &**hook == "file_permission",
-            HookKind::Tracepoint { .. } => false,
+            _ => false,
         };
         match asks_for_access {
-            true => {
-                match self.arg(MASK)?.number()? {
-                    MAY_WRITE => Some(Operation::Write),
-                    MAY_READ => Some(Operation::Read),
-                    _ => None,
-                }
-            }
+            true => match self.arg(MASK)?.number()? {
+                MAY_WRITE => Some(Operation::Write),
+                MAY_READ => Some(Operation::Read),
+                _ => None,
+            },
             false => self.source.operation,
         }
     }
@@ -270,12 +297,12 @@ impl Hook {
         }
     }
 
-    /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for a tracepoint.
+    /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for what is no function of the kernel.
     pub(crate) fn function(&self) -> &str {
         match &self.source.kind {
             HookKind::Kprobe { function } => operation::without_architecture(function),
             HookKind::Lsm { hook } => hook,
-            HookKind::Tracepoint { .. } => "",
+            HookKind::Tracepoint { .. } | HookKind::Uprobe { .. } | HookKind::Usdt { .. } => "",
         }
     }
 }

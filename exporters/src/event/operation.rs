@@ -58,7 +58,7 @@ impl Operation {
                 .strip_prefix("sys_enter_")
                 .or_else(|| event.strip_prefix("sys_exit_"))
                 .and_then(Self::of_syscall),
-            HookKind::Tracepoint { .. } => None,
+            HookKind::Tracepoint { .. } | HookKind::Uprobe { .. } | HookKind::Usdt { .. } => None,
             HookKind::Lsm { hook } => Self::of_function(&format!("security_{hook}")),
         }
     }

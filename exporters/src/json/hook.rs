@@ -10,6 +10,7 @@ use super::{
     permission::Permission,
     process::Process,
     scalar::{Bytes, Int64, SInt64},
+    stack::Frames,
 };
 use crate::{
     event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Value},
@@ -29,6 +30,8 @@ pub(super) struct KprobeLine<'a> {
     returned: Option<Argument<'a>>,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     action: ActionName,
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    kernel_stack_trace: Frames<'a>,
     policy_name: &'a str,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     return_action: ActionName,
@@ -36,6 +39,8 @@ pub(super) struct KprobeLine<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    user_stack_trace: Frames<'a>,
     trigon: Facts<'a>,
 }
 
@@ -55,6 +60,10 @@ pub(super) struct TracepointLine<'a> {
     message: Option<&'a str>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    kernel_stack_trace: Frames<'a>,
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    user_stack_trace: Frames<'a>,
     trigon: Facts<'a>,
 }
 
@@ -78,13 +87,13 @@ pub(super) struct LsmLine<'a> {
     trigon: Facts<'a>,
 }
 
-struct ActionName(Action);
+pub(super) struct ActionName(pub(super) Action);
 
-struct Arguments<'a>(&'a Hook);
+pub(super) struct Arguments<'a>(pub(super) &'a Hook);
 
 /// One that could not be read has no value, and keeps its place.
 #[derive(Serialize)]
-struct Argument<'a> {
+pub(super) struct Argument<'a> {
     #[serde(flatten)]
     value: Option<Variant<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -189,10 +198,12 @@ impl<'a> Context<'a> {
                     .as_ref()
                     .map(|value| Argument::new(Some(value), Some(&source.returned))),
                 action: ActionName(hook.action),
+                kernel_stack_trace: Frames::kernel(hook),
                 policy_name: &source.policy.name,
                 return_action: ActionName(hook.return_action.unwrap_or_default()),
                 message,
                 tags: &source.tags,
+                user_stack_trace: Frames::user(hook),
                 trigon,
             }),
             HookKind::Tracepoint { subsystem, event } => Body::Tracepoint(TracepointLine {
@@ -205,6 +216,8 @@ impl<'a> Context<'a> {
                 action: ActionName(hook.action),
                 message,
                 tags: &source.tags,
+                kernel_stack_trace: Frames::kernel(hook),
+                user_stack_trace: Frames::user(hook),
                 trigon,
             }),
             HookKind::Lsm { hook: function } => Body::Lsm(LsmLine {
@@ -219,6 +232,7 @@ impl<'a> Context<'a> {
                 ima_hash: hook.ima_hash.as_deref().unwrap_or_default(),
                 trigon,
             }),
+            HookKind::Uprobe { .. } | HookKind::Usdt { .. } => self.program(event, hook),
         }
     }
 }
@@ -226,7 +240,7 @@ impl<'a> Context<'a> {
 // === impl ActionName ===
 
 impl ActionName {
-    fn is_unknown(&self) -> bool {
+    pub(super) fn is_unknown(&self) -> bool {
         self.0 == Action::Unknown
     }
 }
@@ -240,7 +254,7 @@ impl Serialize for ActionName {
 // === impl Arguments ===
 
 impl Arguments<'_> {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.args.is_empty()
     }
 }
@@ -258,7 +272,7 @@ impl Serialize for Arguments<'_> {
 }
 
 impl<'a> Argument<'a> {
-    fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>) -> Self {
+    pub(super) fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>) -> Self {
         Self { value: value.map(Variant::new), label: spec.and_then(|spec| spec.label.as_deref()) }
     }
 }

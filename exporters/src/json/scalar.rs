@@ -42,6 +42,14 @@ fn digits(nanoseconds: u32) -> usize {
     }
 }
 
+// === impl Bytes ===
+
+impl Bytes<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 // === impl Time ===
 
 impl fmt::Display for Time {

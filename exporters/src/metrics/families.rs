@@ -159,7 +159,7 @@ impl EventMetrics {
             }
             Kind::Exec(exec) => self.executed(exec, process, who),
             Kind::Exit(exit) => self.exited(exit, who),
-            Kind::Descriptor(_) | Kind::RateLimit(_) => {}
+            Kind::Loader(_) | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
         }
         self.ran(event);
     }

@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 
 use super::attributes::{Attributes, Scratch};
 use crate::{
-    event::{Descriptor, File, Hook, HookKind, Operation, PathRef, Policy},
+    event::{Descriptor, File, Hook, HookKind, Loader, Operation, PathRef, Policy},
     names,
     text::{Shown, ending},
 };
@@ -40,6 +40,19 @@ impl Attributes<'_> {
             HookKind::Tracepoint { subsystem, event } => {
                 self.string("trigon.hook.subsystem", subsystem);
                 self.string("trigon.hook.event", event);
+            }
+            HookKind::Uprobe { path, symbol, offset, .. } => {
+                self.string("trigon.hook.path", &ending(path, PATH_LIMIT));
+                if symbol.is_empty() {
+                    self.integer("trigon.hook.offset", i64::try_from(*offset).unwrap_or(i64::MAX));
+                } else {
+                    self.string("trigon.hook.symbol", symbol);
+                }
+            }
+            HookKind::Usdt { path, provider, name } => {
+                self.string("trigon.hook.path", &ending(path, PATH_LIMIT));
+                self.string("trigon.hook.provider", provider);
+                self.string("trigon.hook.probe", name);
             }
         }
         self.string("trigon.action", hook.action.word());
@@ -81,9 +94,28 @@ impl Attributes<'_> {
         if !hook.args.is_empty() {
             self.strings("trigon.args", scratch.parts());
         }
+        if let Some(stacks) = &hook.stacks {
+            for (key, frames) in
+                [("trigon.kernel.stacktrace", &stacks.kernel), ("code.stacktrace", &stacks.user)]
+            {
+                let Some(frames) = frames else { continue };
+                scratch.text.clear();
+                for frame in frames {
+                    let _ = writeln!(scratch.text, "{frame}");
+                }
+                self.string(key, scratch.text.trim_end());
+            }
+        }
         if let Some(span) = hook.descriptor {
             self.string("trigon.descriptor.span_id", &span.to_string());
         }
+    }
+
+    /// What a process mapped to execute.
+    pub(super) fn loader(&mut self, loader: &Loader) {
+        self.string("trigon.loader.path", &ending(&loader.path, PATH_LIMIT));
+        let id = loader.build_id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        self.optional("trigon.loader.build_id", Some(id.as_str()).filter(|id| !id.is_empty()));
     }
 
     /// What a followed descriptor was, and what went through it.

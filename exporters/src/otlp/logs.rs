@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     display,
-    event::{Event, Kind},
+    event::{Event, Hook, HookKind, Kind},
     filter::fields::View,
 };
 
@@ -73,7 +73,7 @@ fn severity(event: &Event) -> (i64, &'static str) {
     match &event.kind {
         Kind::Hook(hook) if hook.enforced() => ERROR,
         Kind::Hook(_) | Kind::RateLimit(_) => WARN,
-        Kind::Exec(_) | Kind::Exit(_) | Kind::Descriptor(_) => INFO,
+        Kind::Exec(_) | Kind::Exit(_) | Kind::Loader(_) | Kind::Descriptor(_) => INFO,
     }
 }
 
@@ -87,8 +87,20 @@ fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wir
     match &event.kind {
         Kind::Exit(exit) => attributes.exit(exit, event.time, scratch),
         Kind::Hook(hook) => attributes.hook(hook, Detail::Full, scratch),
+        Kind::Loader(loader) => attributes.loader(loader),
         Kind::Exec(exec) if exec.first_seen => attributes.boolean("trigon.binary.first_seen", true),
         Kind::Exec(_) | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
+    }
+}
+
+/// What the description of a call tells.
+fn described(hook: &Hook) -> &'static [&'static str] {
+    match hook.source.kind() {
+        HookKind::Kprobe { .. } | HookKind::Tracepoint { .. } | HookKind::Lsm { .. } => {
+            &["args", "function_name", "subsys", "event", "action"]
+        }
+        HookKind::Uprobe { .. } => &["path", "symbol", "offset", "action"],
+        HookKind::Usdt { .. } => &["path", "provider", "name", "action"],
     }
 }
 
@@ -111,7 +123,11 @@ fn body(event: &Event, view: Option<&View>, text: &mut String) {
             text.push_str(": ");
             display::ending(exit, text);
         }
-        Kind::Hook(hook) if ["args", "function_name", "subsys", "event", "action"].into_iter().all(shows) => {
+        Kind::Loader(loader) if shows("path") => {
+            text.push_str(": ");
+            display::harmless(text, |text| text.push_str(&loader.path));
+        }
+        Kind::Hook(hook) if described(hook).iter().all(|path| shows(path)) => {
             text.push_str(": ");
             display::harmless(text, |text| display::describe(hook, text));
         }

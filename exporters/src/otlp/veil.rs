@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 66] = [
+const SOURCES: [(&str, &[&str]); 75] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -66,6 +66,11 @@ const SOURCES: [(&str, &[&str]); 66] = [
     ("trigon.hook.function", &["function_name"]),
     ("trigon.hook.subsystem", &["subsys"]),
     ("trigon.hook.event", &["event"]),
+    ("trigon.hook.path", &["path"]),
+    ("trigon.hook.symbol", &["symbol"]),
+    ("trigon.hook.offset", &["offset"]),
+    ("trigon.hook.provider", &["provider"]),
+    ("trigon.hook.probe", &["name"]),
     ("trigon.action", &["action"]),
     ("trigon.return_action", &["return_action"]),
     ("trigon.return", &["return"]),
@@ -91,6 +96,10 @@ const SOURCES: [(&str, &[&str]); 66] = [
     ("trigon.dropped_events", &["number_of_dropped_process_events"]),
     ("process.environment_variable", &["process.environment_variables"]),
     ("log.record.uid", &[]),
+    ("trigon.loader.path", &["path"]),
+    ("trigon.loader.build_id", &["buildid"]),
+    ("code.stacktrace", &["user_stack_trace"]),
+    ("trigon.kernel.stacktrace", &["kernel_stack_trace"]),
 ];
 
 /// Field number of `KeyValue.key`.

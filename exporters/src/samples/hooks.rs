@@ -32,6 +32,7 @@ pub(crate) fn hook(source: HookSource, args: Vec<Value>) -> Hook {
         selector: 0,
         monitored: false,
         ima_hash: None,
+        stacks: None,
         descriptor: None,
     }
 }

@@ -14,7 +14,12 @@
 #define TEXT_BYTES_MOST 4096
 #define TEXT_SLACK 256
 
-enum value_state { VALUE_UNREAD = 0, VALUE_READ = 1, VALUE_ABSENT = 2 };
+enum value_state {
+	VALUE_UNREAD = 0,
+	VALUE_READ = 1,
+	VALUE_ABSENT = 2,
+	VALUE_OBJECT = 3, /* its number says where it is, or what: read_object has to look */
+};
 
 enum value_flags {
 	VALUE_TRUNCATED = 1 << 0,
@@ -50,6 +55,8 @@ struct call {
 	__u8 denied; /* the function returns `error` instead of what it would */
 	__u8 monitored; /* the policy that is acted for only watches */
 	__s16 error;
+	__u8 unread; /* a bit for each raw value that could not be read */
+	__u8 reserved[7];
 	struct value value[16];
 };
 

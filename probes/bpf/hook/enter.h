@@ -28,6 +28,7 @@ static __always_inline int enter(__u32 hook)
 	call->denied = 0;
 	call->monitored = 0;
 	call->error = 0;
+	call->unread = 0;
 	call->returned = 0;
 #pragma unroll
 	for (int i = 0; i < VALUES; i++) {

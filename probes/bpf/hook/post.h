@@ -169,6 +169,48 @@ __attribute__((noinline)) int post_hash(int index, __u32 bit)
 	return 0;
 }
 
+/* Return addresses that a stack trace has at most: the kernel's PERF_MAX_STACK_DEPTH. */
+#define STACK_BYTES (127 * sizeof(__u64))
+
+/* Appends a stack trace. Before the arguments, where there is always room. */
+__attribute__((noinline)) int post_stack(int index, __u32 type)
+{
+	__u32 key = index;
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+
+	if (!at || !buffer)
+		return 0;
+	__u32 begin = at->end & (BUFFER_BYTES / 2 - 1);
+	struct hook_arg *arg = (void *)&buffer->bytes[begin];
+	long length = bpf_get_task_stack(bpf_get_current_task_btf(), &buffer->bytes[begin + sizeof(*arg)], STACK_BYTES,
+					 type == STACK_USER ? BPF_F_USER_STACK : 0);
+
+	__builtin_memset(arg, 0, sizeof(*arg));
+	arg->type = type;
+	if (length <= 0) {
+		arg->flags = ARG_ABSENT;
+		length = 0;
+	}
+	arg->length = length;
+	((struct hook_record *)buffer)->args += 1;
+	at->end = begin + sizeof(*arg) + length;
+	return 0;
+}
+
+/* The stack traces that a selector asks for. */
+static __always_inline void post_stacks(int index, __u32 bit)
+{
+	struct call *call = call_at(index);
+	struct selector_key key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+
+	if (selector && selector->flags & SELECTOR_KERNEL_STACK)
+		post_stack(index, STACK_KERNEL);
+	if (selector && selector->flags & SELECTOR_USER_STACK)
+		post_stack(index, STACK_USER);
+}
+
 __attribute__((noinline)) int post_call(int index, __u32 bit)
 {
 	__u32 key = index;
@@ -179,6 +221,7 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 	}
 	if (!begin_record(index, bit))
 		return 0;
+	post_stacks(index, bit);
 	bpf_loop(POST_ARGS, step_post, &key, 0);
 	post_hash(index, bit);
 	struct posting *at = bpf_map_lookup_elem(&postings, &key);

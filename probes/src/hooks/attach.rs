@@ -25,6 +25,7 @@ use crate::{
 };
 
 pub(super) mod tracepoint;
+pub(super) mod user;
 
 /// System calls whose number is as large or larger have no place in the programs' array.
 const SYSCALLS: usize = 1024;
@@ -128,6 +129,9 @@ impl Hooks {
             Mechanism::Lsm | Mechanism::FmodRet | Mechanism::OverrideReturn => {
                 self.attach_denial(kernel, target, needs, cookie, &place, mechanism)
             }
+            Mechanism::UprobeMulti | Mechanism::Uprobe => {
+                self.attach_program(kernel, id, target, returns, mechanism, place)
+            }
         }
     }
 
@@ -183,8 +187,8 @@ impl Hooks {
                 attachment.links.push(link.map_err(attaching)?);
             } else {
                 let kind = event_type("kprobe").map_err(attaching)?;
-                let event =
-                    sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
+                let event = sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol), 0)
+                    .map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
             attachment.programs.push(programs.watch(program, place.clone()));
@@ -280,7 +284,12 @@ impl Attachment {
         self.programs.iter().map(Loaded::bytes).sum()
     }
 
-    pub(super) fn link_event(&mut self, program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<(), ProbeError> {
+    pub(super) fn link_event(
+        &mut self,
+        program: BorrowedFd<'_>,
+        event: OwnedFd,
+        cookie: u64,
+    ) -> Result<(), ProbeError> {
         let link = sys::link_perf_event(program, event.as_fd(), cookie).map_err(attaching)?;
         sys::enable_perf_event(&event).map_err(attaching)?;
         self.links.extend([link, event]);

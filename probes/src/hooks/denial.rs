@@ -162,7 +162,7 @@ impl Hooks {
         {
             let program: OwnedFd = object.program(name, program_type::KPROBE, attach_type::NONE, 0)?;
             let event =
-                sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
+                sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol), 0).map_err(attaching)?;
             attachment.link_event(program.as_fd(), event, cookie)?;
             attachment.programs.push(programs.watch(program, place.clone()));
         }

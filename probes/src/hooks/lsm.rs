@@ -122,8 +122,7 @@ pub(crate) fn is_asked(kernel: &Kernel) -> Result<(), ProbeError> {
         source,
         log,
     })?;
-    let _link =
-        sys::link_tracing(program.as_fd(), attach_type::LSM_MAC, 0).map_err(failed("attach"))?;
+    let _link = sys::link_tracing(program.as_fd(), attach_type::LSM_MAC, 0).map_err(failed("attach"))?;
     sys::ask_scheduler();
     let map = Map::from_map_data(map).map_err(of_map)?;
     let runs: Array<MapData, u64> = map.try_into().map_err(of_map)?;

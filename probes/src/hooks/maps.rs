@@ -9,13 +9,14 @@ use aya::{
 
 use super::{
     HookId,
-    attach::tracepoint::Fields,
-    plan::{Mask, Selector, SelectorKey, Table},
+    attach::{tracepoint::Fields, user::Operands},
+    plan::{Mask, Selector, SelectorKey, Table, selector_flags},
     sets::{Entries, Sets},
+    tries::Tries,
 };
 use crate::{
     ProbeError,
-    object::{Maps, open, typed},
+    object::{Maps, typed},
 };
 
 /// A hook's table, and what its dimensions are looked up in.
@@ -27,11 +28,11 @@ pub struct TablePlan {
     pub sets: Vec<(usize, Entries)>,
     /// Selectors in the order of their bits.
     pub selectors: Vec<Selector>,
-    /// Of a tracepoint: what the table's arguments are, by their index.
+    /// Of a tracepoint, or a place in a program: what the table's arguments are, by their index.
     pub fields: Vec<FieldUse>,
 }
 
-/// A field of a tracepoint's record, or an argument of a raw one, that a table looks at.
+/// A field of a tracepoint's record, or an argument of a raw one or of a place in a program, that a table looks at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FieldUse {
     /// Its number among all fields, those included that all records have.
@@ -40,8 +41,20 @@ pub struct FieldUse {
     pub is_size: bool,
 }
 
+/// Maps of where arguments are.
+const FIELDS: &str = "tracepoint_fields";
+const OPERANDS: &str = "user_arguments";
+
 /// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c.
-const HASH_NODE: usize = 48;
+pub(super) const HASH_NODE: usize = 48;
+
+/// Where a table's arguments are, for programs that are to find them.
+pub(super) enum Raws {
+    /// Of a tracepoint. Of a function of the kernel, nothing.
+    Fields(Fields),
+    /// Of a place in a program.
+    Operands(Operands),
+}
 
 /// What was written for a table, so that it can be erased.
 #[derive(Debug)]
@@ -60,8 +73,11 @@ pub(super) struct HookMaps {
     sets: Sets,
     /// Policies that only watch, by their groups.
     monitored: HashMap<MapData, u32, u32>,
+    pub(super) tries: Tries,
     /// By table; there once a tracepoint is.
     fields: Option<HashMap<MapData, u32, Fields>>,
+    /// By table; there once a place in a program is hooked.
+    operands: Option<HashMap<MapData, u32, Operands>>,
     written: Vec<Written>,
 }
 
@@ -89,32 +105,35 @@ impl HookMaps {
             selectors: typed(maps, "selectors")?,
             sets: Sets::new(maps)?,
             monitored: typed(maps, "monitored")?,
+            tries: Tries::new(maps)?,
             fields: None,
+            operands: None,
             written: Vec::new(),
         })
     }
 
     /// Learns of maps that came with an object.
     pub(super) fn learn(&mut self, maps: &Maps) -> Result<(), ProbeError> {
-        const NAME: &str = "tracepoint_fields";
-        if self.fields.is_none() && maps.contains_key(NAME) {
-            let fields = open(maps, NAME)?.try_into();
-            self.fields = Some(fields.map_err(|source| ProbeError::Map { map: NAME, source })?);
+        if self.fields.is_none() && maps.contains_key(FIELDS) {
+            self.fields = Some(typed(maps, FIELDS)?);
+        }
+        if self.operands.is_none() && maps.contains_key(OPERANDS) {
+            self.operands = Some(typed(maps, OPERANDS)?);
         }
         Ok(())
     }
 
     /// Writes a table that no hook points to yet; where it does not fit, nothing of it stays.
-    pub(super) fn write(&mut self, table: u32, plan: &TablePlan, fields: &Fields) -> Result<(), ProbeError> {
+    pub(super) fn write(&mut self, table: u32, plan: &TablePlan, raws: &Raws) -> Result<(), ProbeError> {
         self.written.push(Written { table, sets: Vec::new(), selectors: 0 });
-        let result = self.write_parts(table, plan, fields);
+        let result = self.write_parts(table, plan, raws);
         if result.is_err() {
             self.erase(table);
         }
         result
     }
 
-    fn write_parts(&mut self, table: u32, plan: &TablePlan, fields: &Fields) -> Result<(), ProbeError> {
+    fn write_parts(&mut self, table: u32, plan: &TablePlan, raws: &Raws) -> Result<(), ProbeError> {
         fn failed(map: &'static str) -> impl Fn(MapError) -> ProbeError {
             move |source| ProbeError::Map { map, source }
         }
@@ -128,12 +147,18 @@ impl HookMaps {
             }
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
+            if selector.flags & selector_flags::TRY != 0 {
+                self.tries.expect(selector)?;
+            }
             let key = SelectorKey { table, selector: number };
             self.selectors.insert(key, selector, 0).map_err(failed("selectors"))?;
             written.selectors = number + 1;
         }
-        if let Some(map) = self.fields.as_mut().filter(|_| !plan.fields.is_empty()) {
-            map.insert(table, fields, 0).map_err(failed("tracepoint_fields"))?;
+        match (raws, &mut self.fields, &mut self.operands) {
+            _ if plan.fields.is_empty() => {}
+            (Raws::Fields(fields), Some(map), _) => map.insert(table, fields, 0).map_err(failed(FIELDS))?,
+            (Raws::Operands(all), _, Some(map)) => map.insert(table, all, 0).map_err(failed(OPERANDS))?,
+            _ => {}
         }
         self.tables.insert(table, content, 0).map_err(failed("tables"))
     }
@@ -173,6 +198,9 @@ impl HookMaps {
         let _ = self.tables.remove(&table);
         if let Some(fields) = &mut self.fields {
             let _ = fields.remove(&table);
+        }
+        if let Some(operands) = &mut self.operands {
+            let _ = operands.remove(&table);
         }
         written.sets.into_iter().for_each(|set| self.sets.give_back(set));
     }

@@ -153,11 +153,9 @@ impl ProgramType {
                 "no policy's tracepoints",
                 "a kernel with CONFIG_PERF_EVENTS and CONFIG_TRACING; tracefs",
             ),
-            Self::FmodRet => (
-                Useful,
-                "functions that ask security modules are prevented by lsm alone",
-                TRAMPOLINES,
-            ),
+            Self::FmodRet => {
+                (Useful, "functions that ask security modules are prevented by lsm alone", TRAMPOLINES)
+            }
             Self::Lsm => (
                 Useful,
                 "lsmhooks observe what the functions see that ask security modules, and prevent by fmod_ret alone",
@@ -250,7 +248,7 @@ impl ProgramType {
 }
 
 fn perf_event(program: BorrowedFd<'_>, kind: u32, config: u64, target: Option<&CStr>) -> Result<(), Failure> {
-    let event = sys::open_perf_event(kind, config, target)?;
+    let event = sys::open_perf_event(kind, config, target, 0)?;
     sys::link_perf_event(program, event.as_fd(), 0)?;
     Ok(())
 }

@@ -43,6 +43,17 @@ pub struct Step {
     pub outcome: Outcome,
 }
 
+/// A hook that is to be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Wanted {
+    /// What it is on.
+    pub target: Target,
+    /// What its programs have to be able to do.
+    pub needs: Needs,
+    /// Which mechanisms may serve.
+    pub choice: Choice,
+}
+
 /// The least that every kernel takes.
 const RING_BYTES: u32 = 1 << 16;
 
@@ -70,14 +81,6 @@ fn targets() -> [(&'static str, Target); 7] {
 }
 
 pub(super) fn examine(bench: &Bench) -> Serving {
-    let options = Options {
-        variables: Vec::new(),
-        ring_bytes: RING_BYTES,
-        args_bytes: 1024,
-        join_env: false,
-        cgroups: true,
-        mechanism: lifecycle::Mechanism::Best,
-    };
     let untried = |why: &str| Outcome::Untried(why.to_owned());
     let kernel = match &bench.kernel {
         Ok(kernel) => kernel,
@@ -87,7 +90,7 @@ pub(super) fn examine(bench: &Bench) -> Serving {
     if let Err(error) = Kernel::read() {
         return Serving::none(bench.own(&error));
     }
-    let (lifecycle, _ring) = match Lifecycle::attach(&options, kernel) {
+    let (lifecycle, _ring) = match Lifecycle::attach(&options(), kernel) {
         Ok(attached) => attached,
         Err(error) => return Serving::none(bench.own(&error)),
     };
@@ -107,6 +110,41 @@ pub(super) fn examine(bench: &Bench) -> Serving {
     let attached = lifecycle.attached().iter();
     let attached = attached.map(|Attached { hook, mechanism }| Attached { hook, mechanism }).collect();
     Serving { lifecycle: Outcome::Works, attached, tasks, hooks, ladders }
+}
+
+fn options() -> Options {
+    Options {
+        variables: Vec::new(),
+        ring_bytes: RING_BYTES,
+        args_bytes: 1024,
+        join_env: false,
+        cgroups: true,
+        mechanism: lifecycle::Mechanism::Best,
+    }
+}
+
+/// Tries certain hooks.
+pub(super) fn serve(bench: &Bench, wanted: &[Wanted]) -> Result<Vec<Ladder>, Outcome> {
+    let kernel = bench.kernel.as_ref().map_err(|why| Outcome::Untried(why.clone()))?;
+    let (lifecycle, _ring) = Lifecycle::attach(&options(), kernel).map_err(|error| bench.own(&error))?;
+    let mut hooks = Hooks::new(lifecycle.shared(), kernel).map_err(|error| bench.own(&error))?;
+    let mut one = |wanted: &Wanted| {
+        let mut steps = Vec::new();
+        let ladder = match wanted.needs.denies {
+            true => Mechanism::denials(&wanted.target),
+            false => Mechanism::ladder(&wanted.target),
+        };
+        for mechanism in ladder {
+            if wanted.choice.allows(*mechanism) {
+                steps.push(Step::new(bench, &mut hooks, kernel, wanted, *mechanism));
+            }
+            if steps.last().is_some_and(|step| step.outcome == Outcome::Works) {
+                break;
+            }
+        }
+        Ladder { kind: "", target: wanted.target.to_string(), steps }
+    };
+    Ok(wanted.iter().map(&mut one).collect())
 }
 
 // === impl Serving ===
@@ -136,24 +174,31 @@ impl Ladder {
         target: &Target,
         needs: Needs,
     ) -> Self {
+        let wanted = Wanted { target: target.clone(), needs, choice: Choice::Best };
         let ladder = if needs.denies { Mechanism::denials(target) } else { Mechanism::ladder(target) };
-        let steps = ladder.iter().map(|mechanism| {
-            let attached = hooks.attach_for(kernel, target, needs, Choice::Only(*mechanism));
-            hooks.detach(target);
-            let mut outcome = bench.own_result(attached.map(drop));
-            if let Outcome::Missing(reason) = &mut outcome
-                && let Some(rest) = reason.strip_prefix(&format!("{}: ", mechanism.as_str()))
-            {
-                *reason = rest.to_owned();
-            }
-            Step { mechanism: *mechanism, outcome }
-        });
+        let steps = ladder.iter().map(|mechanism| Step::new(bench, hooks, kernel, &wanted, *mechanism));
         Self { kind, target: target.to_string(), steps: steps.collect() }
     }
 
     /// The mechanism that the agent would take, if there is one.
     pub fn chosen(&self) -> Option<Mechanism> {
         self.steps.iter().find(|step| step.outcome == Outcome::Works).map(|step| step.mechanism)
+    }
+}
+
+// === impl Step ===
+
+impl Step {
+    fn new(bench: &Bench, hooks: &mut Hooks, kernel: &Kernel, wanted: &Wanted, mechanism: Mechanism) -> Self {
+        let attached = hooks.attach_for(kernel, &wanted.target, wanted.needs, Choice::Only(mechanism));
+        hooks.detach(&wanted.target);
+        let mut outcome = bench.own_result(attached.map(drop));
+        if let Outcome::Missing(reason) = &mut outcome
+            && let Some(rest) = reason.strip_prefix(&format!("{}: ", mechanism.as_str()))
+        {
+            *reason = rest.to_owned();
+        }
+        Self { mechanism, outcome }
     }
 }
 

@@ -15,7 +15,11 @@ pub fn tests(suite: &mut Suite) {
     suite.test("a_program_that_may_not_run_does_not", KERNEL, a_program_that_may_not_run_does_not);
     suite.test("a_function_returns_at_once", KERNEL, a_function_returns_at_once);
     suite.test("a_policy_that_watches_shares_a_hook", KERNEL, a_policy_that_watches_shares_a_hook);
-    suite.test("what_can_not_be_denied_is_refused_by_name", KERNEL, what_can_not_be_denied_is_refused_by_name);
+    suite.test(
+        "what_can_not_be_denied_is_refused_by_name",
+        KERNEL,
+        what_can_not_be_denied_is_refused_by_name,
+    );
     suite.test("a_hook_that_only_observes_is_served", KERNEL, a_hook_that_only_observes_is_served);
 }
 
@@ -101,9 +105,18 @@ fn a_program_that_may_not_run_does_not() {
 
 fn a_function_returns_at_once() {
     for (function, hook) in [
-        ("security_file_open", "    args: [{index: 0, type: file}]\n    selectors:\n    - matchArgs: [{index: 0, operator: Equal, values: [FOLDER/forbidden]}]"),
-        ("security_path_unlink", "    args: [{index: 1, type: dentry}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Postfix, values: [/forbidden]}]"),
-        ("security_inode_unlink", "    args: [{index: 1, type: dentry}]\n    return: true\n    returnArg: {index: 0, type: int}\n    selectors:\n    - matchArgs: [{index: 1, operator: Postfix, values: [/forbidden]}]"),
+        (
+            "security_file_open",
+            "    args: [{index: 0, type: file}]\n    selectors:\n    - matchArgs: [{index: 0, operator: Equal, values: [FOLDER/forbidden]}]",
+        ),
+        (
+            "security_path_unlink",
+            "    args: [{index: 1, type: dentry}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Postfix, values: [/forbidden]}]",
+        ),
+        (
+            "security_inode_unlink",
+            "    args: [{index: 1, type: dentry}]\n    return: true\n    returnArg: {index: 0, type: int}\n    selectors:\n    - matchArgs: [{index: 1, operator: Postfix, values: [/forbidden]}]",
+        ),
     ] {
         let rig = Rig::new();
         let spec = format!(
@@ -132,7 +145,8 @@ fn a_function_returns_at_once() {
 /// A hook that is attached to observe is attached to deny where another policy asks for that, and both are served.
 fn a_policy_that_watches_shares_a_hook() {
     let rig = Rig::new();
-    let watching = OPEN.replace("matchActions: [{action: Override, argError: -1}]", "matchActions: [{action: Post}]");
+    let watching =
+        OPEN.replace("matchActions: [{action: Override, argError: -1}]", "matchActions: [{action: Post}]");
     let watching = rig.write(&watching).replace("policy.yaml", "watching.yaml");
     fs::rename(rig.path("policy.yaml"), &watching).expect("rename a policy");
     let text = fs::read_to_string(&watching).expect("read a policy").replace("{name: p}", "{name: watching}");
@@ -165,7 +179,10 @@ fn what_can_not_be_denied_is_refused_by_name() {
         ("\n  kprobes:\n  - call: sys_linkat", "sys_linkat"),
         ("\n  kprobes:\n  - call: fd_install\n    syscall: false", "fd_install"),
         ("\n  lsmhooks:\n  - hook: no_such_hook", "no_such_hook"),
-        ("\n  options: [{name: override-method, value: override-return}]\n  kprobes:\n  - call: security_file_open\n    syscall: false", "security_file_open"),
+        (
+            "\n  options: [{name: override-method, value: override-return}]\n  kprobes:\n  - call: security_file_open\n    syscall: false",
+            "security_file_open",
+        ),
     ] {
         let said = rig.refused(&overriding(hook));
         assert!(said.contains("cannot prevent") && said.contains(name), "{said}");

@@ -91,7 +91,8 @@ impl Rig {
         self.fence();
         let path = self.path(name);
         let lines = self.agent.lines_with(path.to_str().expect("a plain path"));
-        let hooked = |line: &Line| matches!(&*line.kind, "process_lsm" | "process_kprobe") && line.pid() == pid;
+        let hooked =
+            |line: &Line| matches!(&*line.kind, "process_lsm" | "process_kprobe") && line.pid() == pid;
         lines.into_iter().filter(hooked).collect()
     }
 

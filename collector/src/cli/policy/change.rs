@@ -99,11 +99,9 @@ pub(super) fn each(arguments: NameArguments, change: Change) -> ExitCode {
 
 /// Sets a policy's mode.
 pub(super) fn set_mode(arguments: ModeArguments) -> ExitCode {
-    arguments.agent.ask(async |client| {
-        match client.set_mode(&arguments.name, arguments.mode).await {
-            Ok(_) => ExitCode::SUCCESS,
-            Err(error) => failed(&error),
-        }
+    arguments.agent.ask(async |client| match client.set_mode(&arguments.name, arguments.mode).await {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
     })
 }
 
@@ -119,14 +117,21 @@ async fn add_file(client: &Client, file: PathBuf, mode: Option<Mode>) -> ExitCod
     }
     match client.add(text, mode).await {
         Ok(added) => loaded(&file, &added),
-        Err(ClientError::Refused { problem, .. }) if !problem.faults.is_empty() => {
+        Err(error) => refused(&file, error),
+    }
+}
+
+/// Says why the agent didn't take a file.
+pub(super) fn refused(file: &Path, error: ClientError) -> ExitCode {
+    match error {
+        ClientError::Refused { problem, .. } if !problem.faults.is_empty() => {
             let mut lines: Vec<_> = problem.faults.into_iter().map(|fault| fault.text).collect();
             if problem.hidden > 0 {
                 lines.push(format!(" and {} more", problem.hidden));
             }
-            told(&file, &lines, ExitCode::from(3))
+            told(file, &lines, ExitCode::from(3))
         }
-        Err(error) => failed(&error),
+        error => failed(&error),
     }
 }
 
@@ -159,7 +164,7 @@ fn told(file: &Path, lines: &[String], code: ExitCode) -> ExitCode {
     write(Output::Text, &lines, text, code)
 }
 
-fn unread(error: &FileError) -> ExitCode {
+pub(super) fn unread(error: &FileError) -> ExitCode {
     error!("{error}");
     ExitCode::from(3)
 }

@@ -1,23 +1,27 @@
 //! One selector of a policy: its filters become conditions on dimensions, its actions what the programs do.
 
-use trigon_probes::hooks::plan::{self, PostArg, SELECTORS, ValueSpec, class, selector_flags, source};
+use trigon_probes::hooks::plan::{
+    self, EXPRESSION_OPERATIONS, PostArg, SELECTORS, ValueSpec, class, selector_flags, source,
+};
 
 use super::{
     super::{
         model::{
             Located,
-            actions::{Action, RateLimitScope},
-            arguments::{ArgumentType, Integer},
+            actions::{Action, Post, RateLimitScope},
+            arguments::{ArgumentSlot, ArgumentType, Integer},
             conditions::{Comparison, Condition, TextOperator},
             selectors::{
-                BinaryFilter, BinaryOperator, Membership, Namespace, NamespaceId, PidFilter, Selector,
+                ArgumentFilter, BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership,
+                Namespace, NamespaceId, PidFilter, Selector,
             },
         },
         placements::ScopeBit,
     },
     CompileError, Part, argument,
     builder::Builder,
-    condition::{Numbers, Turn},
+    condition::{Networks, Numbers, Turn},
+    expression::{self, TooLarge},
     index_of, number_of,
 };
 
@@ -52,7 +56,7 @@ impl Builder<'_> {
             number,
             group: part.policy,
             flags: selector_flags::POST,
-            action: number_of(&Action::Post(None)),
+            action: number_of(&Action::Post(Post::default())),
             ..plan::Selector::default()
         };
         let returns = selector.is_some_and(|selector| !selector.return_values.is_empty());
@@ -74,6 +78,9 @@ impl Builder<'_> {
             self.actions(part, actions, bit, &mut plan)?;
         }
         self.post(part, bit, &mut plan)?;
+        if part.trial {
+            plan.flags |= selector_flags::TRY;
+        }
         self.selectors.push(plan);
         Ok(())
     }
@@ -103,20 +110,22 @@ impl Builder<'_> {
             if filter.in_namespace {
                 self.outside_of_host(Namespace::User, bit)?;
             }
-            let index = filter.set as u8;
-            // The model's order is effective, inheritable, permitted; the plan's begins with the last two.
-            let index = [2, 0, 1][usize::from(index)];
+            let index = set_index(filter.set);
             let value =
                 self.value(ValueSpec { source: source::CAPABILITIES, index, ..ValueSpec::default() })?;
             self.bits(value, bit, filter.capabilities, filter.operator == Membership::NotIn)?;
         }
+        for filter in &selector.namespace_changes {
+            let value =
+                self.value(ValueSpec { source: source::NAMESPACE_CHANGES, ..ValueSpec::default() })?;
+            let kinds = filter.namespaces.iter().fold(0, |all, kind| all | 1 << index_of(*kind));
+            self.bits(value, bit, kinds, false)?;
+        }
+        for filter in &selector.capability_changes {
+            self.capability_changes(filter, bit)?;
+        }
         for filter in &selector.arguments {
-            let argument = argument(part.hook, filter.argument)?;
-            let value = self.argument(part, argument)?;
-            if argument.copy_at_return {
-                self.late.set(bit);
-            }
-            self.condition(value, argument.kind, &filter.condition, argument.copy_at_return, bit)?;
+            self.argument_filter(part, filter, bit)?;
         }
         for filter in &selector.return_values {
             let kind = part
@@ -183,6 +192,68 @@ impl Builder<'_> {
         self.texts(value, false, bit, operator, &filter.paths)
     }
 
+    /// In: one of these is not as it was. Not in: another is, and none of these.
+    fn capability_changes(&mut self, filter: &CapabilityFilter, bit: usize) -> Result<(), CompileError> {
+        if filter.in_namespace {
+            self.outside_of_host(Namespace::User, bit)?;
+        }
+        let index = set_index(filter.set);
+        let value =
+            self.value(ValueSpec { source: source::CAPABILITY_CHANGES, index, ..ValueSpec::default() })?;
+        if filter.operator == Membership::NotIn {
+            self.bits(value, bit, filter.capabilities, true)?;
+            return self.bits(value, bit, !filter.capabilities, false);
+        }
+        self.bits(value, bit, filter.capabilities, false)
+    }
+
+    fn argument_filter(
+        &mut self,
+        part: Part<'_>,
+        filter: &ArgumentFilter,
+        bit: usize,
+    ) -> Result<(), CompileError> {
+        let named = match &filter.condition {
+            Condition::Holds(expression) => expression.arguments(),
+            Condition::Gained { sets, .. } => sets.to_vec(),
+            _ => vec![filter.argument],
+        };
+        let mut late = false;
+        let mut values = Vec::with_capacity(named.len());
+        for slot in &named {
+            let argument = argument(part.hook, *slot)?;
+            values.push(self.argument(part, argument)?);
+            late |= argument.copy_at_return;
+        }
+        if late {
+            self.late.set(bit);
+        }
+        let place = |slot: ArgumentSlot| {
+            named
+                .iter()
+                .position(|named| *named == slot)
+                .and_then(|at| values.get(at))
+                .copied()
+                .unwrap_or_default()
+        };
+        match &filter.condition {
+            Condition::Holds(expression) => {
+                let operations = expression::operations(expression, place).map_err(|TooLarge| {
+                    CompileError::Full { what: "operations", limit: EXPRESSION_OPERATIONS }
+                })?;
+                self.expression(&values, late, bit, operations)
+            }
+            Condition::Gained { sets: [before, after], capabilities } => {
+                let operations = expression::gained(place(*before), place(*after), *capabilities);
+                self.expression(&values, late, bit, operations)
+            }
+            condition => {
+                let kind = argument(part.hook, filter.argument)?.kind;
+                self.condition(place(filter.argument), kind, condition, late, bit)
+            }
+        }
+    }
+
     fn condition(
         &mut self,
         value: u8,
@@ -213,7 +284,18 @@ impl Builder<'_> {
                 let numbers = Numbers::among(modes, *negated, Turn::Unsigned);
                 self.numbers(value, class::FILE_TYPE, late, bit, numbers)
             }
-            Condition::Deferred(..) => {
+            Condition::Contains { any_case, texts } => self.search(value, *any_case, late, bit, texts),
+            Condition::Field { field, negated, ranges } => {
+                self.field(value, *field, late, bit, Numbers::within(ranges, *negated, Turn::Unsigned))
+            }
+            Condition::Address { end, negated, networks } => {
+                let networks = Networks { networks: networks.clone(), negated: *negated };
+                self.address(value, *end, late, bit, networks)
+            }
+            Condition::Holds(_) | Condition::Gained { .. } => {
+                Err(CompileError::Unsupported("an expression of what isn't an argument"))
+            }
+            Condition::Deferred(..) | Condition::DeferredSeveral { .. } => {
                 Err(CompileError::Unsupported("a filter on an argument whose type the kernel doesn't tell"))
             }
         }
@@ -229,12 +311,18 @@ impl Builder<'_> {
         for action in actions {
             // What is done is told, rather than that it is told.
             let only_told = matches!(action.value, Action::Post(_) | Action::NoPost | Action::ImaHash);
-            if !only_told || plan.action == number_of(&Action::Post(None)) {
+            if !only_told || plan.action == number_of(&Action::Post(Post::default())) {
                 plan.action = number_of(action);
             }
             match &action.value {
-                Action::Post(None) => {}
-                Action::Post(Some(limit)) => {
+                Action::Post(post) => {
+                    if post.kernel_stack {
+                        plan.flags |= selector_flags::KERNEL_STACK;
+                    }
+                    if post.user_stack {
+                        plan.flags |= selector_flags::USER_STACK;
+                    }
+                    let Some(limit) = post.limit else { continue };
                     plan.rate_interval = u64::try_from(limit.interval.as_nanos()).unwrap_or(u64::MAX);
                     plan.rate_scope = match limit.scope {
                         RateLimitScope::Thread => 0,
@@ -288,7 +376,7 @@ impl Builder<'_> {
                 && self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == index);
             let value = if unfollowed { plan.follow } else { self.argument(part, argument)? };
             if part.follows && argument.kind == ArgumentType::Fd {
-                self.present(value, bit)?;
+                self.present(value, false, bit)?;
             }
             // What it was given is read when it is entered; a long buffer, for which there is no room, at its return.
             if self.late.has(bit) && !argument.copy_at_return && !argument.max_data {
@@ -300,5 +388,14 @@ impl Builder<'_> {
             plan.args += 1;
         }
         Ok(())
+    }
+}
+
+/// The place of a set in the programs' order: inheritable, permitted, effective.
+fn set_index(set: CapabilitySet) -> u8 {
+    match set {
+        CapabilitySet::Inheritable => 0,
+        CapabilitySet::Permitted => 1,
+        CapabilitySet::Effective => 2,
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
-use trigon_probes::hooks::Target;
+use trigon_probes::hooks::{Target, UserCode, UserPlace};
 
 use super::LoadError;
 use crate::policy::{
@@ -30,6 +30,10 @@ pub(in crate::policy) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> 
             Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
         Point::Lsm(hook) => Ok(vec![Target::Lsm(hook.clone())]),
+        Point::Program(_) | Point::Usdt(_) => match hook.point.found() {
+            [] => unsupported("a program's place that was not looked for"),
+            found => Ok(found.iter().cloned().map(Target::User).collect()),
+        },
         Point::Functions(functions) => {
             functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
                 || unsupported("a system call of another architecture"),
@@ -59,7 +63,7 @@ fn targets_of(function: &Function) -> Option<Vec<Target>> {
 
 /// Whether a hook can do without a target: the policy says so (`ignore.callNotFound`), or it is a 32-bit system call that
 /// came along with the machine's own.
-pub(super) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
+pub(in crate::policy) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
     let Point::Functions(functions) = &hook.point else { return false };
     let named = |name: &str| {
         let wanted = |function: &Function| matches!(function, Function::Syscall { name: wanted, abi: Abi::Ia32 } if wanted == name);
@@ -75,6 +79,25 @@ pub fn kind_of(target: &Target) -> HookKind {
             HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
         }
         Target::Lsm(hook) => HookKind::Lsm { hook: hook.as_str().into() },
+        Target::User(UserPlace { path, code, offset, counter, .. }) => match code {
+            UserCode::Usdt { provider, name } => HookKind::Usdt {
+                path: (&**path).into(),
+                provider: (&**provider).into(),
+                name: (&**name).into(),
+            },
+            UserCode::Function(symbol) => HookKind::Uprobe {
+                path: (&**path).into(),
+                symbol: (&**symbol).into(),
+                offset: 0,
+                ref_ctr_offset: *counter,
+            },
+            UserCode::Offset => HookKind::Uprobe {
+                path: (&**path).into(),
+                symbol: Box::default(),
+                offset: *offset,
+                ref_ctr_offset: *counter,
+            },
+        },
         _ => HookKind::Kprobe { function: target.symbol().into() },
     }
 }

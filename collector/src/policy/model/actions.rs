@@ -7,8 +7,8 @@ use super::arguments::ArgumentSlot;
 /// An item of `matchActions`. All but `NoPost` also post the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Post the event, at this rate at most.
-    Post(Option<RateLimit>),
+    /// Post the event.
+    Post(Post),
     /// Don't post the event.
     NoPost,
     /// Kill the process. The call itself may still complete.
@@ -54,6 +54,17 @@ pub enum Action {
     ImaHash,
 }
 
+/// How an event is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Post {
+    /// At this rate at most.
+    pub limit: Option<RateLimit>,
+    /// `kernelStackTrace`: with what led to it in the kernel.
+    pub kernel_stack: bool,
+    /// `userStackTrace`: with what led to it in the program.
+    pub user_stack: bool,
+}
+
 /// Of the same events within an interval, one is posted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
@@ -80,10 +91,18 @@ pub enum RateLimitScope {
 impl Action {
     /// Whether it does something to the process or the call.
     pub fn enforces(&self) -> bool {
-        matches!(
-            self,
-            Self::Sigkill | Self::Signal(_) | Self::Override { .. } | Self::NotifyEnforcer { .. }
-        )
+        matches!(self, Self::Sigkill | Self::Signal(_) | Self::Override { .. } | Self::NotifyEnforcer { .. })
+    }
+
+    /// Whether it can be done where a program is hooked: a followed file is one that the kernel passes.
+    pub fn works_in_program(&self) -> bool {
+        match self {
+            Self::Post(_) | Self::NoPost | Self::Sigkill | Self::Signal(_) => true,
+            Self::FollowFd { .. } | Self::UnfollowFd { .. } | Self::CopyFd { .. } => false,
+            // What a uprobe returns to is the program's own, and no call that the kernel could refuse.
+            Self::Override { .. } | Self::Enforce | Self::ImaHash => false,
+            Self::NotifyEnforcer { .. } | Self::CleanupEnforcerNotification => true,
+        }
     }
 
     /// Whether it begins to follow a descriptor.

@@ -92,6 +92,14 @@ pub enum Class {
     File,
     /// A path.
     Path,
+    /// Ends of a connection, with protocol, family and state.
+    Socket,
+    /// Ends of a packet, with protocol and family.
+    Packet,
+    /// One address with its port and family.
+    SocketAddress,
+    /// A set of capabilities, as a number.
+    Capabilities,
 }
 
 // === impl ArgumentType ===
@@ -130,6 +138,20 @@ impl ArgumentType {
     /// Whether it is bytes whose number something else tells.
     pub fn is_buffer(self) -> bool {
         matches!(self, Self::CharBuf | Self::CharIovec | Self::ConstBuf)
+    }
+
+    /// Whether it can be read of a program: a number, or what is in the program's own memory.
+    pub fn is_of_program(self) -> bool {
+        matches!(
+            self,
+            Self::Auto
+                | Self::Nop
+                | Self::Integer(_)
+                | Self::String
+                | Self::CharBuf
+                | Self::CharIovec
+                | Self::Fd
+        )
     }
 
     /// Whether it can be a descriptor's number.

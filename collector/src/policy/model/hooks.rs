@@ -2,14 +2,16 @@
 
 use std::{fmt, sync::Arc};
 
+use trigon_probes::hooks::UserPlace;
+
 use super::{
-    Position,
+    Located, Position,
     actions::Action,
     arguments::{Argument, ArgumentType},
     selectors::Selector,
 };
 
-/// A hook: one item of `kprobes`, `fentries` or `tracepoints`.
+/// A hook: one item of `kprobes`, `fentries`, `tracepoints`, `uprobes` or `usdts`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hook {
     /// Where it begins.
@@ -39,6 +41,82 @@ pub enum Point {
     RawTracepoint(Tracepoint),
     /// Of `lsmhooks`: a hook of the security modules, by its name in the kernel.
     Lsm(String),
+    /// Of `uprobes`: places in the code of a program or a library.
+    Program(Program),
+    /// Of `usdts`: a probe that the author of a program put into it.
+    Usdt(Usdt),
+}
+
+/// Places in the code of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Program {
+    /// `path`, in the agent's mount namespace.
+    pub path: Arc<str>,
+    /// `symbols`, `offsets` or `addrs`, each with its `refCtrOffsets`: one at least.
+    pub places: Vec<Located<ProgramPlace>>,
+    /// `binaryDigests`: the file must have one of these. None: any file will do.
+    pub digests: Vec<Located<BinaryDigest>>,
+    /// `ignore.digestVerificationFailure`: a file that has none is only warned of.
+    pub ignore_digests: bool,
+    /// What the file has at these places; empty before the policy is loaded.
+    pub found: Vec<UserPlace>,
+}
+
+/// A place in the code of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramPlace {
+    /// Where it is.
+    pub place: CodePlace,
+    /// `refCtrOffsets`: where in the file a counter is of those who look; 0 for none.
+    pub counter: u64,
+}
+
+/// How a place in a file's code is named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CodePlace {
+    /// `symbols`: the start of a function.
+    Symbol(Arc<str>),
+    /// `offsets`: so many bytes from the file's start.
+    Offset(u64),
+    /// `addrs`: the address that the file itself gives it.
+    Address(u64),
+}
+
+/// What tells that a file is the one that is meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BinaryDigest {
+    /// Of what.
+    pub kind: DigestKind,
+    /// The digest.
+    pub bytes: Box<[u8]>,
+}
+
+/// What a digest is made of, or by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum DigestKind {
+    /// `sha1` of the file.
+    Sha1,
+    /// `sha256` of the file.
+    Sha256,
+    /// `sha384` of the file.
+    Sha384,
+    /// `sha512` of the file.
+    Sha512,
+    /// `build-id`: what the linker wrote into the file.
+    BuildId,
+}
+
+/// A USDT probe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Usdt {
+    /// `path`, in the agent's mount namespace.
+    pub path: Arc<str>,
+    /// `provider`
+    pub provider: Arc<str>,
+    /// `name`
+    pub name: Arc<str>,
+    /// Its places in the file; empty before the policy is loaded.
+    pub found: Vec<UserPlace>,
 }
 
 /// Functions of the kernel that one hook watches alike.
@@ -164,6 +242,47 @@ impl fmt::Display for Function {
     }
 }
 
+// === impl CodePlace ===
+
+impl fmt::Display for CodePlace {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Symbol(name) => formatter.write_str(name),
+            Self::Offset(offset) => write!(formatter, "{offset:#x}"),
+            Self::Address(address) => write!(formatter, "address {address:#x}"),
+        }
+    }
+}
+
+// === impl DigestKind ===
+
+impl DigestKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Sha1, Self::Sha256, Self::Sha384, Self::Sha512, Self::BuildId];
+
+    /// The word that a policy uses.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Sha1 => "sha1",
+            Self::Sha256 => "sha256",
+            Self::Sha384 => "sha384",
+            Self::Sha512 => "sha512",
+            Self::BuildId => "build-id",
+        }
+    }
+
+    /// Bytes of such a digest; none where they differ.
+    pub fn bytes(self) -> Option<usize> {
+        match self {
+            Self::Sha1 => Some(20),
+            Self::Sha256 => Some(32),
+            Self::Sha384 => Some(48),
+            Self::Sha512 => Some(64),
+            Self::BuildId => None,
+        }
+    }
+}
+
 // === impl Abi ===
 
 impl Abi {
@@ -181,11 +300,25 @@ impl Abi {
 // === impl Point ===
 
 impl Point {
+    /// Whether it is in a program, and not in the kernel.
+    pub fn is_in_program(&self) -> bool {
+        matches!(self, Self::Program(_) | Self::Usdt(_))
+    }
+
+    /// What the file of a program has there, once the policy is loaded.
+    pub fn found(&self) -> &[UserPlace] {
+        match self {
+            Self::Program(Program { found, .. }) | Self::Usdt(Usdt { found, .. }) => found,
+            _ => &[],
+        }
+    }
+
     /// How many places it is.
     pub fn count(&self) -> usize {
         match self {
             Self::Functions(functions) => functions.functions.len(),
-            Self::Tracepoint(_) | Self::RawTracepoint(_) | Self::Lsm(_) => 1,
+            Self::Tracepoint(_) | Self::RawTracepoint(_) | Self::Usdt(_) | Self::Lsm(_) => 1,
+            Self::Program(program) => program.places.len(),
         }
     }
 }
@@ -197,6 +330,14 @@ impl fmt::Display for Point {
                 write!(formatter, "{}/{}", point.subsystem, point.event)
             }
             Self::Lsm(hook) => formatter.write_str(hook),
+            Self::Program(Program { path, places, .. }) => match places.as_slice() {
+                [first, rest @ ..] => {
+                    write!(formatter, "{path}:{}", first.place)?;
+                    if rest.is_empty() { Ok(()) } else { write!(formatter, " and {} more", rest.len()) }
+                }
+                [] => formatter.write_str(path),
+            },
+            Self::Usdt(Usdt { path, provider, name, .. }) => write!(formatter, "{path}:{provider}:{name}"),
             Self::Functions(Functions { functions, .. }) => match &**functions {
                 [only] => only.fmt(formatter),
                 [first, rest @ ..] => write!(formatter, "{first} and {} more", rest.len()),

@@ -4,11 +4,11 @@ use std::{cell::Cell, time::Duration};
 
 use super::{
     super::{
-        fault::{Feature, Quoted},
+        fault::Quoted,
         limits,
         model::{
             Located,
-            actions::{Action, RateLimit, RateLimitScope},
+            actions::{Action, Post, RateLimit, RateLimitScope},
             arguments::{ArgumentSlot, ArgumentType},
         },
         words::{Word, Words},
@@ -85,13 +85,16 @@ const KEYS: Keys = Keys {
         "argNewOffset",
         "argIndex",
         "argValue",
-        // Of Post, each refused by name where it is true.
+        // Of Post, of which the last is refused by name where it is true.
         "kernelStackTrace",
         "userStackTrace",
         "imaHash",
     ],
     later: &[],
 };
+
+/// Of `Post`: which stack traces it tells.
+const STACKS: [&str; 2] = ["kernelStackTrace", "userStackTrace"];
 
 /// Reads a list of actions.
 pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Action>> {
@@ -124,20 +127,18 @@ fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>
     {
         match scope.overrides {
             Overrides::Errors => hashes.set(Some(hash.locate(Action::ImaHash))),
-            _ => hash.invalid("imaHash: only a program of a security module can have a file hashed (lsmhooks)"),
-        }
-    }
-    for name in ["kernelStackTrace", "userStackTrace"] {
-        if let Some(item) = fields.get(name)
-            && item.boolean() == Some(true)
-        {
-            item.unsupported(Feature { of: "", name });
+            _ => {
+                hash.invalid("only a program of a security module can have a file hashed (lsmhooks)")
+            }
         }
     }
     let name = fields.need("action")?.word(&NAMES)?;
     warn_unused(&fields, name);
     match name {
-        Name::Post => rate_limit(&fields).map(Action::Post),
+        Name::Post => rate_limit(&fields).map(|limit| {
+            let [kernel_stack, user_stack] = STACKS.map(|key| fields.flag(key, false));
+            Action::Post(Post { limit, kernel_stack, user_stack })
+        }),
         Name::NoPost => Some(Action::NoPost),
         Name::Sigkill => Some(Action::Sigkill),
         Name::Signal => {
@@ -174,7 +175,7 @@ fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>
 fn overriding(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option<Action> {
     let bounds = match scope.overrides {
         Overrides::Never => {
-            item.invalid("Override: a tracepoint has nothing to return");
+            item.invalid("Override: here is no function of the kernel whose return could be decided");
             return None;
         }
         // Some functions have other returns than errors, the security modules' hooks none.

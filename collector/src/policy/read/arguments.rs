@@ -25,6 +25,10 @@ pub enum Place {
     RawTracepoint,
     /// At a hook of the security modules.
     Lsm,
+    /// At a place in a program: where a function has its arguments.
+    Program,
+    /// At a USDT probe.
+    Usdt,
 }
 
 /// The arguments of a hook.
@@ -126,7 +130,7 @@ pub fn list(fields: &Fields<'_>, place: Place) -> Arguments {
 }
 
 /// Reads `returnArg`.
-pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
+pub fn return_value(item: &Item<'_>, place: Place) -> Option<ReturnValue> {
     let fields = item.fields(&ARGUMENT)?;
     if let Some(index) = fields.get("index")
         && index.integer(0..=i64::from(u32::MAX)).is_some_and(|index| index != 0)
@@ -138,33 +142,40 @@ pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
             item.warn(format_args!("{key} has no effect on what a function returns"));
         }
     }
-    let kind = kind(&fields);
+    let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
     Some(ReturnValue { at: item.at(), kind: kind?, label })
 }
 
-fn kind(fields: &Fields<'_>) -> Option<ArgumentType> {
-    const LATER: &str = "the kernel tells the type when the policy is loaded";
+fn kind(fields: &Fields<'_>, place: Place) -> Option<ArgumentType> {
     let item = fields.get("type");
     let kind = match &item {
         Some(item) => item.word(&TYPES)?,
         None => ArgumentType::Auto,
     };
-    if kind == ArgumentType::Auto {
-        item.as_ref().unwrap_or(fields.item).note(LATER);
+    let at = item.as_ref().unwrap_or(fields.item);
+    match (kind, place) {
+        (ArgumentType::Auto, Place::Program) => {
+            at.expected("a program doesn't tell what its functions take: say the type", place.types());
+            return None;
+        }
+        (ArgumentType::Auto, Place::Usdt) => at.note("the file tells the type when the policy is loaded"),
+        (ArgumentType::Auto, _) => at.note("the kernel tells the type when the policy is loaded"),
+        (kind, Place::Program | Place::Usdt) if !kind.is_of_program() => {
+            let message = format_args!("no program has a {}: that is the kernel's", kind.as_str());
+            at.expected(message, place.types());
+            return None;
+        }
+        _ => {}
     }
     Some(kind)
 }
 
 fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
     let Some(fields) = item.fields(&ARGUMENT) else { return (None, None) };
-    let last = match place {
-        Place::Function | Place::Lsm => limits::FUNCTION_INDEX,
-        Place::Tracepoint => limits::TRACEPOINT_INDEX,
-        Place::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
-    };
+    let last = place.last_index();
     let index = fields.need("index").and_then(|item| item.integer(0..=last)).map(|index| index as u8);
-    let kind = kind(&fields);
+    let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
     // In the file it counts from 1, and 0 says that there is none.
     let size = fields.get("sizeArgIndex").and_then(|item| item.integer(0..=last + 1));
@@ -185,11 +196,13 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
             item.warn("nothing says how many bytes to read: add sizeArgIndex, or returnCopy for what the function returns");
         }
     }
-    if copy_at_return && place != Place::Function {
-        item.invalid(match place {
-            Place::Lsm => "returnCopy: what a hook of the security modules is asked about has not been done",
-            _ => "returnCopy: a tracepoint doesn't return",
-        });
+    if copy_at_return && !place.returns() {
+        let what = match place {
+            Place::Usdt => "a USDT probe",
+            Place::Lsm => "a hook of the security modules",
+            _ => "a tracepoint",
+        };
+        item.invalid(format_args!("returnCopy: {what} doesn't return"));
     }
     let argument = index.zip(kind).map(|(index, kind)| Argument {
         at: item.at(),
@@ -201,6 +214,37 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         max_data,
     });
     (index, argument)
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The last argument that there can be.
+    fn last_index(self) -> i64 {
+        match self {
+            Self::Function | Self::Program | Self::Lsm => limits::FUNCTION_INDEX,
+            Self::Tracepoint => limits::TRACEPOINT_INDEX,
+            Self::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
+            Self::Usdt => limits::USDT_INDEX,
+        }
+    }
+
+    fn returns(self) -> bool {
+        matches!(self, Self::Function | Self::Program)
+    }
+
+    /// The types that arguments of a program have.
+    fn type_names(self) -> impl Iterator<Item = &'static str> {
+        let of_program = move |(_, word): &&(&str, Word<ArgumentType>)| match word {
+            Word::Is(kind) => kind.is_of_program() && (self == Self::Usdt || *kind != ArgumentType::Auto),
+            _ => false,
+        };
+        TYPES.words.iter().filter(of_program).map(|(name, _)| *name)
+    }
+
+    fn types(self) -> String {
+        self.type_names().collect::<Vec<_>>().join(", ")
+    }
 }
 
 // === impl Arguments ===

@@ -19,6 +19,7 @@ use super::{
     selectors::{self, Overrides, Scope},
 };
 
+pub mod programs;
 pub mod schema;
 
 /// The lists of a policy.
@@ -86,7 +87,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
     let at_return = fields.flag("return", false);
     let arguments = arguments::list(&fields, Place::Function);
-    let return_value = return_value(&fields, at_return);
+    let return_value = return_value(&fields, at_return, Place::Function);
     if let Some(action) = fields.get("returnArgAction") {
         action.word(&RETURN_ACTIONS);
     }
@@ -98,7 +99,9 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     if arguments.found.iter().any(|argument| argument.copy_at_return)
         && selectors.iter().any(|selector| selector.all_actions().any(overrides))
     {
-        fields.item.invalid("Override decides before the function is entered: no argument can have returnCopy");
+        fields
+            .item
+            .invalid("Override decides before the function is entered: no argument can have returnCopy");
     }
     let point = called
         .map(|(list, functions)| Point::Functions(Functions { section, list, functions, ignore_missing }));
@@ -178,12 +181,12 @@ fn selectors(
 }
 
 /// `returnArg`, where `return` asks for it.
-fn return_value(fields: &Fields<'_>, at_return: bool) -> Option<ReturnValue> {
+fn return_value(fields: &Fields<'_>, at_return: bool, place: Place) -> Option<ReturnValue> {
     match (fields.get("returnArg"), at_return) {
-        (Some(item), true) => arguments::return_value(&item),
+        (Some(item), true) => arguments::return_value(&item, place),
         (Some(item), false) => {
             item.warn("returnArg has no effect without return: true");
-            arguments::return_value(&item);
+            arguments::return_value(&item, place);
             None
         }
         (None, true) => {

@@ -46,6 +46,9 @@ const SPEC: Keys = Keys {
         "kprobes",
         "fentries",
         "tracepoints",
+        "uprobes",
+        "usdts",
+        "loader",
         "lsmhooks",
         "enforcers",
         "lists",
@@ -55,7 +58,7 @@ const SPEC: Keys = Keys {
         "hostSelector",
         "nodeSelector",
     ],
-    later: &["uprobes", "usdts", "loader", "selectorsMacros"],
+    later: &["selectorsMacros"],
 };
 
 const API_VERSIONS: Words<ApiVersion> = Words {
@@ -81,6 +84,7 @@ const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 #[derive(Clone, Copy)]
 enum OptionName {
     DisableKprobeMulti,
+    DisableUprobeMulti,
     PolicyMode,
     OverrideMethod,
 }
@@ -89,6 +93,7 @@ enum OptionName {
 #[derive(Clone, Copy)]
 enum OptionValue {
     DisableKprobeMulti(bool),
+    DisableUprobeMulti(bool),
     PolicyMode(Mode),
     OverrideMethod(OverrideMethod),
 }
@@ -98,7 +103,7 @@ const OPTIONS: Words<OptionName> = Words {
     any_case: false,
     words: &[
         ("disable-kprobe-multi", Word::Is(OptionName::DisableKprobeMulti)),
-        ("disable-uprobe-multi", Word::Later),
+        ("disable-uprobe-multi", Word::Is(OptionName::DisableUprobeMulti)),
         ("override-method", Word::Is(OptionName::OverrideMethod)),
         ("policy-mode", Word::Is(OptionName::PolicyMode)),
         ("sleepable-preload-size", Word::Later),
@@ -155,6 +160,8 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section, &lists)));
     }
     found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
+    found.extend(spec.list("uprobes", limits::HOOKS, hooks::programs::uprobe));
+    found.extend(spec.list("usdts", limits::HOOKS, hooks::programs::usdt));
     found.extend(spec.list("lsmhooks", limits::HOOKS, hooks::lsm));
     let enforcers = spec.list("enforcers", limits::HOOKS, |item| hooks::enforcer(item, &lists));
     check_notifications(&spec, &found, !enforcers.is_empty());
@@ -164,7 +171,8 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         let message = format_args!("its hooks are on {functions} functions");
         spec.item.fault(Class::Limit, message, Some(format!("at most {}", limits::FUNCTIONS)));
     }
-    if functions == 0 && document.faults.fatal() == 0 {
+    let loader = loader(&spec, namespace.as_deref());
+    if functions == 0 && !loader && document.faults.fatal() == 0 {
         spec.item.warn("this policy has no hooks");
     }
     let scope = scope(&spec, namespace.as_deref());
@@ -179,6 +187,7 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         options,
         scope,
         node_selector,
+        loader,
         lists: lists.found,
         hooks: found,
     })
@@ -209,6 +218,20 @@ fn scope(spec: &Fields<'_>, namespace: Option<&str>) -> Option<Scope> {
     Some(Scope { pods: Some(Workloads { namespace: Some(namespace.to_owned()), ..pods }), host: false })
 }
 
+/// Whether it asks for what processes map. That is told of all processes of a node: no program of the kernel's chooses.
+fn loader(spec: &Fields<'_>, namespace: Option<&str>) -> bool {
+    let Some(item) = spec.get("loader") else { return false };
+    if item.boolean() != Some(true) {
+        return false;
+    }
+    let selects =
+        ["podSelector", "containerSelector", "hostSelector"].iter().any(|key| spec.get(key).is_some());
+    if namespace.is_some() || selects {
+        item.invalid("loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it");
+    }
+    true
+}
+
 /// Whoever is notified has to be there, and whoever is there has to be notified.
 fn check_notifications(spec: &Fields<'_>, hooks: &[Hook], enforced: bool) {
     let notifies = |action: &Action| matches!(action, Action::NotifyEnforcer { .. });
@@ -227,6 +250,7 @@ fn options(found: &[OptionValue]) -> Options {
     for option in found {
         match option {
             OptionValue::DisableKprobeMulti(value) => options.disable_kprobe_multi = *value,
+            OptionValue::DisableUprobeMulti(value) => options.disable_uprobe_multi = *value,
             OptionValue::PolicyMode(mode) => options.mode = Some(*mode),
             OptionValue::OverrideMethod(method) => options.override_method = Some(*method),
         }
@@ -240,6 +264,7 @@ fn option(item: &Item<'_>) -> Option<OptionValue> {
     let value = fields.need("value")?;
     Some(match name {
         OptionName::DisableKprobeMulti => OptionValue::DisableKprobeMulti(value.word(&BOOLEANS)?),
+        OptionName::DisableUprobeMulti => OptionValue::DisableUprobeMulti(value.word(&BOOLEANS)?),
         OptionName::PolicyMode => OptionValue::PolicyMode(value.word(&MODES)?),
         OptionName::OverrideMethod => OptionValue::OverrideMethod(value.word(&OVERRIDE_METHODS)?),
     })

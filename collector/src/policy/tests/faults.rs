@@ -60,7 +60,12 @@ fn specs() {
             "  lists: [{name: a, type: syscalls, values: [open, sys_read]}, {type: other}, {name: a, values: [x]}, {name: a, values: [y]}, {name: c}]\n",
             "  lists: [{name: calls, type: syscalls, values: [sys_read]}]\n  kprobes: [{call: 'list:call'}, {call: 'list:other'}]\n",
             "  lists: [{name: all, type: generated_syscalls}, {name: f, type: generated_ftrace, pattern: ^x}]\n  kprobes: [{call: 'list:all'}]\n",
-            "  lsmhooks: [{hook: file_open}]\n  uprobes: [{path: /bin/sh}]\n  usdts: [{path: /bin/sh}]\n  loader: true\n",
+            "  lsmhooks: [{hook: file_open}]\n",
+            "  loader: maybe\n",
+            "  loader: true\n  podSelector: {matchLabels: {app: a}}\n",
+            "  uprobes: [{path: sh}, {path: /bin/sh, symbols: [a], addrs: [1]}, {path: /bin/sh, symbols: [a, b], refCtrOffsets: [1], btfPath: /x}]\n",
+            "  uprobes: [{path: /bin/sh, offsets: [1], binaryDigests: [sha256:00, md5:00, build-id:0], args: [{index: 0}, {index: 1, type: file}]}]\n",
+            "  usdts: [{path: /bin/sh}, {path: /bin/sh, provider: a, name: b c, args: [{index: 0, type: sock}, {index: 12}]}]\n",
             "  enforcers: [{calls: []}]\n  selectorsMacros: {a: {}}\n",
         ],
     );

@@ -6,8 +6,8 @@ use super::{
     super::{
         super::limits,
         schema::{
-            Build as _, Schema, boolean, has, integer, list, never, object, one_of, text, text_or_number, unknown,
-            word,
+            Build as _, Schema, boolean, has, integer, list, object, one_of, text, text_or_number,
+            unknown, word,
         },
     },
     KEYS, NAMES, SCOPES,
@@ -36,12 +36,13 @@ fn action() -> Schema {
             .about("What the function returns in place of doing anything: -1 is EPERM."),
         "argSig" => integer(1..=64).about("The signal's number."),
         "argFd" | "argName" => argument(),
+        "kernelStackTrace" => boolean().about("Of Post: tell what led to it in the kernel."),
+        "userStackTrace" => boolean().about("Of Post: tell what led to it in the program."),
         "imaHash" => boolean().about("Tell the hash of the file that a hook of lsmhooks is about."),
-        "kernelStackTrace" | "userStackTrace" => never(),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
-        "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"
-        | "argIndex" | "argValue" => text_or_number(limits::EQUAL_BYTES),
+        "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex"
+        | "argValue" => text_or_number(limits::EQUAL_BYTES),
         _ => unknown(),
     })
     .any(vec![

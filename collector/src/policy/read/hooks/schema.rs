@@ -9,7 +9,7 @@ use super::{
         schema::{Build as _, Schema, boolean, has, list, object, text, unknown, word},
         selectors,
     },
-    ENFORCER, FUNCTION, IGNORE, LIST, LSM, LIST_TYPES, RETURN_ACTIONS, TRACEPOINT,
+    ENFORCER, FUNCTION, IGNORE, LIST, LIST_TYPES, LSM, RETURN_ACTIONS, TRACEPOINT,
 };
 
 /// Names of the kernel's: as `symbol` reads them.
@@ -26,7 +26,7 @@ pub fn function() -> Schema {
         "syscall" => boolean().about("Whether it is a system call. It is, unless this says false."),
         "return" => boolean().about("Wait for the return, and tell what it returns."),
         "args" => arguments::schema::arguments(Place::Function),
-        "returnArg" => arguments::schema::return_value(),
+        "returnArg" => arguments::schema::return_value(Place::Function),
         "returnArgAction" => word(&RETURN_ACTIONS),
         "ignore" => object(&IGNORE, &[], |_| boolean().about("Do without it where the kernel has no such function.")),
         other => common(other),
@@ -114,7 +114,7 @@ pub fn function_list() -> Schema {
 const ABIS: [Abi; 4] = [Abi::Native, Abi::X64, Abi::Ia32, Abi::Arm64];
 
 /// What all hooks have.
-fn common(key: &str) -> Schema {
+pub(super) fn common(key: &str) -> Schema {
     match key {
         "message" => text(limits::MESSAGE_CHARS).about("What events say of it."),
         "tags" => list(limits::TAGS, text(limits::LABEL_CHARS)),

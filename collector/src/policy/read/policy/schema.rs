@@ -3,9 +3,12 @@
 use super::{
     super::{
         super::limits,
-        hooks::schema::{enforcer, function, function_list, lsm, tracepoint},
-        schema::{Build as _, Schema, labels, list, object, text, unknown, word},
         super::words::Words,
+        hooks::{
+            programs::schema::{uprobe, usdt},
+            schema::{enforcer, function, function_list, lsm, tracepoint},
+        },
+        schema::{Build as _, Schema, boolean, labels, list, object, text, unknown, word},
     },
     BOOLEANS, MODES, OPTION, OPTIONS, OVERRIDE_METHODS, SPEC,
 };
@@ -17,6 +20,14 @@ pub fn spec(namespaced: bool) -> Schema {
         spec = spec
             .rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
     }
+    let selects = match namespaced {
+        true => "true",
+        false => "(has(self.podSelector) || has(self.containerSelector) || has(self.hostSelector))",
+    };
+    spec = spec.rule(
+        &format!("!has(self.loader) || !self.loader || !{selects}"),
+        "loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it",
+    );
     for section in ["kprobes", "fentries"] {
         spec = spec.rule(
             &format!(
@@ -38,6 +49,9 @@ fn key(key: &str) -> Schema {
         "enforcers" => list(limits::HOOKS, enforcer())
             .about("System calls that NotifyEnforcer is about: what it asks for is done there."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
+        "uprobes" => list(limits::HOOKS, uprobe()).about("Functions of programs and libraries."),
+        "usdts" => list(limits::HOOKS, usdt()).about("USDT probes of programs and libraries."),
+        "loader" => boolean().about("Tell what processes map to execute, of the whole node."),
         "lists" => list(limits::LISTS, function_list())
             .by("name")
             .about("Functions that a hook's call names as list:NAME."),
@@ -59,10 +73,8 @@ fn option() -> Schema {
         "name" => word(&OPTIONS),
         _ => text(limits::LABEL_CHARS),
     })
-    .rule(
-        &values("disable-kprobe-multi", &BOOLEANS),
-        &format!("disable-kprobe-multi is one of {BOOLEANS}"),
-    )
+    .rule(&values("disable-kprobe-multi", &BOOLEANS), &format!("disable-kprobe-multi is one of {BOOLEANS}"))
+    .rule(&values("disable-uprobe-multi", &BOOLEANS), &format!("disable-uprobe-multi is one of {BOOLEANS}"))
     .rule(&values("policy-mode", &MODES), &format!("policy-mode is one of {MODES}"))
     .rule(
         &values("override-method", &OVERRIDE_METHODS),

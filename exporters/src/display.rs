@@ -74,7 +74,7 @@ pub fn describe(hook: &Hook, out: &mut String) {
             let verb = hook.event_name().trim_start_matches("file.");
             write!(out, "{verb} {}", tail(path, DESCRIBED))
         }
-        (None, HookKind::Kprobe { .. }) => write!(out, "{}", hook.function()),
+        (None, HookKind::Kprobe { .. } | HookKind::Lsm { .. }) => write!(out, "{}", hook.function()),
         (None, HookKind::Tracepoint { subsystem, event }) => write!(out, "{subsystem}/{event}"),
         (None, HookKind::Uprobe { path, symbol, offset, .. }) if symbol.is_empty() => {
             write!(out, "{offset:#x} of {}", tail(path, DESCRIBED))

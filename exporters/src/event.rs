@@ -138,6 +138,8 @@ pub enum EventType {
     ProcessUsdt,
     /// A process mapped a file to execute what is in it.
     ProcessLoader,
+    /// A process did what a policy hooks among the security modules.
+    ProcessLsm,
 }
 
 /// One execution of an image by a process; or a process that was forked and executes its parent's image.
@@ -314,7 +316,7 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
@@ -324,6 +326,7 @@ impl EventType {
         Self::ProcessUprobe,
         Self::ProcessUsdt,
         Self::ProcessLoader,
+        Self::ProcessLsm,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -340,6 +343,7 @@ impl EventType {
             Self::ProcessTracepoint => "PROCESS_TRACEPOINT",
             Self::TrigonDescriptor => "TRIGON_DESCRIPTOR",
             Self::RateLimitInfo => "RATE_LIMIT_INFO",
+            Self::ProcessLsm => "PROCESS_LSM",
             Self::ProcessUprobe => "PROCESS_UPROBE",
             Self::ProcessUsdt => "PROCESS_USDT",
             Self::ProcessLoader => "PROCESS_LOADER",

@@ -32,7 +32,7 @@ mod tests;
 pub use escape::push_printable;
 use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
-use hook::{KprobeLine, TracepointLine};
+use hook::{KprobeLine, LsmLine, TracepointLine};
 use process::{BinaryProperties, Process};
 use program::{LoaderLine, UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
@@ -74,6 +74,8 @@ enum Body<'a> {
     Kprobe(KprobeLine<'a>),
     #[serde(rename = "process_tracepoint")]
     Tracepoint(TracepointLine<'a>),
+    #[serde(rename = "process_lsm")]
+    Lsm(LsmLine<'a>),
     #[serde(rename = "process_uprobe")]
     Uprobe(UprobeLine<'a>),
     #[serde(rename = "process_usdt")]

@@ -141,6 +141,10 @@ struct hook_arg {
 	__u32 group;  /* who follows it: a policy; 0 for none */
 };
 
+enum hook_flags {
+	HOOK_MONITORED = 1 << 0, /* the policy only watches: what it forbids was done all the same */
+};
+
 /* Beyond enum value_type: no argument of the policy's, but return addresses of 64 bits each, the innermost first. */
 enum stack_type {
 	STACK_KERNEL = 70,
@@ -157,7 +161,8 @@ struct hook_record {
 	__u8 action;
 	__u8 args;
 	__u8 has_return;
-	__u8 reserved[3];
+	__u8 hook_flags; /* enum hook_flags */
+	__u8 reserved[2];
 	__u64 returned;
 };
 

@@ -20,7 +20,9 @@ use plan::selector_flags;
 use releases::Releases;
 
 mod attach;
+mod denial;
 pub mod equivalents;
+pub(crate) mod lsm;
 mod maps;
 mod pending;
 pub mod plan;
@@ -34,6 +36,7 @@ pub use attach::{
     tracepoint::FIELDS,
     user::{UserCode, UserPlace},
 };
+pub use denial::Needs;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
@@ -63,6 +66,8 @@ pub enum Target {
         /// Its name.
         event: String,
     },
+    /// A hook of the security modules, by its name in the kernel: `file_open`.
+    Lsm(String),
     /// A place in the code of a program or a library.
     User(UserPlace),
 }
@@ -84,6 +89,12 @@ pub enum Mechanism {
     Tracepoint,
     /// The tracepoint itself, raw.
     RawTracepoint,
+    /// As a security module. It can deny.
+    Lsm,
+    /// fmod_ret, before the function. It can deny.
+    FmodRet,
+    /// A kprobe that has the function return. It can deny.
+    OverrideReturn,
     /// uprobe.multi.
     UprobeMulti,
     /// uprobe and uretprobe.
@@ -112,6 +123,8 @@ struct Attached {
     id: HookId,
     mechanism: Mechanism,
     returns: bool,
+    denies: bool,
+    hashes: bool,
     table: u32,
     attachment: Attachment,
 }
@@ -140,6 +153,8 @@ pub struct Hooks {
     releases: Option<Releases>,
     /// Programs and links that every system call passes.
     syscalls: Option<Attachment>,
+    /// Programs that are security modules are known to be asked.
+    lsm_is_asked: bool,
     programs: Programs,
     footprint: Footprint,
 }
@@ -148,6 +163,7 @@ static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trampolines.o"));
 static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
 static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
+static DENIALS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/denials.o"));
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
 static UPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uprobes.o"));
 static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
@@ -175,6 +191,7 @@ impl Hooks {
             processes: None,
             releases: None,
             syscalls: None,
+            lsm_is_asked: false,
             programs,
             footprint,
         })
@@ -192,8 +209,22 @@ impl Hooks {
         returns: bool,
         choice: Choice,
     ) -> Result<(HookId, Mechanism), ProbeError> {
+        self.attach_for(kernel, target, Needs::seeing(returns), choice)
+    }
+
+    /// The same, where programs need not only see.
+    ///
+    /// # Errors
+    /// As [`Self::attach`]; a hook that has to deny is attached by what can, or not at all.
+    pub fn attach_for(
+        &mut self,
+        kernel: &Kernel,
+        target: &Target,
+        needs: Needs,
+        choice: Choice,
+    ) -> Result<(HookId, Mechanism), ProbeError> {
         if let Some(hook) = self.hooks.get(target)
-            && (hook.returns || !returns)
+            && self.serves(target, needs)
             && choice.allows(hook.mechanism)
         {
             return Ok((hook.id, hook.mechanism));
@@ -205,13 +236,21 @@ impl Hooks {
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
-        for mechanism in Mechanism::ladder(target).iter().copied().filter(|one| choice.allows(*one)) {
-            match self.try_attach(kernel, id, target, returns, mechanism) {
+        let ladder = if needs.denies { Mechanism::denials(target) } else { Mechanism::ladder(target) };
+        let wanted = |one: &Mechanism| {
+            choice.allows(*one)
+                && (!needs.hashes || *one == Mechanism::Lsm)
+                && (!needs.denies || needs.method.is_none_or(|method| method == *one))
+        };
+        for mechanism in ladder.iter().copied().filter(wanted) {
+            match self.try_attach(kernel, id, target, needs, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
-                    let returns = returns || mechanism.sees_returns();
-                    let hook = Attached { id, mechanism, returns, table, attachment };
+                    let returns = needs.returns || mechanism.sees_returns();
+                    let denies = mechanism.denies();
+                    let hashes = needs.hashes;
+                    let hook = Attached { id, mechanism, returns, denies, hashes, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
@@ -221,7 +260,8 @@ impl Hooks {
         if !self.hooks.contains_key(target) {
             self.free.push(id.0);
         }
-        Err(ProbeError::Hook { hook: target.to_string(), tried: tried.join("; ") })
+        let (hook, tried) = (target.to_string(), tried.join("; "));
+        Err(if needs.denies { ProbeError::Denial { hook, tried } } else { ProbeError::Hook { hook, tried } })
     }
 
     /// How a target is entered; none where it isn't attached.
@@ -229,11 +269,28 @@ impl Hooks {
         self.hooks.get(target).map(|hook| hook.mechanism)
     }
 
-    /// Whether a target is attached as it has to be, with its returns where they are of interest: then
-    /// [`Self::attach`] has nothing to do.
-    pub fn serves(&self, target: &Target, returns: bool, choice: Choice) -> bool {
-        let serves = |hook: &Attached| (hook.returns || !returns) && choice.allows(hook.mechanism);
-        self.hooks.get(target).is_some_and(serves)
+    /// Whether a target is attached as it has to be, by what can do all that is needed: then [`Self::attach_for`] has nothing to do.
+    pub fn serves(&self, target: &Target, needs: Needs, choice: Choice) -> bool {
+        self.hooks.get(target).is_some_and(|hook| {
+            let by_method = needs.method.is_none_or(|method| method == hook.mechanism);
+            choice.allows(hook.mechanism)
+                && (hook.returns || !needs.returns)
+                && (hook.hashes || !needs.hashes)
+                && (!needs.denies || hook.denies && by_method)
+        })
+    }
+
+    /// Whether the kernel has a system call or function at all, as far as its types tell.
+    pub fn is_there(&self, kernel: &Kernel, target: &Target) -> bool {
+        attach::symbols(target).iter().any(|symbol| function_type(kernel, symbol) != 0)
+    }
+
+    /// Has a policy, by the `group` of its selectors, only watch, or do what it says. All its hooks turn at once.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_monitored(&mut self, group: u32, monitored: bool) -> Result<(), ProbeError> {
+        self.typed.set_monitored(group, monitored)
     }
 
     /// Puts a table in place.
@@ -320,6 +377,7 @@ impl Hooks {
                 "kprobes" => KPROBES,
                 "tracepoints" => TRACEPOINTS,
                 "releases" => RELEASES,
+                "denials" => DENIALS,
                 "uprobes" => UPROBES,
                 _ => PROCESSES,
             };
@@ -349,6 +407,7 @@ impl Target {
             Self::Tracepoint { subsystem, event } | Self::RawTracepoint { subsystem, event } => {
                 format!("{subsystem}/{event}")
             }
+            Self::Lsm(hook) => hook.clone(),
             Self::User(place) => place.to_string(),
         }
     }
@@ -388,7 +447,7 @@ impl Mechanism {
     /// Those that can serve a target, best first.
     pub fn ladder(target: &Target) -> &'static [Self] {
         use Mechanism::{
-            Equivalent, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe,
+            Equivalent, Kprobe, KprobeMulti, Lsm, RawTracepoint, Syscalls, Tracepoint, Trampoline, Uprobe,
             UprobeMulti,
         };
         match target {
@@ -397,6 +456,22 @@ impl Mechanism {
             Target::Tracepoint { .. } => &[Tracepoint],
             Target::RawTracepoint { .. } => &[RawTracepoint],
             Target::User(_) => &[UprobeMulti, Uprobe],
+            // What the function sees that asks the security modules.
+            Target::Lsm(_) => &[Lsm, Trampoline, KprobeMulti, Kprobe, Equivalent],
+        }
+    }
+
+    /// Those that can decide what a target returns, best first.
+    ///
+    /// The kernel leaves a fmod_ret program out where it interrupts itself, and never a security module. But that one
+    /// is asked last: what another module has refused it doesn't see.
+    pub fn denials(target: &Target) -> &'static [Self] {
+        use Mechanism::{FmodRet, Lsm, OverrideReturn};
+        match target {
+            Target::Function(_) => &[FmodRet, OverrideReturn, Lsm],
+            Target::Syscall(_) | Target::CompatSyscall(_) => &[FmodRet, OverrideReturn],
+            Target::Lsm(_) => &[Lsm, FmodRet],
+            Target::Tracepoint { .. } | Target::RawTracepoint { .. } | Target::User(_) => &[],
         }
     }
 
@@ -410,9 +485,17 @@ impl Mechanism {
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tp",
+            Self::Lsm => "lsm",
+            Self::FmodRet => "fmod_ret",
+            Self::OverrideReturn => "kprobe/override_return",
             Self::UprobeMulti => "uprobe.multi",
             Self::Uprobe => "uprobe",
         }
+    }
+
+    /// It can decide what the function returns.
+    pub fn denies(self) -> bool {
+        matches!(self, Self::Lsm | Self::FmodRet | Self::OverrideReturn)
     }
 
     /// Its programs are those that every system call passes.

@@ -12,7 +12,7 @@ pub use serving::{Ladder, Serving, Step, Wanted};
 
 mod helpers;
 mod maps;
-mod programs;
+pub(crate) mod programs;
 mod serving;
 
 /// What the kernel offers.
@@ -190,7 +190,9 @@ impl Bench {
         match error {
             ProbeError::NotPermitted(error) => Outcome::NotPermitted(error.to_string()),
             ProbeError::Refused { source, log, .. } => self.refused(source, log),
-            ProbeError::Hook { tried, .. } => Outcome::Missing(tried.clone()),
+            ProbeError::Hook { tried, .. } | ProbeError::Denial { tried, .. } => {
+                Outcome::Missing(tried.clone())
+            }
             ProbeError::Io { source, .. } if !self.permitted => self.refused(source, ""),
             error if !self.permitted => Outcome::NotPermitted(error.to_string()),
             error => Outcome::Missing(error.to_string()),

@@ -50,6 +50,8 @@ pub mod attach_type {
     pub const NONE: u32 = 0;
 }
 
+/// `BPF_F_SLEEPABLE`
+const SLEEPABLE: u32 = 1 << 4;
 /// `BPF_F_KPROBE_MULTI_RETURN`
 const KPROBE_MULTI_RETURN: u32 = 1;
 
@@ -77,6 +79,8 @@ pub struct ProgramSpec<'a> {
     pub functions: (&'a [u8], usize),
     /// The object's BTF in the kernel; none for code that has no types.
     pub btf: Option<BorrowedFd<'a>>,
+    /// It may sleep: `BPF_F_SLEEPABLE`.
+    pub sleeps: bool,
 }
 
 // === impl Attr ===
@@ -155,6 +159,7 @@ pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
     for (index, byte) in spec.name.bytes().take(15).enumerate() {
         attr.0[12 + index / 4] |= u32::from(byte) << (8 * (index % 4));
     }
+    attr.set(44, if spec.sleeps { SLEEPABLE } else { 0 });
     attr.set(68, spec.attach);
     attr.set(72, spec.btf.map_or(0, |btf| btf.as_raw_fd() as u32));
     attr.set(76, spec.functions.1 as u32);
@@ -225,6 +230,12 @@ pub fn link_tracing(program: BorrowedFd<'_>, attach: u32, cookie: u64) -> io::Re
     attr.set64(24, cookie);
     // SAFETY: there are no pointers.
     unsafe { attr.call(command::LINK_CREATE) }
+}
+
+/// Asks for this thread's scheduling policy: a call that security modules are asked about.
+pub fn ask_scheduler() {
+    // SAFETY: the call takes a number, and changes nothing.
+    unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
 }
 
 /// Begins an iteration: what the program writes is read from the descriptor.

@@ -2,7 +2,12 @@
 
 use std::collections::HashMap;
 
-use crate::{ProbeError, btf::Btf, hooks::Target, tracefs};
+use crate::{
+    ProbeError,
+    btf::Btf,
+    hooks::{Target, lsm},
+    tracefs,
+};
 
 pub use crate::btf::way::{End, Way, WayError};
 
@@ -86,6 +91,7 @@ impl Types {
         let unknown = || ProbeError::NoPrototype(target.to_string());
         match target {
             Target::Function(name) => self.btf.function(name).ok_or_else(unknown),
+            Target::Lsm(hook) => self.btf.function(&lsm::symbol(hook)).ok_or_else(unknown),
             Target::RawTracepoint { event, .. } => self.btf.raw_tracepoint(event).ok_or_else(unknown),
             Target::Tracepoint { subsystem, event } => {
                 let event = tracefs::Event::read(subsystem, event)?;

@@ -293,7 +293,8 @@ enum Effect {
 
 fn effect(action: &Action) -> Option<Effect> {
     match action {
-        Action::Post(_) | Action::NoPost => None,
+        Action::Post(_) | Action::NoPost | Action::ImaHash | Action::CleanupEnforcerNotification => None,
+        Action::Override { .. } | Action::NotifyEnforcer { .. } | Action::Enforce => Some(Effect::Deny),
         Action::Sigkill => Some(Effect::Kill),
         Action::Signal(9) => Some(Effect::Kill),
         Action::Signal(signal) => Some(Effect::Signal(*signal)),

@@ -21,7 +21,8 @@ Examples:
   sudo trigon policy explain my-policy.yaml
   sudo trigon policy add my-policy.yaml
   sudo trigon policy list -o json
-  sudo trigon policy disable my-policy")]
+  sudo trigon policy disable my-policy
+  sudo trigon policy set-mode my-policy monitor")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -47,6 +48,8 @@ enum Command {
     Try(trial::Arguments),
     /// Put policies out of force, without forgetting them.
     Disable(change::NameArguments),
+    /// Have a policy do what it says, or only tell what it would have done. It need not be loaded again for that.
+    SetMode(change::ModeArguments),
 }
 
 /// Does what the command line says.
@@ -61,5 +64,6 @@ pub fn run(arguments: Arguments) -> ExitCode {
         Command::Enable(arguments) => change::each(arguments, Change::Enable),
         Command::Try(arguments) => trial::run(arguments),
         Command::Disable(arguments) => change::each(arguments, Change::Disable),
+        Command::SetMode(arguments) => change::set_mode(arguments),
     }
 }

@@ -9,6 +9,7 @@ use trigon_probes::hooks::{TablePlan, plan::value_type};
 
 use super::{
     model::{
+        OverrideMethod,
         actions::Action,
         arguments::{Argument, ArgumentSlot, ArgumentType, Integer, ObjectType},
         hooks::Hook,
@@ -39,6 +40,10 @@ pub struct Part<'a> {
     pub follows: bool,
     /// The policy will have no kprobe.multi, or no uprobe.multi: whichever this is for.
     pub alone: bool,
+    /// It has to decide what the function returns.
+    pub denies: bool,
+    /// How it will have that done.
+    pub method: Option<OverrideMethod>,
     /// What the policy says.
     pub hook: &'a Hook,
     /// Where each selector applies, or without selectors the hook; none for everywhere.
@@ -172,12 +177,15 @@ fn index_of(namespace: Namespace) -> u8 {
 /// Tetragon's number of an action (`KprobeAction`).
 fn number_of(action: &Action) -> u8 {
     match action {
-        Action::Post(_) => 1,
+        Action::Post(_) | Action::ImaHash => 1,
         Action::FollowFd { .. } => 2,
         Action::Sigkill => 3,
         Action::UnfollowFd { .. } => 4,
         Action::CopyFd { .. } => 6,
         Action::NoPost => 9,
         Action::Signal(_) => 10,
+        Action::Override { .. } => 5,
+        Action::NotifyEnforcer { .. } | Action::Enforce => 13,
+        Action::CleanupEnforcerNotification => 14,
     }
 }

@@ -14,13 +14,13 @@ use tracing::warn;
 use trigon_exporters::event::Policy as PolicyName;
 use trigon_probes::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, TablePlan, Target},
+    hooks::{Choice, Hooks, Mechanism, Needs, TablePlan, Target},
 };
 
 use super::{
     compile::{self, CompileError, Host, Part, lineage::Lineages},
     matches::Sources,
-    model::{Policy, hooks::Hook, selectors::Selector},
+    model::{Mode, OverrideMethod, Policy, hooks::Hook, selectors::Selector},
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
@@ -60,6 +60,8 @@ struct Loaded {
     seats: Vec<Seat>,
     scopes: Arc<Scopes>,
     enabled: bool,
+    /// Set from outside: it goes before what the policy says.
+    mode: Option<Mode>,
     /// It only counts what it would do.
     trial: bool,
 }
@@ -80,6 +82,8 @@ struct Seat {
 pub struct Status {
     /// It is in force.
     pub enabled: bool,
+    /// Whether it does what it says; none where it only tells.
+    pub mode: Option<Mode>,
     /// Each hook, and how it is entered; none where the kernel doesn't have it, or the policy isn't in force.
     pub hooks: Vec<(String, Option<Mechanism>)>,
     /// Bytes of the kernel's memory that it takes, at most; of what policies share, its share.
@@ -95,6 +99,14 @@ pub enum LoadError {
     /// There is none of that name.
     #[error("no policy named {0} is loaded")]
     Unknown(String),
+    /// It has no mode.
+    #[error(
+        "it has no mode: none of its actions kills, signals or denies (Sigkill, Signal, Override, NotifyEnforcer)"
+    )]
+    OnlyTells,
+    /// Policies that share a hook want it to be overridden differently.
+    #[error("hook {0}: policies that name it ask for different methods (option override-method)")]
+    Methods(String),
     /// The kernel, or the agent, can't do what it asks for.
     #[error("hook {hook}: {source}")]
     Compile {
@@ -157,19 +169,31 @@ impl Engine {
         if self.policies.contains_key(&policy.key()) {
             return Err(LoadError::Exists(policy.key()));
         }
-        self.replace(policy, types)
+        self.replace(policy, None, types)
     }
 
     /// Loads a policy in the place of the one that has its name, if there is one: what follows that one's
-    /// descriptors goes on, and where it is disabled so is this.
+    /// descriptors goes on, and where it is disabled so is this. `mode` goes before what the policy says, as does one
+    /// that was set for that other.
     ///
     /// # Errors
     /// As [`Self::add`]; the other one is still in force then.
-    pub fn replace(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
-        self.load(policy, false, types)
+    pub fn replace(
+        &mut self,
+        policy: Policy,
+        mode: Option<Mode>,
+        types: &mut Types,
+    ) -> Result<(), LoadError> {
+        self.load(policy, mode, false, types)
     }
 
-    fn load(&mut self, policy: Policy, trial: bool, types: &mut Types) -> Result<(), LoadError> {
+    fn load(
+        &mut self,
+        policy: Policy,
+        mode: Option<Mode>,
+        trial: bool,
+        types: &mut Types,
+    ) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
         let name = policy.key();
         let before = self.policies.get(&name);
@@ -180,8 +204,31 @@ impl Engine {
         let seats = self.seats(&policy)?;
         let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
         let mut next = self.policies.clone();
-        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled, trial }));
-        self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources))
+        let earlier = before.map(|before| before.is_monitored());
+        let mode = mode.or_else(|| before?.mode);
+        let loaded = Loaded { id, policy, seats, scopes, enabled, mode, trial };
+        // Its mode is there before a call is looked at for it.
+        self.hooks.set_monitored(id, loaded.is_monitored())?;
+        next.insert(name, Arc::new(loaded));
+        let turned = self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources));
+        if turned.is_err() {
+            self.hooks.set_monitored(id, earlier.unwrap_or(false))?;
+        }
+        turned
+    }
+
+    /// Has a policy do what it says, or only tell what it would have done. All of its hooks turn at once.
+    ///
+    /// # Errors
+    /// There is none of that name, or nothing that it could do; or the kernel refuses.
+    pub fn set_mode(&mut self, name: &str, mode: Mode) -> Result<(), LoadError> {
+        let loaded = self.policies.get_mut(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
+        if !loaded.policy.enforces() {
+            return Err(LoadError::OnlyTells);
+        }
+        self.hooks.set_monitored(loaded.id, mode == Mode::Monitor)?;
+        Arc::make_mut(loaded).mode = Some(mode);
+        Ok(())
     }
 
     /// Takes a policy out of the kernel and forgets it.
@@ -190,8 +237,9 @@ impl Engine {
     /// There is none of that name; or the kernel refuses the tables of those that stay.
     pub fn delete(&mut self, name: &str, types: &mut Types) -> Result<(), LoadError> {
         let mut next = self.policies.clone();
-        next.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
-        self.turn_to(next, types)
+        let gone = next.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
+        self.turn_to(next, types)?;
+        Ok(self.hooks.set_monitored(gone.id, false)?)
     }
 
     /// Puts a policy in force, or out of it.
@@ -218,7 +266,8 @@ impl Engine {
         };
         let seats = loaded.seats.iter().filter(shown);
         let hooks = seats.map(|seat| (seat.target.symbol(), mechanism(&seat.target))).collect();
-        Some(Status { enabled: loaded.enabled, hooks, kernel_memory: self.memory(loaded) })
+        let mode = loaded.policy.enforces().then(|| loaded.mode());
+        Some(Status { enabled: loaded.enabled, mode, hooks, kernel_memory: self.memory(loaded) })
     }
 
     /// The hooks of the policies in force that the kernel has, with what events call them.
@@ -303,7 +352,7 @@ impl Engine {
         let mut tables = Vec::new();
         for target in targets {
             let parts = self.parts(target);
-            let returns = parts.iter().any(|part| is_late(part.hook));
+            let needs = needs(target, &parts)?;
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
             // One policy that will have no kprobe.multi, or uprobe.multi, is enough: the program is everybody's.
             let alone = parts.iter().any(|part| part.alone);
@@ -317,8 +366,11 @@ impl Engine {
             if parts.is_empty() {
                 continue;
             }
-            if !self.hooks.serves(target, returns, choice) {
-                match self.hooks.attach(types.get()?, target, returns, choice) {
+            if !self.hooks.serves(target, needs, choice) {
+                let kernel = types.get()?;
+                // What a program could make in another way must be denied there, too.
+                let may_be_missing = may_be_missing && !(needs.denies && self.hooks.is_there(kernel, target));
+                match self.hooks.attach_for(kernel, target, needs, choice) {
                     Ok(_) => {}
                     Err(_) if may_be_missing => continue,
                     Err(error) => return Err(error.into()),
@@ -442,6 +494,18 @@ impl Engine {
     }
 }
 
+// === impl Loaded ===
+
+impl Loaded {
+    fn mode(&self) -> Mode {
+        self.mode.or(self.policy.options.mode).unwrap_or_default()
+    }
+
+    fn is_monitored(&self) -> bool {
+        self.mode() == Mode::Monitor
+    }
+}
+
 /// The policies of `one` that `other` doesn't have just so.
 fn unlike(one: &Policies, other: &Policies) -> Vec<Arc<Loaded>> {
     let same = |name, loaded| other.get(name).is_some_and(|other| Arc::ptr_eq(other, loaded));
@@ -463,10 +527,31 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
             true => loaded.policy.options.disable_uprobe_multi,
             false => loaded.policy.options.disable_kprobe_multi,
         },
+        denies: loaded.policy.denies(hook),
+        method: loaded.policy.options.override_method,
         hook,
         scopes,
         trial: loaded.trial,
     })
+}
+
+/// What the programs on a target have to be able to do for all policies that name it.
+fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
+    let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
+    needs.hashes = parts.iter().any(|part| part.hook.hashes());
+    // One that is tried only counts what it would deny.
+    for part in parts.iter().filter(|part| part.denies && !part.trial) {
+        needs.denies = true;
+        let method = part.method.map(|method| match method {
+            OverrideMethod::FmodRet => Mechanism::FmodRet,
+            OverrideMethod::OverrideReturn => Mechanism::OverrideReturn,
+        });
+        if needs.method.is_some() && method.is_some() && needs.method != method {
+            return Err(LoadError::Methods(target.symbol()));
+        }
+        needs.method = needs.method.or(method);
+    }
+    Ok(needs)
 }
 
 /// Whether a hook has anything to do when its function returns.

@@ -8,7 +8,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 use trigon_probes::{
-    hooks::{Choice, Target},
+    hooks::{Choice, Needs, Target},
     kernel::{Ladder, Outcome, Wanted},
 };
 
@@ -109,9 +109,10 @@ pub type Ladders<'a> = &'a [Ladder];
 pub fn wanted(policy: &Policy) -> Vec<Wanted> {
     let choice = if policy.options.disable_kprobe_multi { Choice::NotMulti } else { Choice::Best };
     let of_hook = |hook: &Hook| {
-        let returns = is_late(hook);
+        let denies = policy.denies(hook);
+        let needs = Needs { returns: is_late(hook), denies, method: None, hashes: hook.hashes() };
         let targets = targets(hook).unwrap_or_default();
-        targets.into_iter().map(move |target| Wanted { target, returns, choice })
+        targets.into_iter().map(move |target| Wanted { target, needs, choice })
     };
     policy.hooks.iter().flat_map(of_hook).collect()
 }
@@ -178,6 +179,7 @@ fn place_of(hook: &Hook) -> String {
     let mut text = match &hook.point {
         Point::Tracepoint(point) => format!("tracepoint {}/{}", point.subsystem, point.event),
         Point::RawTracepoint(point) => format!("raw tracepoint {}/{}", point.subsystem, point.event),
+        Point::Lsm(hook) => format!("hook {hook} of the security modules"),
         Point::Program(_) => format!("code of a program, {}", hook.point),
         Point::Usdt(_) => format!("the probe of a program, {}", hook.point),
         Point::Functions(functions) => {
@@ -236,7 +238,9 @@ impl Place {
                 state: Outcome::Untried(String::new()).as_str(),
                 reason: String::new(),
             };
-            trigon_probes::hooks::Mechanism::ladder(target).iter().map(one).collect()
+            let mechanism = trigon_probes::hooks::Mechanism::ladder;
+            let denial = trigon_probes::hooks::Mechanism::denials;
+            if hook.denies() { denial(target) } else { mechanism(target) }.iter().map(one).collect()
         };
         Self {
             name: target.symbol(),

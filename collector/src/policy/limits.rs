@@ -92,5 +92,7 @@ pub const PREFIX_BYTES: usize = 256;
 pub const POSTFIX_BYTES: usize = 128;
 /// Actions of one selector.
 pub const ACTIONS: usize = 16;
+/// The greatest error of the kernel's: MAX_ERRNO.
+pub const ERRNO: i64 = 4095;
 /// Seconds of a rate limit: a week.
 pub const RATE_LIMIT_SECONDS: u64 = 7 * 24 * 3600;

@@ -2,13 +2,14 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{Arc, PoisonError, RwLock},
 };
 
 use trigon_exporters::event::{Action, File, Hook, HookSource, Value};
 use trigon_probes::{
     hooks::plan::value_type,
-    record::{self, arg_flags, stack_type},
+    record::{self, arg_flags, hook_flags, stack_type},
 };
 
 use crate::text::escaped;
@@ -58,7 +59,7 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
     let mut returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
     let (mut args, mut data) = (Vec::new(), Vec::new());
-    for arg in record.args().filter(|arg| !is_stack(arg)) {
+    for arg in record.args().filter(|arg| !is_hash(arg) && !is_stack(arg)) {
         let value = value_of(&arg);
         match arg.fixed.flags & (arg_flags::DATA | arg_flags::RETURNED) {
             0 => args.push(value),
@@ -73,10 +74,38 @@ pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
+        monitored: fixed.hook_flags & hook_flags::MONITORED != 0,
+        ima_hash: record.args().find(is_hash).map(|arg| hash_of(&arg)),
         stacks: None,
         descriptor: None,
         source,
     }
+}
+
+fn is_hash(arg: &record::Arg<'_>) -> bool {
+    arg.fixed.kind == value_type::FILE_HASH
+}
+
+/// As Tetragon writes it: `sha256:` and the digest; empty where there is none.
+fn hash_of(arg: &record::Arg<'_>) -> Box<str> {
+    /// Of the kernel's `enum hash_algo` (include/uapi/linux/hash_info.h): name and bytes.
+    const ALGORITHMS: [(u64, &str, usize); 6] = [
+        (1, "md5", 16),
+        (2, "sha1", 20),
+        (4, "sha256", 32),
+        (5, "sha384", 48),
+        (6, "sha512", 64),
+        (7, "sha224", 28),
+    ];
+    let known = ALGORITHMS.iter().find(|(number, ..)| *number == arg.fixed.value);
+    let digest = known.and_then(|(_, name, bytes)| Some((name, arg.data.get(..*bytes)?)));
+    let Some((name, digest)) = digest else { return Box::default() };
+    let mut text = format!("{name}:");
+    digest.iter().for_each(|byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+    });
+    text.into()
 }
 
 /// Whether it is none of the policy's arguments, but a stack trace.

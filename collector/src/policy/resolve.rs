@@ -71,7 +71,7 @@ pub fn here(policy: Policy) -> Result<Policy, Unresolved> {
 /// Tells everything that doesn't fit.
 pub fn resolve(mut policy: Policy, kernel: &mut dyn Kernel) -> Result<Policy, Unresolved> {
     let mut faults = Vec::new();
-    let mut counts = [0_usize; 5];
+    let mut counts = [0_usize; 7];
     for hook in &mut policy.hooks {
         let (place, section) = match &hook.point {
             Point::Functions(Functions { section: FunctionSection::Kprobes, .. }) => (0, "kprobes"),
@@ -79,6 +79,8 @@ pub fn resolve(mut policy: Policy, kernel: &mut dyn Kernel) -> Result<Policy, Un
             Point::Tracepoint(_) | Point::RawTracepoint(_) => (2, "tracepoints"),
             Point::Program(_) => (3, "uprobes"),
             Point::Usdt(_) => (4, "usdts"),
+            Point::Lsm(_) => (5, "lsmhooks"),
+            Point::Functions(Functions { section: FunctionSection::Enforcers, .. }) => (6, "enforcers"),
         };
         let path = format!("spec.{section}[{}]", counts[place]);
         counts[place] += 1;
@@ -142,7 +144,7 @@ impl Resolver<'_> {
         } else {
             Vec::new()
         };
-        let of_tracepoint = !matches!(hook.point, Point::Functions(_));
+        let of_tracepoint = !hook.of_function();
         for (key, arguments) in [("args", &mut hook.arguments), ("data", &mut hook.data)] {
             for (place, argument) in arguments.iter_mut().enumerate() {
                 let field = format!("{key}[{place}]");
@@ -364,7 +366,7 @@ fn asks(hook: &Hook) -> bool {
 
 /// Whether that is what its functions take.
 fn asks_prototypes(hook: &Hook) -> bool {
-    let of_tracepoint = !matches!(hook.point, Point::Functions(_));
+    let of_tracepoint = !hook.of_function();
     let asks = |argument: &Argument| match (&argument.path, argument.source) {
         (_, Source::CurrentTask | Source::Registers) => false,
         (Some(path), Source::Call) => path.start.is_none(),
@@ -377,7 +379,9 @@ fn asks_prototypes(hook: &Hook) -> bool {
 fn kind_of(target: &Target, prototype: &Prototype, argument: &Argument) -> Result<ArgumentType, Refused> {
     let number = argument.index;
     let asked = argument.kind;
-    if asked != ArgumentType::Auto && matches!(target, Target::Function(_) | Target::Syscall(_)) {
+    if asked != ArgumentType::Auto
+        && matches!(target, Target::Function(_) | Target::Syscall(_) | Target::Lsm(_))
+    {
         return Ok(asked);
     }
     let of_record = matches!(target, Target::Tracepoint { .. });
@@ -433,7 +437,15 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
     let descriptors: &[ArgumentSlot] = match action {
         Action::FollowFd { fd, .. } | Action::UnfollowFd { fd } => &[*fd],
         Action::CopyFd { from, to } => &[*from, *to],
-        Action::Post(_) | Action::NoPost | Action::Sigkill | Action::Signal(_) => &[],
+        Action::Post(_)
+        | Action::NoPost
+        | Action::Sigkill
+        | Action::Signal(_)
+        | Action::Override { .. }
+        | Action::NotifyEnforcer { .. }
+        | Action::CleanupEnforcerNotification
+        | Action::Enforce
+        | Action::ImaHash => &[],
     };
     let wrong = |slot: &ArgumentSlot| kind_of(*slot).filter(|kind| !kind.is_descriptor());
     if let Some(kind) = descriptors.iter().find_map(wrong) {

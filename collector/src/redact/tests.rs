@@ -131,6 +131,8 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         returned: None,
         action: Default::default(),
         return_action: None,
+        monitored: false,
+        ima_hash: None,
         selector: 0,
         stacks: None,
         descriptor: None,

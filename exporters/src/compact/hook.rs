@@ -99,6 +99,7 @@ pub(super) fn head(call: Call<'_>) -> Head<'static> {
         HookKind::Kprobe { .. } => shown(call.hook).0,
         kind if is_raw_syscall(kind) => Head::RAW_SYSCALL,
         HookKind::Tracepoint { .. } => Head::TRACEPOINT,
+        HookKind::Lsm { .. } => Head::LSM,
         HookKind::Uprobe { .. } => Head::UPROBE,
         HookKind::Usdt { .. } => Head::USDT,
     }

@@ -57,6 +57,7 @@ impl<'a> Read<'a> {
         let event = line.event();
         let kind = match line.kind() {
             "process_kprobe" => Some(HookKind::Kprobe { function: text(event, "function_name").into() }),
+            "process_lsm" => Some(HookKind::Lsm { hook: text(event, "function_name").into() }),
             "process_tracepoint" => Some(HookKind::Tracepoint {
                 subsystem: text(event, "subsys").into(),
                 event: text(event, "event").into(),
@@ -111,7 +112,6 @@ impl<'a> Read<'a> {
         match self.line.kind() {
             "process_exec" => (Head::EXEC, arguments()),
             "process_exit" => (Head::EXIT, arguments()),
-            "process_lsm" => (Head::LSM, words(["function_name", "", ""])),
             "process_uprobe" => (Head::UPROBE, words(["path", "symbol", ""])),
             "process_usdt" => (Head::USDT, words(["path", "provider", "name"])),
             "process_loader" => (Head::LOADER, Rest::loader(build_id(event), text(event, "path"))),
@@ -191,6 +191,8 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
         action: Action::Unknown,
         return_action: None,
         selector: 0,
+        monitored: false,
+        ima_hash: None,
         stacks: None,
         descriptor: None,
     };

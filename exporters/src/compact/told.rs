@@ -175,6 +175,7 @@ pub(super) fn hook_rest(call: Call<'_>) -> Rest<'_> {
         HookKind::Tracepoint { subsystem, event } if !hook::is_raw_syscall(call.hook.source.kind()) => {
             Rest::words([&**subsystem, &**event])
         }
+        HookKind::Lsm { hook } => Rest::words([&**hook]),
         HookKind::Uprobe { path, symbol, .. } => {
             Rest::words([&**path, &**symbol].into_iter().filter(|word| !word.is_empty()))
         }

@@ -22,6 +22,10 @@ pub struct Hook {
     pub return_action: Option<Action>,
     /// Number of the selector that matched, from 0.
     pub selector: u16,
+    /// The policy only watches: the action was not done.
+    pub monitored: bool,
+    /// The hash of the file, where the policy asks for it: `sha256:…`; empty where the kernel made none.
+    pub ima_hash: Option<Box<str>>,
     /// What led to the call, where the policy asks for it.
     pub stacks: Option<Box<Stacks>>,
     /// The span of the followed descriptor that the call was about.
@@ -71,6 +75,11 @@ pub enum HookKind {
         subsystem: Box<str>,
         /// `sched_process_exec`
         event: Box<str>,
+    },
+    /// A hook of the security modules, by whatever mechanism.
+    Lsm {
+        /// `file_open`
+        hook: Box<str>,
     },
     /// A place in a program or a library.
     Uprobe {
@@ -126,11 +135,12 @@ const MAY_READ: i64 = 4;
 
 impl HookKind {
     /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`; and
-    /// `uprobe:/bin/bash:readline`, `usdt:/lib/libc.so.6:libc:setjmp`.
+    /// `uprobe:/bin/bash:readline`, `usdt:/lib/libc.so.6:libc:setjmp`, `lsm:file_open`.
     pub fn name(&self) -> String {
         match self {
             Self::Kprobe { function } => format!("kprobe:{function}"),
             Self::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
+            Self::Lsm { hook } => format!("lsm:{hook}"),
             Self::Uprobe { path, symbol, offset, .. } if symbol.is_empty() => {
                 format!("uprobe:{path}:{offset:#x}")
             }
@@ -187,6 +197,7 @@ impl Hook {
         match self.source.kind() {
             HookKind::Kprobe { .. } => EventType::ProcessKprobe,
             HookKind::Tracepoint { .. } => EventType::ProcessTracepoint,
+            HookKind::Lsm { .. } => EventType::ProcessLsm,
             HookKind::Uprobe { .. } => EventType::ProcessUprobe,
             HookKind::Usdt { .. } => EventType::ProcessUsdt,
         }
@@ -199,15 +210,18 @@ impl Hook {
 
     /// What the call does to a file; none where it is about something else.
     pub fn operation(&self) -> Option<Operation> {
-        match &self.source.kind {
-            HookKind::Kprobe { function } if &**function == "security_file_permission" => {
-                match self.arg(MASK)?.number()? {
-                    MAY_WRITE => Some(Operation::Write),
-                    MAY_READ => Some(Operation::Read),
-                    _ => None,
-                }
-            }
-            _ => self.source.operation,
+        let asks_for_access = match &self.source.kind {
+            HookKind::Kprobe { function } => &**function == "security_file_permission",
+            HookKind::Lsm { hook } => &**hook == "file_permission",
+            _ => false,
+        };
+        match asks_for_access {
+            true => match self.arg(MASK)?.number()? {
+                MAY_WRITE => Some(Operation::Write),
+                MAY_READ => Some(Operation::Read),
+                _ => None,
+            },
+            false => self.source.operation,
         }
     }
 
@@ -218,7 +232,7 @@ impl Hook {
 
     /// Whether something was done to the process and not only told.
     pub fn enforced(&self) -> bool {
-        self.action.enforces() || self.return_action.is_some_and(Action::enforces)
+        !self.monitored && (self.action.enforces() || self.return_action.is_some_and(Action::enforces))
     }
 
     /// The paths that the call is about, the one that it acts on first.
@@ -265,7 +279,8 @@ impl Hook {
     pub fn bytes(&self) -> Option<u64> {
         let moves = matches!(self.operation(), Some(Operation::Read | Operation::Write));
         // A security module is asked before anything moves.
-        if !moves || self.function().starts_with("security_") {
+        let asked = matches!(self.source.kind, HookKind::Lsm { .. });
+        if !moves || asked || self.function().starts_with("security_") {
             return None;
         }
         let number = |value: &Value| match value {
@@ -294,10 +309,22 @@ impl Hook {
         self.source.args.get(index)
     }
 
+    /// The action's word; where it was not done, `Monitor` and the word: `MonitorOverride`.
+    pub fn done(&self) -> &'static str {
+        match (self.monitored, self.action) {
+            (true, Action::Sigkill) => "MonitorSigkill",
+            (true, Action::Signal) => "MonitorSignal",
+            (true, Action::Override) => "MonitorOverride",
+            (true, Action::NotifyEnforcer) => "MonitorNotifyEnforcer",
+            (_, action) => action.word(),
+        }
+    }
+
     /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for what is no function of the kernel.
     pub(crate) fn function(&self) -> &str {
         match &self.source.kind {
             HookKind::Kprobe { function } => operation::without_architecture(function),
+            HookKind::Lsm { hook } => hook,
             HookKind::Tracepoint { .. } | HookKind::Uprobe { .. } | HookKind::Usdt { .. } => "",
         }
     }

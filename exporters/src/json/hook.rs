@@ -1,4 +1,5 @@
-//! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint` and `tetragon.KprobeArgument`, and what Trigon adds.
+//! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint`, `tetragon.ProcessLsm` and `tetragon.KprobeArgument`, and what
+//! Trigon adds.
 
 use serde::{Serialize, Serializer};
 
@@ -69,6 +70,26 @@ pub(super) struct TracepointLine<'a> {
     trigon: Facts<'a>,
 }
 
+#[derive(Serialize)]
+pub(super) struct LsmLine<'a> {
+    process: Process<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<Process<'a>>,
+    function_name: &'a str,
+    policy_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    args: Arguments<'a>,
+    #[serde(skip_serializing_if = "ActionName::is_unknown")]
+    action: ActionName,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    ima_hash: &'a str,
+    trigon: Facts<'a>,
+}
+
 pub(super) struct ActionName(pub(super) Action);
 
 pub(super) struct Arguments<'a> {
@@ -132,6 +153,12 @@ struct TruncatedBytes<'a> {
 pub(super) struct HookFacts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_namespace: Option<&'a str>,
+    /// Whether the action was done; left out where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_mode: Option<&'static str>,
+    /// The policy asks for the file's hash, and the kernel made none.
+    #[serde(skip_serializing_if = "is_default")]
+    ima_hash_missing: bool,
     selector: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     descriptor_span_id: Option<SpanId>,
@@ -203,6 +230,18 @@ impl<'a> Context<'a> {
                 tags: &source.tags,
                 kernel_stack_trace: Frames::kernel(hook),
                 user_stack_trace: Frames::user(hook),
+                trigon,
+            }),
+            HookKind::Lsm { hook: function } => Body::Lsm(LsmLine {
+                process,
+                parent,
+                function_name: function,
+                policy_name: &source.policy.name,
+                message,
+                args: Arguments(hook),
+                action: ActionName(hook.action),
+                tags: &source.tags,
+                ima_hash: hook.ima_hash.as_deref().unwrap_or_default(),
                 trigon,
             }),
             HookKind::Uprobe { .. } | HookKind::Usdt { .. } => self.program(event, hook),
@@ -301,6 +340,8 @@ impl<'a> HookFacts<'a> {
     pub(super) fn new(hook: &'a Hook) -> Self {
         Self {
             policy_namespace: hook.source.policy.namespace.as_deref(),
+            policy_mode: hook.monitored.then_some("monitor"),
+            ima_hash_missing: hook.ima_hash.as_ref().is_some_and(|hash| hash.is_empty()),
             selector: hook.selector,
             descriptor_span_id: hook.descriptor,
             args: ArgumentsFacts(hook),

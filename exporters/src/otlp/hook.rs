@@ -37,7 +37,9 @@ impl Attributes<'_> {
         let source = &*hook.source;
         self.string("trigon.policy.name", &source.policy.name);
         match source.kind() {
-            HookKind::Kprobe { function } => self.string("trigon.hook.function", function),
+            HookKind::Kprobe { function } | HookKind::Lsm { hook: function } => {
+                self.string("trigon.hook.function", function);
+            }
             HookKind::Tracepoint { subsystem, event } => {
                 self.string("trigon.hook.subsystem", subsystem);
                 self.string("trigon.hook.event", event);
@@ -57,6 +59,9 @@ impl Attributes<'_> {
             }
         }
         self.string("trigon.action", hook.action.word());
+        if hook.monitored {
+            self.string("trigon.policy.mode", "monitor");
+        }
         if let Some(action) = hook.return_action {
             self.string("trigon.return_action", action.word());
         }
@@ -91,6 +96,7 @@ impl Attributes<'_> {
             self.strings("trigon.policy.tags", source.tags.iter().map(|tag| &**tag));
         }
         self.integer("trigon.selector", hook.selector);
+        self.optional("trigon.file.ima_hash", hook.ima_hash.as_deref().filter(|hash| !hash.is_empty()));
         if !hook.args.is_empty() {
             self.strings("trigon.args", scratch.parts());
         }

@@ -96,7 +96,7 @@ fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wir
 /// What the description of a call tells.
 fn described(hook: &Hook) -> &'static [&'static str] {
     match hook.source.kind() {
-        HookKind::Kprobe { .. } | HookKind::Tracepoint { .. } => {
+        HookKind::Kprobe { .. } | HookKind::Tracepoint { .. } | HookKind::Lsm { .. } => {
             &["args", "function_name", "subsys", "event", "action"]
         }
         HookKind::Uprobe { .. } => &["path", "symbol", "offset", "action"],

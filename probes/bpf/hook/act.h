@@ -4,6 +4,7 @@
 #define TRIGON_HOOK_ACT_H
 
 #include "call.h"
+#include "enforce.h"
 #include "follow.h"
 #include "post.h"
 #include "select.h"
@@ -260,6 +261,8 @@ static long step_act(__u32 step, void *context)
 		count_try(index, bit, !selector->rate_interval || is_within_rate(index));
 		return 0;
 	}
+	/* Decided once, and first: the post tells what is done. */
+	decide(index, bit);
 	/* The post tells since when a file is followed; that it is followed no longer comes after. */
 	if (selector->flags & SELECTOR_FOLLOW)
 		do_follow(index, bit);
@@ -271,8 +274,8 @@ static long step_act(__u32 step, void *context)
 	}
 	if (selector->flags & SELECTOR_UNFOLLOW)
 		do_follow(index, bit);
-	if (selector->signal)
-		bpf_send_signal(selector->signal);
+	if (!call->monitored)
+		enforce(index, bit);
 	return 0;
 }
 

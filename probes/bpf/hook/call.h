@@ -55,8 +55,11 @@ struct call {
 	__u8 texts;
 	__u8 late; /* the function has returned */
 	__u8 compat; /* made as a 32-bit program does */
+	__u8 denied; /* the function returns `error` instead of what it would */
+	__u8 monitored; /* the policy that is acted for only watches */
+	__s16 error;
 	__u8 unread; /* a bit for each raw value that could not be read */
-	__u8 reserved[3];
+	__u8 reserved[7];
 	struct value value[16];
 };
 

@@ -81,6 +81,7 @@ enum value_type {
 	TYPE_OBJECTS_END,
 
 	TYPE_KIOCB = 60,     /* struct kiocb *: a file */
+	TYPE_FILE_HASH = 72, /* in records only: its algorithm, and the digest */
 };
 
 /* How a value is looked up. */
@@ -200,6 +201,9 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_OVERRIDE = 1 << 4, /* the function returns `error` and does nothing */
+	SELECTOR_NOTIFY = 1 << 5,   /* leave a notification for the policy's enforcer */
+	SELECTOR_ENFORCER = 1 << 6, /* do what a notification says that this thread has left */
 	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
 	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
 	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
@@ -220,6 +224,11 @@ struct selector {
 	__u64 rate_interval; /* nanoseconds; 0 for no limit */
 	struct post_arg arg[POST_ARGS];
 	__u32 group; /* who follows: a policy */
+	__s16 error; /* what the function returns in its place */
+	__s16 notify_error;
+	__u8 notify_signal; /* without signal and error the notification is taken back */
+	__u8 hash; /* tell the hash of the file that the hook is about */
+	__u8 reserved_end[2];
 };
 
 struct selector_key {

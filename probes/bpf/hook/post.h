@@ -7,6 +7,7 @@
 #include "../record.h"
 #include "bytes.h"
 #include "call.h"
+#include "hash.h"
 #include "value.h"
 
 /* Where the last argument may begin. */
@@ -132,13 +133,45 @@ __attribute__((noinline)) int begin_record(int index, __u32 bit)
 	record->policy_hook = selector->policy_hook;
 	record->selector = selector->number;
 	record->action = selector->action;
-	record->returned = call->returned;
-	record->has_return = call->late && selector->flags & SELECTOR_RETURN;
+	record->returned = call->denied ? (__s64)call->error : (__s64)call->returned;
+	record->has_return = (call->late || call->denied) && selector->flags & SELECTOR_RETURN;
+	record->hook_flags = call->monitored ? HOOK_MONITORED : 0;
 	at->call = index;
 	at->end = sizeof(*record);
 	at->table = call->table;
 	at->selector = bit;
 	return 1;
+}
+
+/* Appends the hash of the file, or that there is none. Global, for the sake of the stack. */
+__attribute__((noinline)) int post_hash(int index, __u32 bit)
+{
+	__u32 key = index;
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct call *call = call_at(index);
+	struct selector_key selector_key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &selector_key);
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+	struct file_hash *hash = bpf_map_lookup_elem(&file_hashes, &thread);
+
+	if (!selector || !selector->hash || !at || !buffer || at->end > POST_LIMIT)
+		return 0;
+	struct hook_arg *arg = (void *)&buffer->bytes[at->end & (BUFFER_BYTES / 2 - 1)];
+	char *data = &buffer->bytes[(at->end & (BUFFER_BYTES / 2 - 1)) + sizeof(struct hook_arg)];
+
+	__builtin_memset(arg, 0, sizeof(*arg));
+	arg->type = TYPE_FILE_HASH;
+	if (hash && hash->state == HASH_MADE && hash->algorithm >= 0) {
+		arg->value = hash->algorithm;
+		arg->length = HASH_BYTES;
+		__builtin_memcpy(data, hash->digest, HASH_BYTES);
+	} else {
+		arg->flags |= ARG_ABSENT;
+	}
+	((struct hook_record *)buffer)->args += 1;
+	at->end += sizeof(struct hook_arg) + arg->length;
+	return 0;
 }
 
 /* Return addresses that a stack trace has at most: the kernel's PERF_MAX_STACK_DEPTH. */
@@ -195,6 +228,7 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 		return 0;
 	post_stacks(index, bit);
 	bpf_loop(POST_ARGS, step_post, &key, 0);
+	post_hash(index, bit);
 	struct posting *at = bpf_map_lookup_elem(&postings, &key);
 	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
 

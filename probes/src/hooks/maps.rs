@@ -1,5 +1,7 @@
 //! The maps that tables lie in.
 
+use std::io::ErrorKind;
+
 use aya::{
     Pod,
     maps::{Array, HashMap, MapData, MapError},
@@ -74,6 +76,8 @@ pub(super) struct HookMaps {
     chains: HashMap<MapData, u32, Chain>,
     next_chain: u32,
     sets: Sets,
+    /// Policies that only watch, by their groups.
+    monitored: HashMap<MapData, u32, u32>,
     pub(super) tries: Tries,
     /// By table; there once a tracepoint is.
     fields: Option<HashMap<MapData, u32, Fields>>,
@@ -110,6 +114,7 @@ impl HookMaps {
             chains: typed(maps, "chains")?,
             next_chain: 1,
             sets: Sets::new(maps)?,
+            monitored: typed(maps, "monitored")?,
             tries: Tries::new(maps)?,
             fields: None,
             operands: None,
@@ -182,6 +187,19 @@ impl HookMaps {
     /// Lets a hook use a table; 0 for none.
     pub(super) fn point(&mut self, hook: HookId, table: u32) -> Result<(), ProbeError> {
         self.hooks.set(hook.0, table, 0).map_err(|source| ProbeError::Map { map: "hooks", source })
+    }
+
+    /// Has the selectors of a group only watch, or do what they say.
+    pub(super) fn set_monitored(&mut self, group: u32, monitored: bool) -> Result<(), ProbeError> {
+        let set = match monitored {
+            true => self.monitored.insert(group, 1, 0),
+            false => match self.monitored.remove(&group) {
+                Err(MapError::KeyNotFound) => Ok(()),
+                Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
+                removed => removed,
+            },
+        };
+        set.map_err(|source| ProbeError::Map { map: "monitored", source })
     }
 
     /// Bytes of kernel memory that a table takes, at most.

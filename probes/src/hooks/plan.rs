@@ -94,6 +94,7 @@ pub mod value_type {
     pub const NET_DEVICE: u8 = 52;
     pub const IOV_ITER: u8 = 53;
     pub const KIOCB: u8 = 60;
+    pub const FILE_HASH: u8 = 72;
 }
 
 /// How a value is looked up: `enum dimension_class`.
@@ -147,6 +148,9 @@ pub mod selector_flags {
     pub const FOLLOW: u16 = 1 << 1;
     pub const UNFOLLOW: u16 = 1 << 2;
     pub const RETURN: u16 = 1 << 3;
+    pub const OVERRIDE: u16 = 1 << 4;
+    pub const NOTIFY: u16 = 1 << 5;
+    pub const ENFORCER: u16 = 1 << 6;
     pub const KERNEL_STACK: u16 = 1 << 7;
     pub const USER_STACK: u16 = 1 << 8;
     pub const TRY: u16 = 1 << 13;
@@ -186,6 +190,7 @@ mirror! {
     "selector" Selector {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
         action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
+        error: i16, notify_error: i16, notify_signal: u8, hash: u8, reserved_end: [u8; 2],
     }
 
     /// A step of an expression.

@@ -3,7 +3,7 @@
 use super::{Bench, Outcome};
 use crate::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, Target},
+    hooks::{Choice, Hooks, Mechanism, Needs, Target},
     lifecycle::{self, Attached, Kernel, Lifecycle, Options},
     tasks,
 };
@@ -48,8 +48,8 @@ pub struct Step {
 pub struct Wanted {
     /// What it is on.
     pub target: Target,
-    /// Its return is of interest.
-    pub returns: bool,
+    /// What its programs have to be able to do.
+    pub needs: Needs,
     /// Which mechanisms may serve.
     pub choice: Choice,
 }
@@ -57,8 +57,17 @@ pub struct Wanted {
 /// The least that every kernel takes.
 const RING_BYTES: u32 = 1 << 16;
 
+/// Rare calls likewise, of which each stands for what may be prevented.
+fn denied() -> [(&'static str, Target); 3] {
+    [
+        ("denial by lsmhooks", Target::Lsm("sb_umount".to_owned())),
+        ("denial of a function security_*", Target::Function("security_sb_umount".to_owned())),
+        ("denial of a system call", Target::Syscall("chdir".to_owned())),
+    ]
+}
+
 /// Calls that are rare: while they are tried, their callers pay for it.
-fn targets() -> [(&'static str, Target); 6] {
+fn targets() -> [(&'static str, Target); 7] {
     let (subsystem, event) = ("task".to_owned(), "task_rename".to_owned());
     [
         ("kernel function", Target::Function("vfs_rename".to_owned())),
@@ -67,6 +76,7 @@ fn targets() -> [(&'static str, Target); 6] {
         ("system call, 32-bit", Target::CompatSyscall("chdir".to_owned())),
         ("tracepoint", Target::Tracepoint { subsystem: subsystem.clone(), event: event.clone() }),
         ("raw tracepoint", Target::RawTracepoint { subsystem, event }),
+        ("hook of the security modules", Target::Lsm("sb_umount".to_owned())),
     ]
 }
 
@@ -87,9 +97,13 @@ pub(super) fn examine(bench: &Bench) -> Serving {
     let tasks = bench.own_result(tasks::read(kernel).map(drop));
     let (hooks, ladders) = match Hooks::new(lifecycle.shared(), kernel) {
         Ok(mut hooks) => {
-            let ladders =
-                targets().map(|(kind, target)| Ladder::try_all(bench, &mut hooks, kernel, kind, &target));
-            (Outcome::Works, ladders.into())
+            let seeing = targets().map(|(kind, target)| (kind, target, Needs::seeing(true)));
+            let denying = Needs { denies: true, ..Needs::default() };
+            let denying = denied().map(|(kind, target)| (kind, target, denying));
+            let ladders = seeing.into_iter().chain(denying).map(|(kind, target, needs)| {
+                Ladder::try_all(bench, &mut hooks, kernel, kind, &target, needs)
+            });
+            (Outcome::Works, ladders.collect())
         }
         Err(error) => (bench.own(&error), Vec::new()),
     };
@@ -116,7 +130,11 @@ pub(super) fn serve(bench: &Bench, wanted: &[Wanted]) -> Result<Vec<Ladder>, Out
     let mut hooks = Hooks::new(lifecycle.shared(), kernel).map_err(|error| bench.own(&error))?;
     let mut one = |wanted: &Wanted| {
         let mut steps = Vec::new();
-        for mechanism in Mechanism::ladder(&wanted.target) {
+        let ladder = match wanted.needs.denies {
+            true => Mechanism::denials(&wanted.target),
+            false => Mechanism::ladder(&wanted.target),
+        };
+        for mechanism in ladder {
             if wanted.choice.allows(*mechanism) {
                 steps.push(Step::new(bench, &mut hooks, kernel, wanted, *mechanism));
             }
@@ -154,10 +172,11 @@ impl Ladder {
         kernel: &Kernel,
         kind: &'static str,
         target: &Target,
+        needs: Needs,
     ) -> Self {
-        let wanted = Wanted { target: target.clone(), returns: true, choice: Choice::Best };
-        let steps = Mechanism::ladder(target).iter();
-        let steps = steps.map(|mechanism| Step::new(bench, hooks, kernel, &wanted, *mechanism));
+        let wanted = Wanted { target: target.clone(), needs, choice: Choice::Best };
+        let ladder = if needs.denies { Mechanism::denials(target) } else { Mechanism::ladder(target) };
+        let steps = ladder.iter().map(|mechanism| Step::new(bench, hooks, kernel, &wanted, *mechanism));
         Self { kind, target: target.to_string(), steps: steps.collect() }
     }
 
@@ -171,7 +190,7 @@ impl Ladder {
 
 impl Step {
     fn new(bench: &Bench, hooks: &mut Hooks, kernel: &Kernel, wanted: &Wanted, mechanism: Mechanism) -> Self {
-        let attached = hooks.attach(kernel, &wanted.target, wanted.returns, Choice::Only(mechanism));
+        let attached = hooks.attach_for(kernel, &wanted.target, wanted.needs, Choice::Only(mechanism));
         hooks.detach(&wanted.target);
         let mut outcome = bench.own_result(attached.map(drop));
         if let Outcome::Missing(reason) = &mut outcome

@@ -11,7 +11,6 @@ use super::{
     super::model::{
         arguments::{Argument, ArgumentType, Source},
         conditions::{End, Field, TextOperator},
-        hooks::Point,
         selectors::Namespace,
     },
     CompileError, Host, Part,
@@ -125,7 +124,7 @@ impl<'a> Builder<'a> {
     /// Which of a call's raw values an argument is. A tracepoint, or a place in a program, has more than a call has room
     /// for: the table says which they are.
     pub(super) fn raw(&mut self, part: Part<'_>, number: u8, is_size: bool) -> Result<u8, CompileError> {
-        if matches!(part.hook.point, Point::Functions(_)) {
+        if part.hook.of_function() {
             return Ok(number);
         }
         let field = FieldUse { number, is_size };
@@ -146,7 +145,7 @@ impl<'a> Builder<'a> {
             // An array in a record has the length that it has.
             None if argument.kind == ArgumentType::ConstBuf
                 && argument.path.is_none()
-                && !matches!(part.hook.point, Point::Functions(_)) =>
+                && !part.hook.of_function() =>
             {
                 self.raw(part, argument.index, true)?
             }

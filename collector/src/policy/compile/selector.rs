@@ -63,9 +63,14 @@ impl Builder<'_> {
             ..plan::Selector::default()
         };
         let returns = selector.is_some_and(|selector| !selector.return_values.is_empty());
+        // What decides what the function returns can't wait for it.
+        let overrides = |action: &Action| matches!(action, Action::Override { .. });
+        let decides = selector.is_some_and(|selector| selector.all_actions().any(overrides));
         if part.hook.at_return() || returns {
-            self.late.set(bit);
             plan.flags |= selector_flags::RETURN;
+            if !decides {
+                self.late.set(bit);
+            }
         }
         if let Some(Some(scope)) = part.scopes.get(usize::from(number)) {
             self.within(scope, bit)?;
@@ -307,7 +312,11 @@ impl Builder<'_> {
         plan: &mut plan::Selector,
     ) -> Result<(), CompileError> {
         for action in actions {
-            plan.action = number_of(action);
+            // What is done is told, rather than that it is told.
+            let only_told = matches!(action.value, Action::Post(_) | Action::NoPost | Action::ImaHash);
+            if !only_told || plan.action == number_of(&Action::Post(Post::default())) {
+                plan.action = number_of(action);
+            }
             match &action.value {
                 Action::Post(post) => {
                     if post.kernel_stack {
@@ -342,6 +351,18 @@ impl Builder<'_> {
                 }
                 // An open file is followed, not its number: a copy is the same open file.
                 Action::CopyFd { .. } => {}
+                Action::Override { error } => {
+                    plan.flags |= selector_flags::OVERRIDE;
+                    plan.error = *error;
+                }
+                Action::NotifyEnforcer { error, signal } => {
+                    plan.flags |= selector_flags::NOTIFY;
+                    plan.notify_error = error.unwrap_or(0);
+                    plan.notify_signal = signal.unwrap_or(0);
+                }
+                Action::CleanupEnforcerNotification => plan.flags |= selector_flags::NOTIFY,
+                Action::Enforce => plan.flags |= selector_flags::ENFORCER,
+                Action::ImaHash => plan.hash = 1,
             }
         }
         Ok(())

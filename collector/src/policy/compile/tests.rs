@@ -158,6 +158,8 @@ fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
             policy_hook: 1,
             follows: false,
             alone: false,
+            denies: false,
+            method: None,
             hook,
             scopes: &[],
             trial: false,

@@ -29,6 +29,7 @@ pub(in crate::policy) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> 
         Point::RawTracepoint(point) => {
             Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
+        Point::Lsm(hook) => Ok(vec![Target::Lsm(hook.clone())]),
         Point::Program(_) | Point::Usdt(_) => match hook.point.found() {
             [] => unsupported("a program's place that was not looked for"),
             found => Ok(found.iter().cloned().map(Target::User).collect()),
@@ -77,6 +78,7 @@ pub fn kind_of(target: &Target) -> HookKind {
         Target::Tracepoint { subsystem, event } | Target::RawTracepoint { subsystem, event } => {
             HookKind::Tracepoint { subsystem: subsystem.as_str().into(), event: event.as_str().into() }
         }
+        Target::Lsm(hook) => HookKind::Lsm { hook: hook.as_str().into() },
         Target::User(UserPlace { path, code, offset, counter, .. }) => match code {
             UserCode::Usdt { provider, name } => HookKind::Usdt {
                 path: (&**path).into(),

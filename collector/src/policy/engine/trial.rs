@@ -43,7 +43,7 @@ impl Engine {
         if self.policies.contains_key(&key) {
             return Err(LoadError::Exists(key));
         }
-        self.load(policy, true, types)?;
+        self.load(policy, None, true, types)?;
         Ok(key)
     }
 

@@ -345,6 +345,8 @@ impl Cost {
             policy_hook: 1,
             follows: policy.follows(),
             alone: false,
+            denies: false,
+            method: None,
             hook,
             scopes: &[],
             trial: false,
@@ -383,6 +385,7 @@ fn names(point: &Point) -> Vec<String> {
             };
             functions.functions.iter().map(name).collect()
         }
+        Point::Lsm(hook) => vec![format!("security_{hook}")],
         // How often a program comes there, nobody knows beforehand.
         Point::Program(_) | Point::Usdt(_) => vec![point.to_string()],
     }

@@ -33,7 +33,7 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
             .map(|place| place.name.clone())
     };
 
-    say(!signals, "It observes: nothing is stopped, denied or killed.");
+    say(!policy.enforces(), "It observes: nothing is stopped, denied or killed.");
     say(
         signals,
         "A signal answers a call and does not undo it: the system call still completes. A file that was to be deleted \

@@ -304,6 +304,15 @@ fn action(action: &Action) -> String {
             "follow the open file no longer, once its last descriptor is closed".to_owned()
         }
         Action::CopyFd { .. } => "follow the copy too, which is the same open file".to_owned(),
+        Action::Override { error } => format!("deny the call, which returns {error}"),
+        Action::NotifyEnforcer { .. } => {
+            "have the enforcer act at the thread's next call of its list".to_owned()
+        }
+        Action::CleanupEnforcerNotification => {
+            "take back what the enforcer was told of the thread".to_owned()
+        }
+        Action::Enforce => "do what was asked for at an earlier call of the thread".to_owned(),
+        Action::ImaHash => "tell the hash of the file (IMA)".to_owned(),
     }
 }
 

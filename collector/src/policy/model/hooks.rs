@@ -6,6 +6,7 @@ use trigon_probes::hooks::UserPlace;
 
 use super::{
     Located, Position,
+    actions::Action,
     arguments::{Argument, ArgumentType, Source},
     selectors::Selector,
 };
@@ -40,6 +41,8 @@ pub enum Point {
     Tracepoint(Tracepoint),
     /// Of `tracepoints` with `raw: true`: the same, its arguments being those that the kernel passes.
     RawTracepoint(Tracepoint),
+    /// Of `lsmhooks`: a hook of the security modules, by its name in the kernel.
+    Lsm(String),
     /// Of `uprobes`: places in the code of a program or a library.
     Program(Program),
     /// Of `usdts`: a probe that the author of a program put into it.
@@ -138,6 +141,8 @@ pub enum FunctionSection {
     Kprobes,
     /// `fentries`
     Fentries,
+    /// `enforcers`
+    Enforcers,
 }
 
 /// A function of the kernel.
@@ -201,6 +206,27 @@ pub struct List {
 // === impl Hook ===
 
 impl Hook {
+    /// Whether it decides what its function returns.
+    pub fn denies(&self) -> bool {
+        let overrides = |action: &Action| matches!(action, Action::Override { .. });
+        self.selectors.iter().any(|selector| selector.all_actions().any(overrides))
+    }
+
+    /// Whether it tells hashes of files.
+    pub fn hashes(&self) -> bool {
+        self.selectors.iter().any(|selector| selector.all_actions().any(|action| *action == Action::ImaHash))
+    }
+
+    /// Whether it is an enforcer's.
+    pub fn is_enforcer(&self) -> bool {
+        matches!(&self.point, Point::Functions(functions) if functions.section == FunctionSection::Enforcers)
+    }
+
+    /// Whether its arguments are those of a function.
+    pub fn of_function(&self) -> bool {
+        matches!(self.point, Point::Functions(_) | Point::Lsm(_))
+    }
+
     /// Whether the hook needs the function's return.
     pub fn at_return(&self) -> bool {
         self.return_value.is_some() || self.read().any(|argument| argument.copy_at_return)
@@ -303,7 +329,7 @@ impl Point {
     pub fn count(&self) -> usize {
         match self {
             Self::Functions(functions) => functions.functions.len(),
-            Self::Tracepoint(_) | Self::RawTracepoint(_) | Self::Usdt(_) => 1,
+            Self::Tracepoint(_) | Self::RawTracepoint(_) | Self::Usdt(_) | Self::Lsm(_) => 1,
             Self::Program(program) => program.places.len(),
         }
     }
@@ -315,6 +341,7 @@ impl fmt::Display for Point {
             Self::Tracepoint(point) | Self::RawTracepoint(point) => {
                 write!(formatter, "{}/{}", point.subsystem, point.event)
             }
+            Self::Lsm(hook) => formatter.write_str(hook),
             Self::Program(Program { path, places, .. }) => match places.as_slice() {
                 [first, rest @ ..] => {
                     write!(formatter, "{path}:{}", first.place)?;

@@ -205,6 +205,26 @@ impl Namespace {
 // === impl Selector ===
 
 impl Selector {
+    /// One that takes every call.
+    pub fn of_actions(at: Position, actions: Vec<Located<Action>>) -> Self {
+        Self {
+            at,
+            label: None,
+            pids: Vec::new(),
+            binaries: None,
+            parent_binaries: None,
+            arguments: Vec::new(),
+            return_values: Vec::new(),
+            namespaces: Vec::new(),
+            capabilities: Vec::new(),
+            namespace_changes: Vec::new(),
+            capability_changes: Vec::new(),
+            workloads: None,
+            actions,
+            return_actions: Vec::new(),
+        }
+    }
+
     /// Actions at entry, then those at return.
     pub fn all_actions(&self) -> impl Iterator<Item = &Action> {
         self.actions.iter().chain(&self.return_actions).map(|action| &action.value)

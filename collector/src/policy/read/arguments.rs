@@ -26,6 +26,8 @@ pub enum Place {
     Tracepoint,
     /// At a tracepoint, as the kernel passes them.
     RawTracepoint,
+    /// At a hook of the security modules.
+    Lsm,
     /// At a place in a program: where a function has its arguments.
     Program,
     /// At a USDT probe.
@@ -227,7 +229,11 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         }
     }
     if copy_at_return && !place.returns() {
-        let what = if place == Place::Usdt { "a USDT probe" } else { "a tracepoint" };
+        let what = match place {
+            Place::Usdt => "a USDT probe",
+            Place::Lsm => "a hook of the security modules",
+            _ => "a tracepoint",
+        };
         item.invalid(format_args!("returnCopy: {what} doesn't return"));
     }
     if kind == Some(ArgumentType::DataLoc) && place != Place::Tracepoint {
@@ -316,7 +322,7 @@ impl Place {
     /// The last argument that there can be.
     fn last_index(self) -> i64 {
         match self {
-            Self::Function | Self::Fentry | Self::Program => limits::FUNCTION_INDEX,
+            Self::Function | Self::Fentry | Self::Program | Self::Lsm => limits::FUNCTION_INDEX,
             Self::Tracepoint => limits::TRACEPOINT_INDEX,
             Self::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
             Self::Usdt => limits::USDT_INDEX,

@@ -7,6 +7,7 @@ use super::{
         fault::Quoted,
         limits,
         model::{
+            actions::Action,
             hooks::{Abi, Function, FunctionSection, Functions, Hook, List, Point, ReturnValue, Tracepoint},
             selectors::Selector,
         },
@@ -14,7 +15,7 @@ use super::{
     },
     Fields, Item, Keys,
     arguments::{self, Place},
-    selectors::{self, Scope},
+    selectors::{self, Overrides, Scope},
 };
 
 pub mod programs;
@@ -56,6 +57,10 @@ const IGNORE: Keys = Keys { known: &["callNotFound"], later: &[] };
 
 const TRACEPOINT: Keys =
     Keys { known: &["subsystem", "event", "raw", "args", "selectors", "message", "tags"], later: &[] };
+
+const LSM: Keys = Keys { known: &["hook", "args", "selectors", "message", "tags"], later: &[] };
+
+const ENFORCER: Keys = Keys { known: &["calls"], later: &[] };
 
 const LIST: Keys = Keys { known: &["name", "type", "values", "validated"], later: &["pattern"] };
 
@@ -101,7 +106,15 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let ignore = fields.get("ignore");
     let ignore = ignore.as_ref().and_then(|item| item.fields(&IGNORE));
     let ignore_missing = ignore.is_some_and(|ignore| ignore.flag("callNotFound", false));
-    let selectors = selectors(&fields, &arguments, return_value.as_ref());
+    let selectors = selectors(&fields, &arguments, return_value.as_ref(), Overrides::Any);
+    let overrides = |action: &Action| matches!(action, Action::Override { .. });
+    if arguments.found.iter().any(|argument| argument.copy_at_return)
+        && selectors.iter().any(|selector| selector.all_actions().any(overrides))
+    {
+        fields
+            .item
+            .invalid("Override decides before the function is entered: no argument can have returnCopy");
+    }
     let point = called
         .map(|(list, functions)| Point::Functions(Functions { section, list, functions, ignore_missing }));
     hook(item, &fields, point, Read { arguments, data, return_value }, selectors)
@@ -116,10 +129,46 @@ pub fn tracepoint(item: &Item<'_>) -> Option<Hook> {
     let place = if raw { Place::RawTracepoint } else { Place::Tracepoint };
     let arguments = arguments::list(&fields, "args", place);
     let data = arguments::Arguments::default();
-    let selectors = selectors(&fields, &arguments, None);
+    let selectors = selectors(&fields, &arguments, None, Overrides::Never);
     let tracepoint = subsystem.zip(event).map(|(subsystem, event)| Tracepoint { subsystem, event });
     let point = tracepoint.map(if raw { Point::RawTracepoint } else { Point::Tracepoint });
     hook(item, &fields, point, Read { arguments, data, return_value: None }, selectors)
+}
+
+/// Reads an item of `lsmhooks`.
+pub fn lsm(item: &Item<'_>) -> Option<Hook> {
+    let fields = item.fields(&LSM)?;
+    let name = fields.need("hook").and_then(|item| symbol(&item));
+    let arguments = arguments::list(&fields, "args", Place::Lsm);
+    let data = arguments::Arguments::default();
+    let selectors = selectors(&fields, &arguments, None, Overrides::Errors);
+    hook(item, &fields, name.map(Point::Lsm), Read { arguments, data, return_value: None }, selectors)
+}
+
+/// Reads an item of `enforcers`: a hook on each of its calls, which tells nothing.
+pub fn enforcer(item: &Item<'_>, lists: &Lists) -> Option<Vec<Hook>> {
+    let fields = item.fields(&ENFORCER)?;
+    let hook = |call: &Item<'_>| {
+        let (list, functions) = called(call, true, lists)?;
+        let section = FunctionSection::Enforcers;
+        let functions = Functions { section, list, functions, ignore_missing: false };
+        let act = [Action::NoPost, Action::Enforce].map(|action| call.locate(action));
+        let selectors = vec![Selector::of_actions(call.at(), act.into())];
+        Some(Hook {
+            at: call.at(),
+            point: Point::Functions(functions),
+            message: None,
+            tags: Vec::new(),
+            arguments: Vec::new(),
+            data: Vec::new(),
+            return_value: None,
+            selectors,
+        })
+    };
+    if fields.need("calls").is_some_and(|calls| calls.items(usize::MAX).next().is_none()) {
+        item.invalid("this enforcer is on no call");
+    }
+    Some(fields.list("calls", limits::LIST_FUNCTIONS, hook))
 }
 
 fn hook(
@@ -141,8 +190,9 @@ fn selectors(
     fields: &Fields<'_>,
     arguments: &arguments::Arguments,
     return_value: Option<&ReturnValue>,
+    overrides: Overrides,
 ) -> Vec<Selector> {
-    let scope = Scope { arguments, return_value };
+    let scope = Scope { arguments, return_value, overrides };
     fields.list("selectors", limits::SELECTORS, |item| selectors::read(item, &scope))
 }
 

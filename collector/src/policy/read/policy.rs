@@ -5,7 +5,8 @@ use super::{
         fault::Class,
         limits,
         model::{
-            ApiVersion, Kind, Options, Policy,
+            ApiVersion, Kind, Mode, Options, OverrideMethod, Policy,
+            actions::Action,
             hooks::{FunctionSection, Hook},
             scope::{Scope, Workloads},
         },
@@ -48,6 +49,8 @@ const SPEC: Keys = Keys {
         "uprobes",
         "usdts",
         "loader",
+        "lsmhooks",
+        "enforcers",
         "lists",
         "options",
         "podSelector",
@@ -55,7 +58,7 @@ const SPEC: Keys = Keys {
         "hostSelector",
         "nodeSelector",
     ],
-    later: &["lsmhooks", "enforcers", "selectorsMacros"],
+    later: &["selectorsMacros"],
 };
 
 const API_VERSIONS: Words<ApiVersion> = Words {
@@ -82,6 +85,17 @@ const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 enum OptionName {
     DisableKprobeMulti,
     DisableUprobeMulti,
+    PolicyMode,
+    OverrideMethod,
+}
+
+/// An option and its value.
+#[derive(Clone, Copy)]
+enum OptionValue {
+    DisableKprobeMulti(bool),
+    DisableUprobeMulti(bool),
+    PolicyMode(Mode),
+    OverrideMethod(OverrideMethod),
 }
 
 const OPTIONS: Words<OptionName> = Words {
@@ -90,8 +104,8 @@ const OPTIONS: Words<OptionName> = Words {
     words: &[
         ("disable-kprobe-multi", Word::Is(OptionName::DisableKprobeMulti)),
         ("disable-uprobe-multi", Word::Is(OptionName::DisableUprobeMulti)),
-        ("override-method", Word::Later),
-        ("policy-mode", Word::Later),
+        ("override-method", Word::Is(OptionName::OverrideMethod)),
+        ("policy-mode", Word::Is(OptionName::PolicyMode)),
         ("sleepable-preload-size", Word::Later),
     ],
 };
@@ -107,6 +121,23 @@ const BOOLEANS: Words<bool> = Words {
         ("0", Word::Is(false)),
         ("t", Word::Also(true)),
         ("f", Word::Also(false)),
+    ],
+};
+
+/// Values of `policy-mode`.
+pub(crate) const MODES: Words<Mode> = Words {
+    what: "mode",
+    any_case: false,
+    words: &[("enforce", Word::Is(Mode::Enforce)), ("monitor", Word::Is(Mode::Monitor))],
+};
+
+/// Values of `override-method`.
+const OVERRIDE_METHODS: Words<OverrideMethod> = Words {
+    what: "method",
+    any_case: false,
+    words: &[
+        ("fmod-ret", Word::Is(OverrideMethod::FmodRet)),
+        ("override-return", Word::Is(OverrideMethod::OverrideReturn)),
     ],
 };
 
@@ -131,6 +162,10 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
     found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
     found.extend(spec.list("uprobes", limits::HOOKS, hooks::programs::uprobe));
     found.extend(spec.list("usdts", limits::HOOKS, hooks::programs::usdt));
+    found.extend(spec.list("lsmhooks", limits::HOOKS, hooks::lsm));
+    let enforcers = spec.list("enforcers", limits::HOOKS, |item| hooks::enforcer(item, &lists));
+    check_notifications(&spec, &found, !enforcers.is_empty());
+    found.extend(enforcers.into_iter().flatten());
     let functions: usize = found.iter().map(|hook| hook.point.count()).sum();
     if functions > limits::FUNCTIONS {
         let message = format_args!("its hooks are on {functions} functions");
@@ -197,21 +232,42 @@ fn loader(spec: &Fields<'_>, namespace: Option<&str>) -> bool {
     true
 }
 
-fn options(found: &[(OptionName, bool)]) -> Options {
-    let last = |wanted: fn(&OptionName) -> bool| {
-        found.iter().rev().find(|(name, _)| wanted(name)).is_some_and(|(_, value)| *value)
-    };
-    Options {
-        disable_kprobe_multi: last(|name| matches!(name, OptionName::DisableKprobeMulti)),
-        disable_uprobe_multi: last(|name| matches!(name, OptionName::DisableUprobeMulti)),
+/// Whoever is notified has to be there, and whoever is there has to be notified.
+fn check_notifications(spec: &Fields<'_>, hooks: &[Hook], enforced: bool) {
+    let notifies = |action: &Action| matches!(action, Action::NotifyEnforcer { .. });
+    let mut selectors = hooks.iter().flat_map(|hook| &hook.selectors);
+    let notified = selectors.any(|selector| selector.all_actions().any(notifies));
+    if notified && !enforced && spec.get("enforcers").is_none() {
+        spec.item.invalid("NotifyEnforcer needs enforcers, whose calls it is about");
+    }
+    if let Some(item) = spec.get("enforcers").filter(|_| !notified) {
+        item.warn("no action is NotifyEnforcer: these have nothing to do");
     }
 }
 
-fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {
+fn options(found: &[OptionValue]) -> Options {
+    let mut options = Options::default();
+    for option in found {
+        match option {
+            OptionValue::DisableKprobeMulti(value) => options.disable_kprobe_multi = *value,
+            OptionValue::DisableUprobeMulti(value) => options.disable_uprobe_multi = *value,
+            OptionValue::PolicyMode(mode) => options.mode = Some(*mode),
+            OptionValue::OverrideMethod(method) => options.override_method = Some(*method),
+        }
+    }
+    options
+}
+
+fn option(item: &Item<'_>) -> Option<OptionValue> {
     let fields = item.fields(&OPTION)?;
     let name = fields.need("name")?.word(&OPTIONS)?;
-    let value = fields.need("value")?.word(&BOOLEANS)?;
-    Some((name, value))
+    let value = fields.need("value")?;
+    Some(match name {
+        OptionName::DisableKprobeMulti => OptionValue::DisableKprobeMulti(value.word(&BOOLEANS)?),
+        OptionName::DisableUprobeMulti => OptionValue::DisableUprobeMulti(value.word(&BOOLEANS)?),
+        OptionName::PolicyMode => OptionValue::PolicyMode(value.word(&MODES)?),
+        OptionName::OverrideMethod => OptionValue::OverrideMethod(value.word(&OVERRIDE_METHODS)?),
+    })
 }
 
 /// A DNS subdomain (RFC 1123): what Kubernetes takes as a name.

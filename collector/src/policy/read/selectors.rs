@@ -9,6 +9,7 @@ use super::{
         limits,
         model::{
             Located,
+            actions::Action,
             arguments::{ArgumentSlot, ArgumentType},
             conditions::{Condition, Operator},
             hooks::ReturnValue,
@@ -33,6 +34,19 @@ pub struct Scope<'a> {
     pub arguments: &'a Arguments,
     /// What its function returns.
     pub return_value: Option<&'a ReturnValue>,
+    /// What `Override` may have it return.
+    pub overrides: Overrides,
+}
+
+/// What a hook may decide that its function returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overrides {
+    /// Nothing: it has no return.
+    Never,
+    /// An error.
+    Errors,
+    /// Anything.
+    Any,
 }
 
 const SELECTOR: Keys = Keys {
@@ -178,6 +192,14 @@ pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
         && scope.return_value.is_none()
     {
         needs_return(&actions);
+    }
+    let overrides = |action: &Located<Action>| matches!(action.value, Action::Override { .. });
+    if let Some(returned) = fields.get("matchReturnArgs")
+        && selector.actions.iter().any(overrides)
+    {
+        returned.invalid(
+            "Override decides before the function is entered, and what it returns is not known then",
+        );
     }
     Some(selector)
 }

@@ -17,6 +17,7 @@ use super::{
         arguments::{self, Place},
     },
     Read, hook, return_value, selectors,
+    selectors::Overrides,
 };
 use crate::policy::fault::Class;
 
@@ -60,7 +61,7 @@ pub fn uprobe(item: &Item<'_>) -> Option<Hook> {
     let at_return = fields.flag("return", false);
     let arguments = arguments::list(&fields, "args", Place::Program);
     let return_value = return_value(&fields, at_return, Place::Program);
-    let selectors = selectors(&fields, &arguments, return_value.as_ref());
+    let selectors = selectors(&fields, &arguments, return_value.as_ref(), Overrides::Never);
     refuse_actions(&fields, &selectors);
     let point = path.zip(places).map(|(path, places)| {
         Point::Program(Program { path, places, digests, ignore_digests, found: Vec::new() })
@@ -76,7 +77,7 @@ pub fn usdt(item: &Item<'_>) -> Option<Hook> {
     let name = |key| fields.need(key).and_then(|item| name(&item));
     let (provider, name) = (name("provider"), name("name"));
     let arguments = arguments::list(&fields, "args", Place::Usdt);
-    let selectors = selectors(&fields, &arguments, None);
+    let selectors = selectors(&fields, &arguments, None, Overrides::Never);
     refuse_actions(&fields, &selectors);
     let point = path
         .zip(provider.zip(name))

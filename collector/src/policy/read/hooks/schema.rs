@@ -9,7 +9,7 @@ use super::{
         schema::{Build as _, Schema, boolean, has, list, object, text, unknown, word},
         selectors,
     },
-    FUNCTION, IGNORE, LIST, LIST_TYPES, RETURN_ACTIONS, TRACEPOINT,
+    ENFORCER, FUNCTION, IGNORE, LIST, LIST_TYPES, LSM, RETURN_ACTIONS, TRACEPOINT,
 };
 
 /// Names of the kernel's: as `symbol` reads them.
@@ -68,6 +68,29 @@ pub fn tracepoint() -> Schema {
         "!has(self.selectors) || !self.selectors.exists(selector, has(selector.matchReturnActions) || (has(selector.matchReturnArgs) && size(selector.matchReturnArgs) > 0))",
         "a tracepoint doesn't return",
     )
+}
+
+/// An item of `lsmhooks`.
+pub fn lsm() -> Schema {
+    object(&LSM, &["hook"], |key| match key {
+        "hook" => text(limits::SYMBOL_BYTES)
+            .pattern(SYMBOL)
+            .about("Its name in the kernel (include/linux/lsm_hook_defs.h): file_open."),
+        "args" => arguments::schema::arguments(Place::Lsm),
+        other => common(other),
+    })
+    .rule(
+        "!has(self.selectors) || !self.selectors.exists(selector, has(selector.matchReturnActions) || (has(selector.matchReturnArgs) && size(selector.matchReturnArgs) > 0))",
+        "what a hook of the security modules is asked about has not been done: there is no return",
+    )
+}
+
+/// An item of `enforcers`.
+pub fn enforcer() -> Schema {
+    let call = text(limits::SYMBOL_BYTES).pattern(CALL);
+    object(&ENFORCER, &["calls"], |_| {
+        list(limits::LIST_FUNCTIONS, call.clone()).at_least(1).about("System calls, or list:NAME.")
+    })
 }
 
 /// An item of `lists`.

@@ -3,14 +3,15 @@
 use super::{
     super::{
         super::limits,
+        super::words::Words,
         arguments::Place,
         hooks::{
             programs::schema::{uprobe, usdt},
-            schema::{function, function_list, tracepoint},
+            schema::{enforcer, function, function_list, lsm, tracepoint},
         },
-        schema::{Build as _, Schema, boolean, labels, list, object, unknown, word},
+        schema::{Build as _, Schema, boolean, labels, list, object, text, unknown, word},
     },
-    BOOLEANS, OPTION, OPTIONS, SPEC,
+    BOOLEANS, MODES, OPTION, OPTIONS, OVERRIDE_METHODS, SPEC,
 };
 
 /// `spec` of a policy; of a `namespaced` one, which is about a namespace's pods.
@@ -44,6 +45,9 @@ fn key(key: &str) -> Schema {
         "kprobes" => list(limits::HOOKS, function(Place::Function)).about("Functions of the kernel."),
         "fentries" => list(limits::HOOKS, function(Place::Fentry))
             .about("Functions of the kernel, entered by a trampoline."),
+        "lsmhooks" => list(limits::HOOKS, lsm()).about("Hooks of the security modules."),
+        "enforcers" => list(limits::HOOKS, enforcer())
+            .about("System calls that NotifyEnforcer is about: what it asks for is done there."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
         "uprobes" => list(limits::HOOKS, uprobe()).about("Functions of programs and libraries."),
         "usdts" => list(limits::HOOKS, usdt()).about("USDT probes of programs and libraries."),
@@ -67,6 +71,19 @@ fn key(key: &str) -> Schema {
 fn option() -> Schema {
     object(&OPTION, &["name", "value"], |key| match key {
         "name" => word(&OPTIONS),
-        _ => word(&BOOLEANS),
+        _ => text(limits::LABEL_CHARS),
     })
+    .rule(&values("disable-kprobe-multi", &BOOLEANS), &format!("disable-kprobe-multi is one of {BOOLEANS}"))
+    .rule(&values("disable-uprobe-multi", &BOOLEANS), &format!("disable-uprobe-multi is one of {BOOLEANS}"))
+    .rule(&values("policy-mode", &MODES), &format!("policy-mode is one of {MODES}"))
+    .rule(
+        &values("override-method", &OVERRIDE_METHODS),
+        &format!("override-method is one of {OVERRIDE_METHODS}"),
+    )
+}
+
+/// The rule that an option has one of these values.
+fn values<T: Copy>(name: &str, words: &Words<T>) -> String {
+    let all: Vec<_> = words.all().map(|word| format!("'{word}'")).collect();
+    format!("self.name != '{name}' || self.value in [{}]", all.join(", "))
 }

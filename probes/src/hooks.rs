@@ -224,8 +224,7 @@ impl Hooks {
         choice: Choice,
     ) -> Result<(HookId, Mechanism), ProbeError> {
         if let Some(hook) = self.hooks.get(target)
-            && self.serves(target, needs)
-            && choice.allows(hook.mechanism)
+            && self.serves(target, needs, choice)
         {
             return Ok((hook.id, hook.mechanism));
         }

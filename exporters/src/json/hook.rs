@@ -238,7 +238,7 @@ impl<'a> Context<'a> {
                 function_name: function,
                 policy_name: &source.policy.name,
                 message,
-                args: Arguments(hook),
+                args,
                 action: ActionName(hook.action),
                 tags: &source.tags,
                 ima_hash: hook.ima_hash.as_deref().unwrap_or_default(),

@@ -94,7 +94,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
     let at_return = fields.flag("return", false);
     let place = match section {
-        FunctionSection::Kprobes => Place::Function,
+        FunctionSection::Kprobes | FunctionSection::Enforcers => Place::Function,
         FunctionSection::Fentries => Place::Fentry,
     };
     let arguments = arguments::list(&fields, "args", place);

@@ -1,6 +1,6 @@
 # The only entry points a person needs. Each installs what it misses (Debian 12) and says so.
 
-.PHONY: help demo run install deb test test-kernels bench generate pictures record-golden check
+.PHONY: help demo run install deb test test-kernels fuzz bench generate pictures record-golden check
 
 help: ## Say what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: ## Run every test, natively and in Debian's 6.1 and 6.12 kernels
 test-kernels: ## Run the kernel tests in Debian's kernels only (SUITES='lifecycle …')
 	@scripts/setup test
 	@scripts/test-kernels $(SUITES)
+
+fuzz: ## Give parsers, compiler and readers what nobody would write, a minute each (TARGETS='policy …', FUZZ_SECONDS=)
+	@scripts/setup fuzz
+	@scripts/fuzz $(TARGETS)
 
 bench: ## Measure against the budgets
 	@scripts/setup run

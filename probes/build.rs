@@ -4,8 +4,18 @@
 
 use std::{env, path::Path, process::Command};
 
-const OBJECTS: [&str; 8] =
-    ["lifecycle", "tasks", "processes", "syscalls", "trampolines", "kprobes", "tracepoints", "releases"];
+const OBJECTS: [&str; 10] = [
+    "lifecycle",
+    "tasks",
+    "processes",
+    "syscalls",
+    "trampolines",
+    "kprobes",
+    "tracepoints",
+    "releases",
+    "denials",
+    "uprobes",
+];
 
 fn main() {
     println!("cargo::rerun-if-changed=bpf");

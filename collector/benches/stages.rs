@@ -66,6 +66,7 @@ fn tracker(redaction: Redaction) -> Tracker {
         redaction,
         capacity: 65_536,
         linger: Duration::ZERO,
+        expose_stack_addresses: false,
     };
     Tracker::new(settings, Clock::new())
 }

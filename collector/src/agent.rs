@@ -44,7 +44,7 @@ use crate::{
         status::LossWatch,
     },
     config::{Effective, Given},
-    jobs,
+    jobs, loader,
     pipeline::{self, Pipeline},
     policy::{
         compile::Host,
@@ -201,6 +201,7 @@ impl Agent {
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
+        let (pipeline, jobs) = jobs::channel();
         let host = Host { namespaces: found.host };
         let parts = Parts {
             shared: lifecycle.shared(),
@@ -208,6 +209,7 @@ impl Agent {
             sources: tracker.sources(),
             placements: placements.clone(),
             traces_ctx: settings.config.policy.traces_ctx.clone(),
+            loader: loader::Source::new(pipeline.clone(), &loss),
         };
         let manager = Manager::new(parts, Types::from(kernel), metrics.policies);
         let directory = &settings.config.policy.dir;
@@ -238,7 +240,6 @@ impl Agent {
         health.ring_capacity.set(i64::from(limits.ring_buffer()));
         health.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
         let stop = ring.stop();
-        let (pipeline, jobs) = jobs::channel();
         let stages = Pipeline {
             tracker,
             placements,

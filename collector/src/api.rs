@@ -10,9 +10,10 @@
 //! | `GET /v1/processes` | [`ProcessList`](processes::ProcessList) |
 //! | `GET /v1/traces/ID`, of a trace, an execution or a process | [`TraceStatus`](traces::TraceStatus) |
 //! | `GET /v1/policies` | [`PolicyList`] |
-//! | `POST /v1/policies`, the body a policy file | [`Added`] |
+//! | `POST /v1/policies`, the body a policy file, with `?mode=monitor` or `enforce` in that mode | [`Added`] |
 //! | `DELETE /v1/policies/NAME` | nothing |
-//! | `POST /v1/policies/NAME/enable`, `…/disable` | [`PolicyStatus`] |
+//! | `POST /v1/policies/NAME/enable`, `…/disable`, `…/monitor`, `…/enforce` | [`PolicyStatus`] |
+//! | `POST /v1/tries?milliseconds=N`, the body a policy file; answered after that time | [`TryReport`](tries::TryReport) |
 //!
 //! NAME of a policy of a namespace is `NAMESPACE%2FNAME`.
 //!
@@ -23,7 +24,10 @@ use std::{fmt, path::PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::{kubernetes::config::PolicyGroup, policy::model::key_of};
+use crate::{
+    kubernetes::config::PolicyGroup,
+    policy::model::{Mode, key_of},
+};
 
 pub mod client;
 pub mod events;
@@ -33,6 +37,7 @@ pub mod server;
 pub mod socket;
 pub mod status;
 pub mod traces;
+pub mod tries;
 
 /// Where the agent listens, unless it is told otherwise.
 pub const SOCKET: &str = "/run/trigon/trigon.sock";
@@ -65,6 +70,9 @@ pub struct PolicyStatus {
     pub namespace: Option<String>,
     /// How it stands with it.
     pub state: State,
+    /// Whether it does what it says; none where it isn't loaded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<PolicyMode>,
     /// Since when.
     pub since: Timestamp,
     /// Where it comes from.
@@ -94,6 +102,18 @@ pub enum State {
     LoadError,
     /// Left out: it is for other nodes, or another one has its name.
     Skipped,
+}
+
+/// Whether a policy does what it says: Tetragon's words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyMode {
+    /// It kills, signals and denies.
+    Enforce,
+    /// It tells what it would have done.
+    Monitor,
+    /// There is nothing that it could do but tell.
+    MonitorOnly,
 }
 
 /// Where a policy comes from.
@@ -150,6 +170,29 @@ pub struct FileFault {
     pub column: u32,
     /// `line:column: error: path: message`, as `trigon policy check` prints it.
     pub text: String,
+}
+
+// === impl PolicyMode ===
+
+impl PolicyMode {
+    /// As JSON has it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
+            Self::MonitorOnly => "monitor_only",
+        }
+    }
+}
+
+impl From<Option<Mode>> for PolicyMode {
+    fn from(mode: Option<Mode>) -> Self {
+        match mode {
+            Some(Mode::Enforce) => Self::Enforce,
+            Some(Mode::Monitor) => Self::Monitor,
+            None => Self::MonitorOnly,
+        }
+    }
 }
 
 // === impl PolicyStatus ===

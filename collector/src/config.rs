@@ -140,6 +140,8 @@ pub struct PolicyConfig {
     pub dir: PathBuf,
     /// Where OpenTelemetry's eBPF instrumentation pins its map of requests. Empty: it is not looked for.
     pub traces_ctx: PathBuf,
+    /// Stack traces tell addresses, too.
+    pub expose_stack_addresses: bool,
 }
 
 /// `[api]`: the local API.
@@ -427,7 +429,7 @@ impl Effective {
     /// What the tracker is told to do.
     pub fn tracker(&self) -> tracker::Settings {
         let nanoseconds = |duration: Duration| u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
-        let Config { process_table, trace, limits, env, .. } = &self.config;
+        let Config { process_table, trace, limits, env, policy, .. } = &self.config;
         tracker::Settings {
             node: self.node.clone(),
             rules: Rules { join_env: trace.join_env, max_age_ns: nanoseconds(trace.max_age) },
@@ -436,6 +438,7 @@ impl Effective {
             capacity: process_table.capacity,
             linger: process_table.linger,
             redaction: self.redaction.clone(),
+            expose_stack_addresses: policy.expose_stack_addresses,
         }
     }
 }

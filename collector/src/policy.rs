@@ -13,6 +13,8 @@ use std::{
 pub mod check;
 pub mod compile;
 pub mod engine;
+pub mod explain;
+mod expression;
 pub mod fault;
 pub mod limits;
 pub mod manager;

@@ -79,6 +79,7 @@ fn weight(event: &Event) -> usize {
                 Value::Bytes { data, .. } => data.len(),
                 Value::File(file) => file.path.len(),
                 Value::Path { path, .. } => path.len(),
+                Value::Object(object) => size_of_val(&**object) + object.text_bytes(),
                 Value::Int(_) | Value::UInt(_) | Value::Long(_) | Value::Size(_) => 0,
             }
     };
@@ -86,7 +87,12 @@ fn weight(event: &Event) -> usize {
         + match &event.kind {
             Kind::Exec(_) => process(&event.process),
             Kind::Exit(_) | Kind::Replaced | Kind::RateLimit(_) => 0,
-            Kind::Hook(hook) => hook.args.iter().chain([&hook.returned]).flatten().map(value).sum(),
+            Kind::Hook(hook) => {
+                let read = hook.args.iter().chain(&hook.data).chain([&hook.returned]);
+                let values = read.flatten().map(value);
+                values.sum::<usize>() + hook.stacks.as_ref().map_or(0, |stacks| stacks.bytes())
+            }
+            Kind::Loader(loader) => size_of_val(&**loader) + loader.path.len() + loader.build_id.len(),
             Kind::Descriptor(descriptor) => size_of_val(&**descriptor) + descriptor.file.path.len(),
         }
 }

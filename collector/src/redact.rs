@@ -125,7 +125,7 @@ impl Redactor {
         if !self.redaction.enabled {
             return;
         }
-        for value in hook.args.iter_mut().flatten() {
+        for value in hook.args.iter_mut().chain(&mut hook.data).flatten() {
             match value {
                 Value::Text { text, truncated } => {
                     self.find_prose(text.as_bytes(), *truncated);

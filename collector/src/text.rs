@@ -16,6 +16,13 @@ pub fn push_escaped(bytes: &[u8], out: &mut String) -> bool {
     escaped
 }
 
+/// Bytes as text of their own: [`push_escaped`].
+pub fn escaped(bytes: &[u8]) -> Box<str> {
+    let mut text = String::with_capacity(bytes.len());
+    push_escaped(bytes, &mut text);
+    text.into()
+}
+
 /// `args` without a character at its end that was cut in the middle, where `cut` says that something was.
 pub fn trim_cut(args: &[u8], cut: bool) -> &[u8] {
     // A character has four bytes at most: no longer tail can be the beginning of one.

@@ -15,6 +15,7 @@ use crate::{
     kubernetes::pods::Pods,
     policy::matches::{Sources, hook_of},
     redact::{Redaction, Redactor},
+    symbols::Symbols,
     text::{first_args, push_escaped, trim_cut},
 };
 use clock::Clock;
@@ -31,6 +32,7 @@ pub mod bootstrap;
 pub mod clock;
 mod descriptors;
 mod facts;
+mod mappings;
 pub mod state;
 pub mod table;
 pub mod trace;
@@ -54,6 +56,7 @@ pub struct Tracker {
     predecessor: Predecessor,
     sources: Sources,
     descriptors: Descriptors,
+    symbols: Symbols,
     redactor: Redactor,
 }
 
@@ -74,6 +77,8 @@ pub struct Settings {
     pub linger: Duration,
     /// What is masked in events.
     pub redaction: Redaction,
+    /// Stack traces tell addresses, too.
+    pub expose_stack_addresses: bool,
 }
 
 /// What the tracker counts.
@@ -126,6 +131,7 @@ impl Tracker {
     pub fn new(settings: Settings, clock: Clock) -> Self {
         let linger = u64::try_from(settings.linger.as_nanos()).unwrap_or(u64::MAX);
         let redactor = Redactor::new(settings.redaction.clone());
+        let symbols = Symbols::new(settings.expose_stack_addresses);
         Self {
             table: Table::new(settings.capacity, linger),
             cgroups: Cgroups::default(),
@@ -137,6 +143,7 @@ impl Tracker {
             predecessor: Predecessor::default(),
             sources: Sources::default(),
             descriptors: Descriptors::default(),
+            symbols,
             redactor,
         }
     }
@@ -211,6 +218,11 @@ impl Tracker {
             Record::Hook(hook) => self.hook(&hook, observed),
             Record::Release(release) => self.release(&release, observed),
         }
+    }
+
+    /// Forgets what files told of symbols that nobody asks for any more.
+    pub fn forget_symbols(&mut self) {
+        self.symbols.keep_house();
     }
 
     fn exec(&mut self, exec: record::Exec<'_>, observed: Timestamp) -> Option<Event> {
@@ -325,6 +337,7 @@ impl Tracker {
         };
         let time = self.clock.at(record.fixed.header.time);
         let mut hook = hook_of(record, source);
+        hook.stacks = self.symbols.stacks(record, &process);
         let node = &self.settings.node;
         hook.descriptor = self.descriptors.observe(record, &hook, &process, node, &self.clock);
         self.redactor.hook(&mut hook);

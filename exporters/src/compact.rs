@@ -12,7 +12,10 @@ use std::{
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::{event::Event, filter::Fields};
+use crate::{
+    event::{Event, Frame},
+    filter::Fields,
+};
 
 mod hook;
 mod json;
@@ -126,8 +129,32 @@ fn write(told: &Told<'_>, timestamps: bool, line: &mut Line, out: &mut Vec<u8>) 
         line.push(format_args!("{:room$}", ""));
         line.word(None, TRAILER);
     }
+    for (head, frames) in [
+        ("Kernel:", told.stacks.as_ref().and_then(|stacks| stacks.kernel.as_deref())),
+        ("User space:", told.stacks.as_ref().and_then(|stacks| stacks.user.as_deref())),
+    ] {
+        if let Some(frames) = frames {
+            stack(head, frames, line);
+        }
+    }
     out.extend_from_slice(line.text.as_bytes());
     out.push(b'\n');
+}
+
+/// A stack trace, a line for each frame: the only thing that takes more than the event's own line.
+fn stack(head: &str, frames: &[Frame], line: &mut Line) {
+    line.push(format_args!("\n{head}"));
+    for Frame { address, offset, symbol, module } in frames {
+        line.push(format_args!("\n  "));
+        line.word(GREEN, format_args!("{address:#x}:"));
+        match &**symbol {
+            "" => line.word(CYAN, format_args!("+{offset:#x}")),
+            symbol => line.word(CYAN, format_args!("{}+{offset:#x}", Quoted(symbol))),
+        }
+        if !module.is_empty() {
+            line.word(None, format_args!("({})", Quoted(module)));
+        }
+    }
 }
 
 // === impl Line ===

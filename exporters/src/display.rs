@@ -74,8 +74,23 @@ pub fn describe(hook: &Hook, out: &mut String) {
             let verb = hook.event_name().trim_start_matches("file.");
             write!(out, "{verb} {}", tail(path, DESCRIBED))
         }
-        (None, HookKind::Kprobe { .. }) => write!(out, "{}", hook.function()),
+        (None, HookKind::Kprobe { .. } | HookKind::Lsm { .. }) => write!(out, "{}", hook.function()),
         (None, HookKind::Tracepoint { subsystem, event }) => write!(out, "{subsystem}/{event}"),
+        (None, HookKind::Uprobe { path, symbol, offset, .. }) if symbol.is_empty() => {
+            write!(out, "{offset:#x} of {}", tail(path, DESCRIBED))
+        }
+        (None, HookKind::Uprobe { path, symbol, .. }) => {
+            write!(out, "{} of {}", tail(symbol, DESCRIBED), tail(path, DESCRIBED))
+        }
+        (None, HookKind::Usdt { path, provider, name }) => {
+            write!(
+                out,
+                "{}:{} of {}",
+                tail(provider, DESCRIBED),
+                tail(name, DESCRIBED),
+                tail(path, DESCRIBED)
+            )
+        }
     };
     if let Some(bytes) = hook.bytes() {
         let _ = write!(out, " {bytes} bytes");

@@ -17,9 +17,11 @@ mod descriptor;
 mod hook;
 mod image;
 mod message;
+mod object;
 mod operation;
 mod pod;
 mod severity;
+mod stack;
 #[cfg(test)]
 mod tests;
 mod value;
@@ -30,9 +32,14 @@ pub use self::{
     hook::{ArgumentSpec, Hook, HookKind, HookSource, PathRef, Policy},
     image::{FileFacts, Gains, Image},
     message::{Template, TemplateError},
+    object::{
+        Address, CapabilitySet, Ends, Map, Module, Object, Packet, PerfEvent, Program, Socket, UserNamespace,
+        address,
+    },
     operation::Operation,
     pod::{Place, PlaceCell, PlaceNow, Pod, PodContainer, Service, Workload},
     severity::Severity,
+    stack::{Frame, Stacks},
     value::{File, Value},
 };
 
@@ -64,12 +71,23 @@ pub enum Kind {
     Exit(Exit),
     /// The process made a call, or passed a point, that a policy asks for.
     Hook(Hook),
+    /// The process mapped a file to execute what is in it.
+    Loader(Box<Loader>),
     /// The process began to execute another image, of which a policy will have nothing told: this execution ended.
     Replaced,
     /// A file that a policy follows is no longer held.
     Descriptor(Box<Descriptor>),
     /// A way out reached its rate limit and dropped so many events. It is about no process, and for that way out alone.
     RateLimit(u64),
+}
+
+/// A file was mapped to be executed: a program, the library that loads it, or one that it needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loader {
+    /// The file's path; bytes that were not UTF-8 are written as `\xNN`.
+    pub path: Box<str>,
+    /// What the linker wrote into the file to tell it from all others; empty where it wrote nothing.
+    pub build_id: Box<[u8]>,
 }
 
 /// An execution began.
@@ -120,6 +138,14 @@ pub enum EventType {
     TrigonDescriptor,
     /// A way out dropped events.
     RateLimitInfo,
+    /// A process came to a place of a program that a policy hooks.
+    ProcessUprobe,
+    /// A process passed a USDT probe that a policy hooks.
+    ProcessUsdt,
+    /// A process mapped a file to execute what is in it.
+    ProcessLoader,
+    /// A process did what a policy hooks among the security modules.
+    ProcessLsm,
 }
 
 /// One execution of an image by a process; or a process that was forked and executes its parent's image.
@@ -282,6 +308,7 @@ impl Event {
             Kind::Exec(_) => EventType::ProcessExec,
             Kind::Exit(_) | Kind::Replaced => EventType::ProcessExit,
             Kind::Hook(hook) => hook.event_type(),
+            Kind::Loader(_) => EventType::ProcessLoader,
             Kind::Descriptor(_) => EventType::TrigonDescriptor,
             Kind::RateLimit(_) => EventType::RateLimitInfo,
         }
@@ -294,7 +321,7 @@ impl Event {
 
     /// Whether there would be no such event without a policy: what gives way where not everything has room.
     pub fn is_of_policy(&self) -> bool {
-        matches!(self.kind, Kind::Hook(_) | Kind::Descriptor(_))
+        matches!(self.kind, Kind::Hook(_) | Kind::Loader(_) | Kind::Descriptor(_))
     }
 }
 
@@ -302,13 +329,17 @@ impl Event {
 
 impl EventType {
     /// Every type, in the order of [`Self::index`].
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 10] = [
         Self::ProcessExec,
         Self::ProcessExit,
         Self::ProcessKprobe,
         Self::ProcessTracepoint,
         Self::TrigonDescriptor,
         Self::RateLimitInfo,
+        Self::ProcessUprobe,
+        Self::ProcessUsdt,
+        Self::ProcessLoader,
+        Self::ProcessLsm,
     ];
 
     /// Its place in [`Self::ALL`].
@@ -325,6 +356,10 @@ impl EventType {
             Self::ProcessTracepoint => "PROCESS_TRACEPOINT",
             Self::TrigonDescriptor => "TRIGON_DESCRIPTOR",
             Self::RateLimitInfo => "RATE_LIMIT_INFO",
+            Self::ProcessLsm => "PROCESS_LSM",
+            Self::ProcessUprobe => "PROCESS_UPROBE",
+            Self::ProcessUsdt => "PROCESS_USDT",
+            Self::ProcessLoader => "PROCESS_LOADER",
         }
     }
 }

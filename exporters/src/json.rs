@@ -9,7 +9,7 @@ use std::{borrow::Cow, sync::Arc};
 use serde::Serialize;
 
 use crate::{
-    event::{Event, Exec, Exit, Kind, Namespaces},
+    event::{Event, Exec, Exit, Kind, Namespaces, Object},
     filter::Fields,
     identity::ExecId,
     names,
@@ -18,19 +18,23 @@ use crate::{
 mod escape;
 mod facts;
 mod hook;
+mod object;
 mod permission;
 mod pod;
 mod process;
+mod program;
 mod prune;
 mod scalar;
+mod stack;
 #[cfg(test)]
 mod tests;
 
 pub use escape::push_printable;
 use facts::Facts;
 pub(crate) use hook::UNRESOLVED;
-use hook::{KprobeLine, TracepointLine};
+use hook::{KprobeLine, LsmLine, TracepointLine};
 use process::{BinaryProperties, Process};
+use program::{LoaderLine, UprobeLine, UsdtLine};
 use scalar::{Id, Int64, Time};
 
 /// Writes events as JSON, one line each.
@@ -70,6 +74,14 @@ enum Body<'a> {
     Kprobe(KprobeLine<'a>),
     #[serde(rename = "process_tracepoint")]
     Tracepoint(TracepointLine<'a>),
+    #[serde(rename = "process_lsm")]
+    Lsm(LsmLine<'a>),
+    #[serde(rename = "process_uprobe")]
+    Uprobe(UprobeLine<'a>),
+    #[serde(rename = "process_usdt")]
+    Usdt(UsdtLine<'a>),
+    #[serde(rename = "process_loader")]
+    Loader(LoaderLine<'a>),
     #[serde(rename = "rate_limit_info")]
     RateLimit(RateLimitLine),
 }
@@ -98,6 +110,15 @@ struct ExitLine<'a> {
 #[derive(Serialize)]
 struct RateLimitLine {
     number_of_dropped_process_events: Int64,
+}
+
+/// An object as an argument has it: the name of its kind, and its fields.
+pub(crate) fn object(object: &Object) -> Option<(String, serde_json::Value)> {
+    let argument = object::ObjectArgument::new(object, &Namespaces::default());
+    match serde_json::to_value(argument).ok()? {
+        serde_json::Value::Object(fields) => fields.into_iter().next(),
+        _ => None,
+    }
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -134,6 +155,7 @@ impl JsonWriter {
             Kind::Exec(exec) => Body::Exec(context.exec(event, exec)),
             Kind::Exit(exit) => Body::Exit(context.exit(event, exit, &signal)),
             Kind::Hook(hook) => context.hook(event, hook, view),
+            Kind::Loader(loader) => context.loader(event, loader),
             Kind::RateLimit(dropped) => {
                 Body::RateLimit(RateLimitLine { number_of_dropped_process_events: Int64(*dropped) })
             }

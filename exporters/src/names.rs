@@ -2,6 +2,9 @@
 
 use std::borrow::Cow;
 
+pub mod kernel;
+pub mod sockets;
+
 /// Signals 1 to 31; the numbers are those of x86-64 and arm64.
 const SIGNALS: [&str; 31] = [
     "SIGHUP",

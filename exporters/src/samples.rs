@@ -12,6 +12,7 @@ use crate::{
 };
 
 pub(crate) mod hooks;
+pub(crate) mod objects;
 
 pub(crate) const NODE: &str = "node-1";
 
@@ -157,6 +158,7 @@ pub(crate) fn table() -> Vec<(&'static str, Event)> {
     ]
     .into_iter()
     .chain(hooks::table())
+    .chain(objects::table())
     .collect()
 }
 

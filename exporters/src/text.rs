@@ -101,6 +101,8 @@ impl fmt::Display for Shown<'_> {
             Value::File(file) => f.write_str(&ending(&file.path, VALUE_LIMIT)),
             Value::Path { path, .. } => f.write_str(&ending(path, VALUE_LIMIT)),
             Value::Bytes { data, size } => bytes(data, *size, f),
+            // Names of the kernel are short; a path is not.
+            Value::Object(object) => beginning(&object.to_string(), false, f),
         }
     }
 }

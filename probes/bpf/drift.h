@@ -57,4 +57,38 @@ static __always_inline bool is_last_reference(struct file *file)
 	return file_references(file) <= 1;
 }
 
+/* 6.4 renamed iov to __iov. */
+struct iov_iter___6_1 {
+	const struct iovec *iov;
+} __attribute__((preserve_access_index));
+
+static __always_inline const struct iovec *iter_pieces(struct iov_iter *iter)
+{
+	struct iov_iter___6_1 *older = (void *)iter;
+
+	if (bpf_core_field_exists(older->iov))
+		return BPF_CORE_READ(older, iov);
+	return BPF_CORE_READ(iter, __iov);
+}
+
+/* CONFIG_MODULE_SIG is a choice too: whether a module's signature is good is not known everywhere. */
+enum signature { SIGNATURE_UNKNOWN = 0, SIGNATURE_MISSING = 1, SIGNATURE_GOOD = 2 };
+
+#define SIGNATURE_OF(object) \
+	(!bpf_core_field_exists((object)->sig_ok) ? SIGNATURE_UNKNOWN \
+	 : BPF_CORE_READ(object, sig_ok)	   ? SIGNATURE_GOOD \
+						   : SIGNATURE_MISSING)
+
+/* TS_COMPAT of arch/x86/include/asm/thread_info.h: set from the entry of a 32-bit call to the way out of it. */
+#define COMPAT_CALL 2
+
+static __always_inline bool is_compat(void)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	if (!bpf_core_field_exists(task->thread_info.status))
+		return false;
+	return BPF_CORE_READ(task, thread_info.status) & COMPAT_CALL;
+}
+
 #endif

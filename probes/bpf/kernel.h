@@ -23,7 +23,12 @@ struct mnt_namespace { struct ns_common ns; };
 struct pid_namespace { struct ns_common ns; };
 struct time_namespace { struct ns_common ns; };
 struct cgroup_namespace { struct ns_common ns; };
-struct user_namespace { struct ns_common ns; };
+struct user_namespace {
+	int level;
+	kuid_t owner;
+	kgid_t group;
+	struct ns_common ns;
+};
 struct net { struct ns_common ns; };
 
 struct nsproxy {
@@ -222,6 +227,125 @@ struct task_struct {
 	__u64 parent_exec_id;
 	__u64 self_exec_id;
 	struct css_set *cgroups;
+};
+
+typedef struct { __s64 counter; } atomic64_t;
+
+struct in6_addr { __u8 bytes[16]; };
+
+struct sock_common {
+	__be32 skc_daddr;
+	__be32 skc_rcv_saddr;
+	__be16 skc_dport;
+	__u16 skc_num;
+	unsigned short skc_family;
+	volatile unsigned char skc_state;
+	struct in6_addr skc_v6_daddr;
+	struct in6_addr skc_v6_rcv_saddr;
+	atomic64_t skc_cookie;
+};
+
+struct sock {
+	struct sock_common __sk_common;
+	__u32 sk_priority;
+	__u32 sk_mark;
+	__u16 sk_protocol;
+	__u16 sk_type;
+};
+
+struct socket {
+	struct sock *sk;
+};
+
+struct skb_ext {
+	__u8 offset[1];
+};
+
+struct sec_path {
+	int len;
+	int olen;
+};
+
+enum skb_ext_id { SKB_EXT_BRIDGE_NF, SKB_EXT_SEC_PATH };
+
+struct sk_buff {
+	unsigned int len;
+	__u32 priority;
+	__u32 hash;
+	__u32 mark;
+	__be16 protocol;
+	__u16 transport_header;
+	__u16 network_header;
+	__u8 active_extensions;
+	unsigned char *head;
+	struct skb_ext *extensions;
+};
+
+struct net_device {
+	int ifindex;
+	char name[16];
+};
+
+struct module {
+	char name[56];
+	bool sig_ok;
+	unsigned long taints;
+};
+
+struct load_info {
+	const char *name;
+	bool sig_ok;
+};
+
+struct bpf_map {
+	enum bpf_map_type map_type;
+	__u32 key_size;
+	__u32 value_size;
+	__u32 max_entries;
+	char name[16];
+};
+
+struct bpf_prog_aux {
+	char name[16];
+};
+
+struct bpf_prog {
+	enum bpf_prog_type type;
+	__u32 len;
+	struct bpf_prog_aux *aux;
+};
+
+struct pmu {
+	const char *name;
+};
+
+struct perf_event_attr {
+	__u32 type;
+	__u64 config;
+	__u64 config1;
+	__u64 config2;
+};
+
+struct perf_event {
+	struct perf_event_attr attr;
+	struct pmu *pmu;
+};
+
+struct kiocb {
+	struct file *ki_filp;
+};
+
+enum iter_type { ITER_IOVEC, ITER_KVEC, ITER_UBUF };
+
+struct iovec;
+
+struct iov_iter {
+	__u8 iter_type;
+	unsigned long iov_offset;
+	const struct iovec *__iov;
+	void *ubuf;
+	unsigned long count;
+	unsigned long nr_segs;
 };
 
 struct seq_file;

@@ -12,7 +12,8 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-static __always_inline int kprobe_entered(void *ctx)
+/* Looks at a call, which is left to the caller to leave; its area. */
+static __always_inline int look_at(void *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	struct pt_regs___x86 *regs = ctx;
@@ -20,6 +21,7 @@ static __always_inline int kprobe_entered(void *ctx)
 	struct call *call = index < 0 ? NULL : call_at(index);
 
 	if (call) {
+		call->regs = (__u64)ctx;
 		if (cookie >> 32) {
 			/* System calls take theirs in a struct pt_regs of their own. */
 			read_syscall_arguments(call, (void *)BPF_CORE_READ(regs, di), cookie >> 32);
@@ -33,8 +35,7 @@ static __always_inline int kprobe_entered(void *ctx)
 		}
 		on_entry(index);
 	}
-	leave(index);
-	return 0;
+	return index;
 }
 
 static __always_inline int kprobe_returned(void *ctx)
@@ -43,8 +44,12 @@ static __always_inline int kprobe_returned(void *ctx)
 	struct pt_regs___x86 *regs = ctx;
 	int index = is_awaited((__u32)cookie) ? enter((__u32)cookie) : -1;
 
-	if (index >= 0)
+	struct call *call = index < 0 ? NULL : call_at(index);
+
+	if (call) {
+		call->regs = (__u64)ctx;
 		on_return(index, BPF_CORE_READ(regs, ax));
+	}
 	leave(index);
 	return 0;
 }
@@ -52,7 +57,23 @@ static __always_inline int kprobe_returned(void *ctx)
 SEC("kprobe")
 int kprobe_entry(void *ctx)
 {
-	return kprobe_entered(ctx);
+	leave(look_at(ctx));
+	return 0;
+}
+
+/* Has the function return at once. Its return is seen here: no other program may come to see it. */
+SEC("kprobe")
+int kprobe_override(void *ctx)
+{
+	int index = look_at(ctx);
+	int error = override_of(index);
+
+	if (error) {
+		bpf_override_return(ctx, (__s64)error);
+		on_return(index, (__s64)error);
+	}
+	leave(index);
+	return 0;
 }
 
 SEC("kretprobe")

@@ -18,8 +18,11 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 /* Levels of ancestors that are looked at. */
 #define ANCESTORS 64
 
-/* Puts path and lineage of a process together, from what it executes now. Global, for the sake of the stack. */
-__attribute__((noinline)) int enter_process(__u64 leader_address, __u64 file_address)
+/*
+ * Puts together what is kept of a process: what it executes, its lineage, and, as it executes a program, what changes are
+ * told from. Global, for the sake of the stack.
+ */
+__attribute__((noinline)) int enter_process(__u64 leader_address, __u64 file_address, __u32 executes)
 {
 	struct task_struct *leader = (void *)leader_address;
 	struct file *file = (void *)file_address;
@@ -59,6 +62,15 @@ __attribute__((noinline)) int enter_process(__u64 leader_address, __u64 file_add
 		process->lineage |= before->lineage;
 		process->flags = before->flags;
 	}
+	if (before && !executes) {
+		process->namespaces = before->namespaces;
+		__builtin_memcpy(process->capabilities, before->capabilities, sizeof(process->capabilities));
+	} else {
+		read_all_namespaces(leader, &process->namespaces);
+#pragma unroll
+		for (int set = 0; set < CAPABILITY_SETS; set++)
+			process->capabilities[set] = capabilities(leader, set);
+	}
 	bpf_map_update_elem(&processes, &pid, process, BPF_ANY);
 	leave(index);
 	return 0;
@@ -67,7 +79,7 @@ __attribute__((noinline)) int enter_process(__u64 leader_address, __u64 file_add
 SEC("tp_btf/sched_process_exec")
 int BPF_PROG(process_exec, struct task_struct *task, int old_pid, struct linux_binprm *bprm)
 {
-	enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(bprm, file));
+	enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(bprm, file), true);
 	return 0;
 }
 
@@ -133,7 +145,7 @@ static long step_decide(__u32 step, void *context)
 }
 
 /* Whether policies will not have an exec told. Global, for the sake of the stack. */
-__attribute__((noinline)) int decide(int index)
+__attribute__((noinline)) int decide_exec(int index)
 {
 	struct call *call = call_at(index);
 	struct table *table = call ? bpf_map_lookup_elem(&tables, &call->table) : NULL;
@@ -162,7 +174,7 @@ __attribute__((noinline)) int filter_exec(__u32 hook, __u64 mm_address)
 		at.at = BPF_CORE_READ(mm, arg_start);
 		at.end = BPF_CORE_READ(mm, arg_end);
 		bpf_loop(RAW_ARGS, step_argument, &at, 0);
-		untold = decide(index);
+		untold = decide_exec(index);
 	}
 	leave(index);
 	return untold;
@@ -177,7 +189,7 @@ int BPF_PROG(exec_filter, struct task_struct *task, int old_pid, struct linux_bi
 
 	if (hook && *hook && decision) {
 		/* What it executes is known a moment before `process_exec` would say so. */
-		enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(bprm, file));
+		enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(bprm, file), true);
 		decision->untold = filter_exec(*hook, (__u64)BPF_CORE_READ(task, mm));
 		decision->pid = BPF_CORE_READ(task, tgid);
 	}
@@ -263,7 +275,7 @@ int each_process(struct bpf_iter__task *ctx)
 
 	if (!task || BPF_CORE_READ(task, pid) != BPF_CORE_READ(task, tgid) || !BPF_CORE_READ(task, mm))
 		return 0;
-	enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(task, mm, exe_file));
+	enter_process((__u64)BPF_CORE_READ(task, group_leader), (__u64)BPF_CORE_READ(task, mm, exe_file), false);
 	return 0;
 }
 

@@ -126,6 +126,8 @@ enum arg_flags {
 	ARG_TRUNCATED = 1 << 0,
 	ARG_ABSENT = 1 << 1,  /* it could not be read */
 	ARG_DELETED = 1 << 2, /* a file that has no name any more */
+	ARG_DATA = 1 << 3,    /* one of the policy's `data` */
+	ARG_RETURNED = 1 << 4, /* what the function returned */
 };
 
 /* An argument, followed by `length` bytes of text, and padding to a multiple of eight bytes. */
@@ -138,6 +140,16 @@ struct hook_arg {
 	__u64 opened; /* of a followed descriptor */
 	__u32 mode;   /* of a file */
 	__u32 group;  /* who follows it: a policy; 0 for none */
+};
+
+enum hook_flags {
+	HOOK_MONITORED = 1 << 0, /* the policy only watches: what it forbids was done all the same */
+};
+
+/* Beyond enum value_type: no argument of the policy's, but return addresses of 64 bits each, the innermost first. */
+enum stack_type {
+	STACK_KERNEL = 70,
+	STACK_USER = 71,
 };
 
 /* The span of a request that is being served: the value of OpenTelemetry's map traces_ctx_v1. All zeros for none. */
@@ -156,7 +168,8 @@ struct hook_record {
 	__u8 action;
 	__u8 args;
 	__u8 has_return;
-	__u8 reserved[3];
+	__u8 hook_flags; /* enum hook_flags */
+	__u8 reserved[2];
 	__u64 returned;
 	struct request_span request;
 };

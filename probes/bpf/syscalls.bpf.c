@@ -54,16 +54,6 @@ struct {
 	__type(value, __u32);
 } seen_from_exec SEC(".maps");
 
-/* TS_COMPAT of arch/x86/include/asm/thread_info.h: set from the entry of a 32-bit call to the way out of it. */
-#define COMPAT_CALL 2
-
-static __always_inline bool is_compat(void)
-{
-	struct task_struct *task = (void *)bpf_get_current_task();
-
-	return BPF_CORE_READ(task, thread_info.status) & COMPAT_CALL;
-}
-
 /* Both kinds of calls have numbers of their own. */
 static __always_inline struct seen_from *seen_from(__u32 number, bool compat)
 {

@@ -12,17 +12,6 @@
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-
-static __always_inline void read_arguments(struct call *call, void *ctx)
-{
-	__u64 value = 0;
-
-	for (int i = 0; i < RAW_ARGS; i++) {
-		/* Beyond its arguments a function has none. */
-		call->raw[i] = bpf_get_func_arg(ctx, i, &value) ? 0 : value;
-	}
-}
-
 SEC("fentry")
 int trampoline_entry(void *ctx)
 {
@@ -31,7 +20,7 @@ int trampoline_entry(void *ctx)
 	struct call *call = index < 0 ? NULL : call_at(index);
 
 	if (call) {
-		read_arguments(call, ctx);
+		read_function_arguments(call, ctx);
 		/* System calls take theirs in a struct pt_regs (since 4.17). */
 		if (cookie >> 32)
 			read_syscall_arguments(call, (void *)call->raw[0], cookie >> 32);

@@ -12,9 +12,15 @@ use crate::{
 
 #[cfg(test)]
 mod tests;
+pub mod way;
+#[cfg(test)]
+mod way_tests;
 
 /// Where the kernel has it.
 const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Where it has that of each module.
+const MODULES: &str = "/sys/kernel/btf";
 
 /// Bytes that are read; distributions' kernels have 4 to 12 MiB.
 const BYTES: u64 = 64 << 20;
@@ -50,8 +56,8 @@ pub struct Btf {
     bytes: Vec<u8>,
     /// Where each type begins; the first has number 1.
     types: Vec<u32>,
-    /// Where the names begin, and end.
-    names: (usize, usize),
+    /// Where the names begin, and end; those of a module come after the kernel's.
+    names: Vec<(usize, usize)>,
 }
 
 /// Type information that isn't any.
@@ -145,7 +151,28 @@ impl Btf {
         if at != end {
             return Err(Malformed::Short);
         }
-        Ok(Self { bytes, types: found, names })
+        Ok(Self { bytes, types: found, names: vec![names] })
+    }
+
+    /// The same with what a module adds to it: its types and names are counted on from the kernel's.
+    ///
+    /// # Errors
+    /// There is no such module, or it has no type information.
+    pub fn with_module(&self, module: &str) -> Result<Self, ProbeError> {
+        let failed = |source| ProbeError::Io { what: "read a module's types (/sys/kernel/btf)", source };
+        let mut bytes = Vec::new();
+        let file = File::open(format!("{MODULES}/{module}")).map_err(failed)?;
+        file.take(BYTES).read_to_end(&mut bytes).map_err(failed)?;
+        let own = Self::parse(bytes).map_err(ProbeError::Types)?;
+        let begin = self.bytes.len();
+        let moved = |at: &u32| u32::try_from(*at as usize + begin).ok();
+        let types = self.types.iter().copied().chain(own.types.iter().filter_map(moved)).collect();
+        let names = own.names.iter().map(|(first, last)| (first + begin, last + begin));
+        Ok(Self {
+            types,
+            names: self.names.iter().copied().chain(names).collect(),
+            bytes: [self.bytes.as_slice(), &own.bytes].concat(),
+        })
     }
 
     /// What a function takes and returns.
@@ -192,9 +219,15 @@ impl Btf {
     }
 
     fn name(&self, offset: u32) -> &[u8] {
-        let (begin, end) = self.names;
-        let names = self.bytes.get(begin..end).unwrap_or_default();
-        let rest = names.get(offset as usize..).unwrap_or_default();
+        let mut offset = offset as usize;
+        let mut rest: &[u8] = &[];
+        for (begin, end) in &self.names {
+            if offset < end - begin {
+                rest = self.bytes.get(begin + offset..*end).unwrap_or_default();
+                break;
+            }
+            offset -= end - begin;
+        }
         rest.split(|byte| *byte == 0).next().unwrap_or_default()
     }
 
@@ -268,7 +301,7 @@ impl Btf {
             kind::ENUM | kind::ENUM64 => integer(one.flag),
             kind::PTR => match self.bare(one.size_or_type) {
                 Some(to) if to.kind == kind::INT && self.name(to.name) == b"char" => Shape::Text,
-                Some(to) if matches!(to.kind, kind::STRUCT | kind::FWD) => {
+                Some(to) if matches!(to.kind, kind::STRUCT | kind::UNION | kind::FWD) => {
                     Shape::Pointer(String::from_utf8_lossy(self.name(to.name)).into_owned())
                 }
                 _ => Shape::Pointer(String::new()),

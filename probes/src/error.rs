@@ -4,7 +4,7 @@ use std::io;
 
 use aya::{BtfError, EbpfError, maps::MapError, programs::ProgramError};
 
-use crate::btf;
+use crate::{btf, elf::ElfError};
 
 /// A probe could not be loaded, attached or read.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +80,26 @@ pub enum ProbeError {
         /// Each mechanism and what it said.
         tried: String,
     },
+    /// No mechanism lets a hook decide what its function returns.
+    #[error(
+        "cannot prevent {hook} on this kernel: {tried}. A kernel with CONFIG_BPF_LSM and lsm=…,bpf on its command line \
+         can, by lsmhooks"
+    )]
+    Denial {
+        /// The hook.
+        hook: String,
+        /// Each mechanism and what it said.
+        tried: String,
+    },
+    /// A function is not one that asks the security modules, or not with the arguments of their hook.
+    #[error("no hook of the security modules is given what {0} is")]
+    NoLsmHook(String),
+    /// There is no file to make a hash of.
+    #[error("imaHash: the first argument of {0} is no file, and no program that is executed")]
+    NoFile(String),
+    /// eBPF programs are no security modules here.
+    #[error("this kernel doesn't ask eBPF programs: bpf is missing in lsm=… on its command line")]
+    LsmNotAsked,
     /// The kernel has no such function.
     #[error("this kernel has no {0}")]
     NoFunction(String),
@@ -103,6 +123,12 @@ pub enum ProbeError {
     /// A function can't be seen from elsewhere.
     #[error("nothing else tells of {0}")]
     NoEquivalent(String),
+    /// A file can't be hooked.
+    #[error(transparent)]
+    Elf(#[from] ElfError),
+    /// A file isn't the one that the policy was loaded for.
+    #[error("{0} has become another file since the policy was read; load the policy again")]
+    Replaced(String),
     /// No room.
     #[error("no room for more {0}")]
     Full(&'static str),

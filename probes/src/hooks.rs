@@ -1,4 +1,4 @@
-//! Hooks: kernel functions, system calls and tracepoints that policies ask for.
+//! Hooks: kernel functions, system calls, tracepoints and places in programs that policies ask for.
 //!
 //! A hook takes the best mechanism that this kernel really loads: each is tried in turn, none is inferred from the
 //! kernel's version or configuration. All policies that name a hook share its program; what it does is in its table
@@ -15,29 +15,37 @@ use crate::{
     programs::{Footprint, Part, Programs},
 };
 use attach::{Attachment, tracepoint::Fields};
-use maps::HookMaps;
+use maps::{HookMaps, Raws};
 use plan::selector_flags;
 use releases::Releases;
 
 mod attach;
+mod denial;
 pub mod equivalents;
+pub(crate) mod lsm;
 mod maps;
 mod pending;
 pub mod plan;
 mod processes;
 mod releases;
 mod sets;
+mod tries;
 
 mod executions;
 mod requests;
 
 pub(crate) use attach::event_type;
-pub use attach::tracepoint::FIELDS;
+pub use attach::{
+    tracepoint::FIELDS,
+    user::{UserCode, UserPlace},
+};
+pub use denial::Needs;
 pub use maps::{FieldUse, TablePlan};
 pub use processes::Lineage;
 pub use releases::SWEEP_PERIOD;
 pub use requests::Requests;
-pub use sets::Entries;
+pub use sets::{Address, Entries, STATE_FOUND};
+pub use tries::Tried;
 
 /// What a hook is on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -62,6 +70,10 @@ pub enum Target {
         /// Its name.
         event: String,
     },
+    /// A hook of the security modules, by its name in the kernel: `file_open`.
+    Lsm(String),
+    /// A place in the code of a program or a library.
+    User(UserPlace),
     /// The executions of processes themselves: its table decides which are told.
     Execution,
 }
@@ -83,6 +95,16 @@ pub enum Mechanism {
     Tracepoint,
     /// The tracepoint itself, raw.
     RawTracepoint,
+    /// As a security module. It can deny.
+    Lsm,
+    /// fmod_ret, before the function. It can deny.
+    FmodRet,
+    /// A kprobe that has the function return. It can deny.
+    OverrideReturn,
+    /// uprobe.multi.
+    UprobeMulti,
+    /// uprobe and uretprobe.
+    Uprobe,
     /// Before the lifecycle's program writes the record of an exec.
     Execution,
 }
@@ -92,8 +114,10 @@ pub enum Mechanism {
 pub enum Choice {
     /// The best that there is.
     Best,
-    /// The best but kprobe.multi: `disable-kprobe-multi`.
+    /// The best but kprobe.multi and uprobe.multi: `disable-kprobe-multi`, `disable-uprobe-multi`.
     NotMulti,
+    /// The best of those that see the function's registers.
+    Registers,
     /// This one.
     Only(Mechanism),
     /// For one of very many functions: first what takes no program of its own for each.
@@ -109,6 +133,8 @@ struct Attached {
     id: HookId,
     mechanism: Mechanism,
     returns: bool,
+    denies: bool,
+    hashes: bool,
     table: u32,
     attachment: Attachment,
 }
@@ -139,6 +165,8 @@ pub struct Hooks {
     syscalls: Option<Attachment>,
     /// Mechanisms that this kernel refuses whatever the target is, with what it said.
     hopeless: HashMap<Mechanism, String>,
+    /// Programs that are security modules are known to be asked.
+    lsm_is_asked: bool,
     programs: Programs,
     footprint: Footprint,
     filters_execs: bool,
@@ -150,7 +178,9 @@ static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/
 static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trampolines.o"));
 static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
 static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
+static DENIALS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/denials.o"));
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
+static UPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uprobes.o"));
 static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
 
 // === impl Hooks ===
@@ -177,6 +207,7 @@ impl Hooks {
             releases: None,
             syscalls: None,
             hopeless: HashMap::new(),
+            lsm_is_asked: false,
             programs,
             footprint,
             filters_execs,
@@ -196,9 +227,22 @@ impl Hooks {
         returns: bool,
         choice: Choice,
     ) -> Result<(HookId, Mechanism), ProbeError> {
+        self.attach_for(kernel, target, Needs::seeing(returns), choice)
+    }
+
+    /// The same, where programs need not only see.
+    ///
+    /// # Errors
+    /// As [`Self::attach`]; a hook that has to deny is attached by what can, or not at all.
+    pub fn attach_for(
+        &mut self,
+        kernel: &Kernel,
+        target: &Target,
+        needs: Needs,
+        choice: Choice,
+    ) -> Result<(HookId, Mechanism), ProbeError> {
         if let Some(hook) = self.hooks.get(target)
-            && (hook.returns || !returns)
-            && choice.allows(hook.mechanism)
+            && self.serves(target, needs, choice)
         {
             return Ok((hook.id, hook.mechanism));
         }
@@ -209,17 +253,25 @@ impl Hooks {
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
-        for mechanism in choice.ladder(target) {
+        let ladder = if needs.denies { Mechanism::denials(target).to_vec() } else { choice.ladder(target) };
+        let wanted = |one: &Mechanism| {
+            choice.allows(*one)
+                && (!needs.hashes || *one == Mechanism::Lsm)
+                && (!needs.denies || needs.method.is_none_or(|method| method == *one))
+        };
+        for mechanism in ladder.into_iter().filter(wanted) {
             if let Some(said) = self.hopeless.get(&mechanism) {
                 tried.push(format!("{}: {said}", mechanism.as_str()));
                 continue;
             }
-            match self.try_attach(kernel, id, target, returns, mechanism) {
+            match self.try_attach(kernel, id, target, needs, mechanism) {
                 Ok(attachment) => {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
-                    let returns = returns || mechanism.sees_returns();
-                    let hook = Attached { id, mechanism, returns, table, attachment };
+                    let returns = needs.returns || mechanism.sees_returns();
+                    let denies = mechanism.denies();
+                    let hashes = needs.hashes;
+                    let hook = Attached { id, mechanism, returns, denies, hashes, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
@@ -234,7 +286,8 @@ impl Hooks {
         if !self.hooks.contains_key(target) {
             self.free.push(id.0);
         }
-        Err(ProbeError::Hook { hook: target.to_string(), tried: tried.join("; ") })
+        let (hook, tried) = (target.to_string(), tried.join("; "));
+        Err(if needs.denies { ProbeError::Denial { hook, tried } } else { ProbeError::Hook { hook, tried } })
     }
 
     /// How a target is entered; none where it isn't attached.
@@ -242,10 +295,28 @@ impl Hooks {
         self.hooks.get(target).map(|hook| hook.mechanism)
     }
 
-    /// Whether a target is attached, with its returns where they are of interest: then [`Self::attach`] has nothing
-    /// to do.
-    pub fn serves(&self, target: &Target, returns: bool) -> bool {
-        self.hooks.get(target).is_some_and(|hook| hook.returns || !returns)
+    /// Whether a target is attached as it has to be, by what can do all that is needed: then [`Self::attach_for`] has nothing to do.
+    pub fn serves(&self, target: &Target, needs: Needs, choice: Choice) -> bool {
+        self.hooks.get(target).is_some_and(|hook| {
+            let by_method = needs.method.is_none_or(|method| method == hook.mechanism);
+            choice.allows(hook.mechanism)
+                && (hook.returns || !needs.returns)
+                && (hook.hashes || !needs.hashes)
+                && (!needs.denies || hook.denies && by_method)
+        })
+    }
+
+    /// Whether the kernel has a system call or function at all, as far as its types tell.
+    pub fn is_there(&self, kernel: &Kernel, target: &Target) -> bool {
+        attach::symbols_of(target).iter().any(|symbol| function_type(kernel, symbol) != 0)
+    }
+
+    /// Has a policy, by the `group` of its selectors, only watch, or do what it says. All its hooks turn at once.
+    ///
+    /// # Errors
+    /// The kernel refuses.
+    pub fn set_monitored(&mut self, group: u32, monitored: bool) -> Result<(), ProbeError> {
+        self.typed.set_monitored(group, monitored)
     }
 
     /// Puts a table in place.
@@ -259,8 +330,11 @@ impl Hooks {
         let Some(hook) = self.hooks.get_mut(target) else { return Ok(()) };
         let (id, before) = (self.next_table, hook.table);
         self.next_table = self.next_table.wrapping_add(1).max(1);
-        let fields = Fields::of_table(&hook.attachment.fields, &table.fields, target)?;
-        self.typed.write(id, table, &fields)?;
+        let raws = match target {
+            Target::User(place) => Raws::Operands(place.operands(&table.fields)?),
+            _ => Raws::Fields(Fields::of_table(&hook.attachment.fields, &table.fields, target)?),
+        };
+        self.typed.write(id, table, &raws)?;
         self.typed.point(hook.id, id)?;
         hook.table = id;
         self.typed.erase(before);
@@ -273,6 +347,15 @@ impl Hooks {
     /// The kernel refuses.
     pub fn unfollow(&self, group: u32) -> Result<(), ProbeError> {
         self.releases.as_ref().map_or(Ok(()), |releases| releases.unfollow(group))
+    }
+
+    /// What selectors that are tried ([`selector_flags::TRY`]) would have done, by the numbers of their policies' hooks.
+    /// It is forgotten then.
+    ///
+    /// # Errors
+    /// The kernel doesn't tell.
+    pub fn take_tried(&mut self, policy_hooks: &[u32]) -> Result<Vec<Tried>, ProbeError> {
+        self.typed.tries.take(policy_hooks)
     }
 
     /// Detaches from a target.
@@ -320,6 +403,8 @@ impl Hooks {
                 "kprobes" => KPROBES,
                 "tracepoints" => TRACEPOINTS,
                 "releases" => RELEASES,
+                "denials" => DENIALS,
+                "uprobes" => UPROBES,
                 _ => PROCESSES,
             };
             let object = Object::load(name, bytes, kernel, &mut self.maps)?;
@@ -349,6 +434,8 @@ impl Target {
                 format!("{subsystem}/{event}")
             }
             Self::Execution => "process".to_owned(),
+            Self::Lsm(hook) => hook.clone(),
+            Self::User(place) => place.to_string(),
         }
     }
 }
@@ -382,10 +469,11 @@ impl Choice {
         allowed
     }
 
-    fn allows(self, mechanism: Mechanism) -> bool {
+    pub(crate) fn allows(self, mechanism: Mechanism) -> bool {
         match self {
             Self::Best | Self::Many => true,
-            Self::NotMulti => mechanism != Mechanism::KprobeMulti,
+            Self::NotMulti => !matches!(mechanism, Mechanism::KprobeMulti | Mechanism::UprobeMulti),
+            Self::Registers => matches!(mechanism, Mechanism::KprobeMulti | Mechanism::Kprobe),
             Self::Only(only) => mechanism == only,
         }
     }
@@ -395,9 +483,10 @@ impl Choice {
 
 impl Mechanism {
     /// Those that can serve a target, best first.
-    pub(crate) fn ladder(target: &Target) -> &'static [Self] {
+    pub fn ladder(target: &Target) -> &'static [Self] {
         use Mechanism::{
-            Equivalent, Execution, Kprobe, KprobeMulti, RawTracepoint, Syscalls, Tracepoint, Trampoline,
+            Equivalent, Execution, Kprobe, KprobeMulti, Lsm, RawTracepoint, Syscalls, Tracepoint, Trampoline,
+            Uprobe, UprobeMulti,
         };
         match target {
             Target::Function(_) => &[Trampoline, KprobeMulti, Kprobe, Equivalent],
@@ -405,6 +494,26 @@ impl Mechanism {
             Target::Tracepoint { .. } => &[Tracepoint],
             Target::RawTracepoint { .. } => &[RawTracepoint],
             Target::Execution => &[Execution],
+            Target::User(_) => &[UprobeMulti, Uprobe],
+            // What the function sees that asks the security modules.
+            Target::Lsm(_) => &[Lsm, Trampoline, KprobeMulti, Kprobe, Equivalent],
+        }
+    }
+
+    /// Those that can decide what a target returns, best first.
+    ///
+    /// The kernel leaves a fmod_ret program out where it interrupts itself, and never a security module. But that one
+    /// is asked last: what another module has refused it doesn't see.
+    pub fn denials(target: &Target) -> &'static [Self] {
+        use Mechanism::{FmodRet, Lsm, OverrideReturn};
+        match target {
+            Target::Function(_) => &[FmodRet, OverrideReturn, Lsm],
+            Target::Syscall(_) | Target::CompatSyscall(_) => &[FmodRet, OverrideReturn],
+            Target::Lsm(_) => &[Lsm, FmodRet],
+            Target::Tracepoint { .. }
+            | Target::RawTracepoint { .. }
+            | Target::User(_)
+            | Target::Execution => &[],
         }
     }
 
@@ -418,6 +527,11 @@ impl Mechanism {
             Self::Equivalent => "equivalent",
             Self::Tracepoint => "tracepoint",
             Self::RawTracepoint => "raw_tp",
+            Self::Lsm => "lsm",
+            Self::FmodRet => "fmod_ret",
+            Self::OverrideReturn => "kprobe/override_return",
+            Self::UprobeMulti => "uprobe.multi",
+            Self::Uprobe => "uprobe",
             Self::Execution => "tp_btf/sched_process_exec",
         }
     }
@@ -435,6 +549,11 @@ impl Mechanism {
             (Self::Kprobe, error) => matches!(error, ProbeError::NoKprobes(_)),
             _ => false,
         }
+    }
+
+    /// It can decide what the function returns.
+    pub fn denies(self) -> bool {
+        matches!(self, Self::Lsm | Self::FmodRet | Self::OverrideReturn)
     }
 
     /// Its programs are those that every system call passes.

@@ -8,11 +8,11 @@ use std::io;
 use aya::Btf;
 
 use crate::{ProbeError, cgroups::Cgroups, lifecycle::Kernel};
-pub use serving::{Ladder, Serving, Step};
+pub use serving::{Ladder, Serving, Step, Wanted};
 
 mod helpers;
 mod maps;
-mod programs;
+pub(crate) mod programs;
 mod serving;
 
 /// What the kernel offers.
@@ -130,6 +130,21 @@ pub fn examine() -> Examination {
     }
 }
 
+/// What would serve hooks on this kernel: for each, mechanisms are tried from the best on until one works. What is
+/// attached does nothing, and is detached at once.
+///
+/// # Errors
+/// Nothing could be tried; why not.
+pub fn serve(wanted: &[Wanted]) -> Result<Vec<Ladder>, Outcome> {
+    let access = programs::access();
+    let permitted = access.is_ok();
+    let bench = Bench { kernel: Kernel::read().map_err(|error| error.to_string()), permitted };
+    if !permitted {
+        return Err(bench.outcome(access));
+    }
+    serving::serve(&bench, wanted)
+}
+
 /// Why type information can't be had.
 fn unread(error: &aya::BtfError) -> Outcome {
     match error {
@@ -175,7 +190,9 @@ impl Bench {
         match error {
             ProbeError::NotPermitted(error) => Outcome::NotPermitted(error.to_string()),
             ProbeError::Refused { source, log, .. } => self.refused(source, log),
-            ProbeError::Hook { tried, .. } => Outcome::Missing(tried.clone()),
+            ProbeError::Hook { tried, .. } | ProbeError::Denial { tried, .. } => {
+                Outcome::Missing(tried.clone())
+            }
             ProbeError::Io { source, .. } if !self.permitted => self.refused(source, ""),
             error if !self.permitted => Outcome::NotPermitted(error.to_string()),
             error => Outcome::Missing(error.to_string()),

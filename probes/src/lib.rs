@@ -4,13 +4,16 @@
 
 pub mod btf;
 pub mod cgroups;
+pub mod elf;
 mod error;
 pub mod heap;
 pub mod hooks;
 pub mod kernel;
 pub mod lifecycle;
+pub mod loader;
 mod mirror;
 mod object;
+pub mod operand;
 pub mod placements;
 pub mod programs;
 pub mod record;
@@ -20,5 +23,6 @@ mod sys;
 pub mod tasks;
 mod tracefs;
 pub mod types;
+pub mod usdt;
 
 pub use error::ProbeError;

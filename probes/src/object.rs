@@ -111,7 +111,22 @@ impl Object {
         target: u32,
     ) -> Result<OwnedFd, ProbeError> {
         let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
-        self.load_function(name, kind, attach, target, function, &function.instructions)
+        self.load_function(name, kind, attach, target, function, &function.instructions, false)
+    }
+
+    /// The same of one that may sleep.
+    ///
+    /// # Errors
+    /// The kernel refuses it: the message has what the verifier said.
+    pub fn sleeping_program(
+        &self,
+        name: &'static str,
+        kind: u32,
+        attach: u32,
+        target: u32,
+    ) -> Result<OwnedFd, ProbeError> {
+        let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
+        self.load_function(name, kind, attach, target, function, &function.instructions, true)
     }
 
     /// Loads one of its programs for a hook whose number it is told by its code.
@@ -132,9 +147,10 @@ impl Object {
         if places != 1 {
             return Err(ProbeError::Missing("place of the hook's number"));
         }
-        self.load_function(name, kind, attach_type::NONE, 0, function, &instructions)
+        self.load_function(name, kind, attach_type::NONE, 0, function, &instructions, false)
     }
 
+    #[expect(clippy::too_many_arguments, reason = "what a program is loaded with")]
     fn load_function(
         &self,
         name: &'static str,
@@ -143,6 +159,7 @@ impl Object {
         target: u32,
         function: &Function,
         instructions: &[bpf_insn],
+        sleeps: bool,
     ) -> Result<OwnedFd, ProbeError> {
         let functions = function.func_info.func_info_bytes();
         let spec = ProgramSpec {
@@ -153,6 +170,7 @@ impl Object {
             instructions,
             functions: (&functions, function.func_info_rec_size),
             btf: Some(self.btf.as_fd()),
+            sleeps,
         };
         sys::load_program(&spec).map_err(|(source, log)| ProbeError::Refused { program: name, source, log })
     }

@@ -1,5 +1,7 @@
 //! The kernel's map of placements: which scopes of policies match what runs in a cgroup. bpf/placement.h explains it.
 
+use std::io::ErrorKind;
+
 use aya::{
     Pod,
     maps::{HashMap, MapData, MapError},
@@ -53,8 +55,9 @@ impl PlacementMap {
     /// The kernel refuses it.
     pub fn remove(&mut self, cgroup: u64) -> Result<(), ProbeError> {
         match self.0.remove(&cgroup) {
+            Ok(()) => Ok(()),
             // The kernel takes out what is removed by itself.
-            Ok(()) | Err(MapError::KeyNotFound) => Ok(()),
+            Err(MapError::SyscallError(error)) if error.io_error.kind() == ErrorKind::NotFound => Ok(()),
             Err(error) => Err(failed(error)),
         }
     }

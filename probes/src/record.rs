@@ -6,6 +6,7 @@ use zerocopy::FromBytes;
 
 use crate::mirror::mirror;
 
+pub mod object;
 #[cfg(test)]
 mod tests;
 
@@ -29,6 +30,21 @@ pub mod arg_flags {
     pub const TRUNCATED: u16 = 1 << 0;
     pub const ABSENT: u16 = 1 << 1;
     pub const DELETED: u16 = 1 << 2;
+    pub const DATA: u16 = 1 << 3;
+    pub const RETURNED: u16 = 1 << 4;
+}
+
+/// How a hook's record came to be: `enum hook_flags`.
+pub mod hook_flags {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const MONITORED: u8 = 1 << 0;
+}
+
+/// Types of an argument that is a stack trace: `enum stack_type`.
+pub mod stack_type {
+    #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
+    pub const KERNEL: u8 = 70;
+    pub const USER: u8 = 71;
 }
 
 /// What a task is: `enum task_flags`.
@@ -105,7 +121,7 @@ mirror! {
     /// A policy's hook matched; its arguments follow.
     "hook_record" HookRecord {
         header: Header, key: ExecKey, tid: u32, policy_hook: u32, selector: u16, action: u8, args: u8,
-        has_return: u8, reserved: [u8; 3], returned: u64, request: RequestSpan,
+        has_return: u8, hook_flags: u8, reserved: [u8; 2], returned: u64, request: RequestSpan,
     }
 
     /// A followed file is followed no longer.

@@ -49,9 +49,12 @@ pub mod attach_type {
     pub const TRACE_ITER: u32 = 28;
     pub const PERF_EVENT: u32 = 41;
     pub const TRACE_KPROBE_MULTI: u32 = 42;
+    pub const TRACE_UPROBE_MULTI: u32 = 48;
     pub const NONE: u32 = 0;
 }
 
+/// `BPF_F_SLEEPABLE`
+const SLEEPABLE: u32 = 1 << 4;
 /// `BPF_F_KPROBE_MULTI_RETURN`
 const KPROBE_MULTI_RETURN: u32 = 1;
 
@@ -79,6 +82,8 @@ pub struct ProgramSpec<'a> {
     pub functions: (&'a [u8], usize),
     /// The object's BTF in the kernel; none for code that has no types.
     pub btf: Option<BorrowedFd<'a>>,
+    /// It may sleep: `BPF_F_SLEEPABLE`.
+    pub sleeps: bool,
 }
 
 // === impl Attr ===
@@ -233,6 +238,7 @@ pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
     for (index, byte) in spec.name.bytes().take(15).enumerate() {
         attr.0[12 + index / 4] |= u32::from(byte) << (8 * (index % 4));
     }
+    attr.set(44, if spec.sleeps { SLEEPABLE } else { 0 });
     attr.set(68, spec.attach);
     attr.set(72, spec.btf.map_or(0, |btf| btf.as_raw_fd() as u32));
     attr.set(76, spec.functions.1 as u32);
@@ -303,6 +309,12 @@ pub fn link_tracing(program: BorrowedFd<'_>, attach: u32, cookie: u64) -> io::Re
     attr.set64(24, cookie);
     // SAFETY: there are no pointers.
     unsafe { attr.call(command::LINK_CREATE) }
+}
+
+/// Asks for this thread's scheduling policy: a call that security modules are asked about.
+pub fn ask_scheduler() {
+    // SAFETY: the call takes a number, and changes nothing.
+    unsafe { libc::syscall(libc::SYS_sched_getscheduler, 0) };
 }
 
 /// Begins an iteration: what the program writes is read from the descriptor.
@@ -383,11 +395,38 @@ pub fn link_kprobe_multi(
     unsafe { attr.call(command::LINK_CREATE) }
 }
 
-/// Opens a perf event for a kprobe or kretprobe on a function, for a uprobe at the start of a file, or for a tracepoint.
+/// Attaches a program to a place in a file, or to the return of the function that is there, by uprobe.multi.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn link_uprobe_multi(
+    program: BorrowedFd<'_>,
+    file: &CStr,
+    offset: u64,
+    counter: u64,
+    returns: bool,
+    cookie: u64,
+) -> io::Result<OwnedFd> {
+    let (offsets, counters, cookies) = ([offset], [counter], [cookie]);
+    let mut attr = Attr::new();
+    attr.set(0, program.as_raw_fd() as u32);
+    attr.set(8, attach_type::TRACE_UPROBE_MULTI);
+    attr.set_pointer(16, file.as_ptr());
+    attr.set_pointer(24, offsets.as_ptr());
+    attr.set_pointer(32, counters.as_ptr());
+    attr.set_pointer(40, cookies.as_ptr());
+    attr.set(48, 1);
+    // `BPF_F_UPROBE_MULTI_RETURN`
+    attr.set(52, u32::from(returns));
+    // SAFETY: the arrays have as many elements as is said, and outlive the call, which only reads them and the path.
+    unsafe { attr.call(command::LINK_CREATE) }
+}
+
+/// Opens a perf event for a kprobe or kretprobe on a function, for a uprobe at an offset of a file, or for a tracepoint.
 ///
 /// # Errors
 /// The kernel has no such event, or refuses it.
-pub fn open_perf_event(kind: u32, config: u64, target: Option<&CStr>) -> io::Result<OwnedFd> {
+pub fn open_perf_event(kind: u32, config: u64, target: Option<&CStr>, offset: u64) -> io::Result<OwnedFd> {
     /// `PERF_FLAG_FD_CLOEXEC`
     const CLOSE_ON_EXEC: u64 = 8;
     /// `PERF_ATTR_SIZE_VER1`: up to config2.
@@ -401,8 +440,44 @@ pub fn open_perf_event(kind: u32, config: u64, target: Option<&CStr>) -> io::Res
     attr[12] = 1;
     let name = target.map_or(0, |target| target.as_ptr() as u64);
     (attr[14], attr[15]) = (name as u32, (name >> 32) as u32);
+    (attr[16], attr[17]) = (offset as u32, (offset >> 32) as u32);
     // SAFETY: the attribute is as large as is said, and the name outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, 0, -1, CLOSE_ON_EXEC) };
+    let fd = i32::try_from(fd).unwrap_or(-1);
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Opens the event of a CPU that tells what is mapped there to be executed, by whom, and when on the boot clock.
+///
+/// # Errors
+/// The kernel refuses it.
+pub fn open_mapping_event(cpu: u32) -> io::Result<OwnedFd> {
+    /// `PERF_TYPE_SOFTWARE`, `PERF_COUNT_SW_DUMMY`
+    const SOFTWARE: u32 = 1;
+    const DUMMY: u32 = 9;
+    /// `PERF_ATTR_SIZE_VER5`
+    const SIZE: u32 = 112;
+    /// `PERF_SAMPLE_TID`, `PERF_SAMPLE_TIME`
+    const TID: u32 = 1 << 1;
+    const TIME: u32 = 1 << 2;
+    /// Bits of the flags: disabled, mmap, comm, watermark, sample_id_all, mmap2, comm_exec, use_clockid, build_id.
+    const FLAGS: u64 = 1 | 1 << 8 | 1 << 9 | 1 << 14 | 1 << 18 | 1 << 23 | 1 << 24 | 1 << 25 | 1 << 34;
+    /// Bytes of records after which whoever waits is woken.
+    const WAKE: u32 = 64 << 10;
+    /// `PERF_FLAG_FD_CLOEXEC`
+    const CLOSE_ON_EXEC: u64 = 8;
+    let mut attr = [0_u32; 32];
+    (attr[0], attr[1], attr[2]) = (SOFTWARE, SIZE, DUMMY);
+    attr[6] = TID | TIME;
+    (attr[10], attr[11]) = (FLAGS as u32, (FLAGS >> 32) as u32);
+    attr[12] = WAKE;
+    attr[23] = libc::CLOCK_BOOTTIME as u32;
+    // SAFETY: the attribute is as large as is said, and has no pointers.
+    let fd = unsafe { libc::syscall(libc::SYS_perf_event_open, attr.as_ptr(), -1, cpu, -1, CLOSE_ON_EXEC) };
     let fd = i32::try_from(fd).unwrap_or(-1);
     if fd < 0 {
         return Err(io::Error::last_os_error());

@@ -1,10 +1,21 @@
 //! What hooks are given: prototypes of functions, system calls and tracepoints, as the running kernel tells them.
 
-use crate::{ProbeError, btf::Btf, hooks::Target, tracefs};
+use std::collections::HashMap;
+
+use crate::{
+    ProbeError,
+    btf::Btf,
+    hooks::{Target, lsm},
+    tracefs,
+};
+
+pub use crate::btf::way::{End, Way, WayError};
 
 /// What the kernel tells of its types; for as long as it is asked.
 pub struct Types {
     btf: Btf,
+    /// With what a module adds, by its name.
+    modules: HashMap<String, Btf>,
 }
 
 /// What a hook's target takes and returns.
@@ -69,7 +80,7 @@ impl Types {
     /// # Errors
     /// The kernel has none.
     pub fn read() -> Result<Self, ProbeError> {
-        Btf::of_kernel().map(|btf| Self { btf })
+        Btf::of_kernel().map(|btf| Self { btf, modules: HashMap::new() })
     }
 
     /// What a target takes and returns.
@@ -81,6 +92,7 @@ impl Types {
         match target {
             Target::Function(name) => self.btf.function(name).ok_or_else(unknown),
             Target::Execution => Err(unknown()),
+            Target::Lsm(hook) => self.btf.function(&lsm::symbol(hook)).ok_or_else(unknown),
             Target::RawTracepoint { event, .. } => self.btf.raw_tracepoint(event).ok_or_else(unknown),
             Target::Tracepoint { subsystem, event } => {
                 let event = tracefs::Event::read(subsystem, event)?;
@@ -88,6 +100,8 @@ impl Types {
                 let parameters = fields.map(|field| self.parameter(field)).collect();
                 Ok(Prototype { parameters, returned: None })
             }
+            // Programs tell nothing of the types of their functions here.
+            Target::User(_) => Err(unknown()),
             Target::Syscall(name) | Target::CompatSyscall(name) => {
                 let prototype = self.syscall(name).ok_or_else(unknown)?;
                 let long =
@@ -95,6 +109,26 @@ impl Types {
                 Ok(Prototype { returned: Some(long), ..prototype })
             }
         }
+    }
+
+    /// The way from a pointer to a struct or union along a path of its members: [`Way`]. `module` is whose types are
+    /// looked at, too.
+    ///
+    /// # Errors
+    /// There is no such struct or member; or the module's types can't be read.
+    pub fn way(
+        &mut self,
+        start: &str,
+        module: Option<&str>,
+        path: &str,
+    ) -> Result<Result<Way, WayError>, ProbeError> {
+        let Some(module) = module else { return Ok(self.btf.way(start, path)) };
+        if !self.modules.contains_key(module) {
+            let with = self.btf.with_module(module)?;
+            self.modules.insert(module.to_owned(), with);
+        }
+        let btf = self.modules.get(module).unwrap_or(&self.btf);
+        Ok(btf.way(start, path))
     }
 
     /// The function behind a system call is there where the compiler left it; its tracepoint on most kernels.
@@ -130,7 +164,7 @@ impl Types {
         };
         match words.as_slice() {
             ["char", "*"] => Shape::Text,
-            ["struct", name, "*"] => Shape::Pointer((*name).to_owned()),
+            ["struct" | "union", name, "*"] => Shape::Pointer((*name).to_owned()),
             _ if text.contains('*') => Shape::Pointer(String::new()),
             // A system call's fields are as wide as its registers, whatever its arguments are.
             words => match plain(words).or_else(|| self.typedef(words)) {

@@ -72,6 +72,7 @@ pub fn replay<'a>(records: impl IntoIterator<Item = &'a [u8]>) -> Replayed {
 fn settings() -> Settings {
     let day = Duration::from_secs(24 * 3600);
     Settings {
+        expose_stack_addresses: false,
         node: NODE.to_owned(),
         rules: Rules { join_env: true, max_age_ns: day.as_nanos() as u64 },
         max_args: 256,

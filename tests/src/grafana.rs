@@ -1,9 +1,6 @@
 //! Dashboards and rules as they ship: what they ask, of whom.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::PathBuf};
 
 use serde_json::Value;
 
@@ -46,12 +43,12 @@ pub fn dashboards() -> Vec<(PathBuf, Value)> {
             serde_json::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
         (path, dashboard)
     };
-    files(&folder, "json").into_iter().map(read).collect()
+    place::files(&folder, "json").into_iter().map(read).collect()
 }
 
 /// The files of rules that ship.
 pub fn rules() -> Vec<PathBuf> {
-    files(&place::workspace("dashboards/alerts"), "yaml")
+    place::files(&place::workspace("dashboards/alerts"), "yaml")
 }
 
 /// All queries of a dashboard: its panels' and its variables'.
@@ -95,15 +92,6 @@ fn text_of(query: &Value) -> Option<String> {
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
-}
-
-fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let mut files: Vec<_> = entries.map(|entry| entry.expect("list a folder").path()).collect();
-    files.retain(|path| path.extension().is_some_and(|of| of == extension));
-    files.sort();
-    assert!(!files.is_empty(), "nothing is in {}", folder.display());
-    files
 }
 
 // === impl Source ===

@@ -11,6 +11,8 @@ pub mod cri;
 pub mod expected;
 pub mod exposition;
 pub mod grafana;
+
+pub mod hooked;
 pub mod http;
 pub mod json;
 pub mod kmock;

@@ -1,6 +1,7 @@
 //! Where things are: the programs under test and ports that are free.
 
 use std::{
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener},
     path::{Path, PathBuf},
 };
@@ -35,6 +36,16 @@ pub fn policies() -> Option<PathBuf> {
     let given = std::env::var_os("TRIGON_POLICIES").map(PathBuf::from);
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/policies");
     Some(given.unwrap_or_else(beside)).filter(|folder| folder.is_dir())
+}
+
+/// The files of a folder whose names end so, by path: one at least.
+pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let mut files: Vec<_> = entries.map(|entry| entry.expect("list a folder").path()).collect();
+    files.retain(|path| path.extension().is_some_and(|of| of == extension));
+    files.sort();
+    assert!(!files.is_empty(), "nothing is in {}", folder.display());
+    files
 }
 
 /// An address of this machine's on which nobody listens now.

@@ -1,8 +1,8 @@
 //! A list of tests, each with what it needs of the machine.
 //!
-//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`,
+//! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`, `kprobes`,
 //! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, `grafana`, separated by commas) that this machine must meet: there,
-//! such a test fails instead.
+//! such a test fails instead. `TRIGON_HUNG_AFTER` is the time in seconds after which a test counts as hung.
 
 use std::{
     cell::Cell,
@@ -17,7 +17,7 @@ use libtest_mimic::{Arguments, Completion, Failed, Trial};
 
 use crate::{grafana, kmock, kubectl, place, prometheus, rotel, schemas, workload::Workload};
 
-/// The time after which a test counts as hung. Far more than any test takes, under emulation too.
+/// The time after which a test counts as hung, where none is given. Far more than any test takes, under emulation too.
 const HUNG: Duration = Duration::from_secs(300);
 
 /// What a test needs of the machine it runs on.
@@ -27,6 +27,8 @@ pub enum Need {
     Kernel,
     /// A kernel that takes system calls of 32-bit programs, too.
     Compat,
+    /// A kernel whose functions can be hooked.
+    Kprobes,
     /// Policies that people use, from outside of the project.
     Policies,
     /// The Prometheus server.
@@ -102,13 +104,20 @@ fn guarded(test: impl FnOnce() + Send + 'static) -> Result<(), Failed> {
         let text = || PANIC.take().unwrap_or_else(|| "panicked without a message".to_owned());
         let _ = done.send(result.map_err(|_| text()));
     });
-    match outcome.recv_timeout(HUNG) {
+    let hung = number("TRIGON_HUNG_AFTER").map_or(HUNG, Duration::from_secs);
+    match outcome.recv_timeout(hung) {
         Ok(result) => result.map_err(Failed::from),
-        Err(RecvTimeoutError::Timeout) => Err(format!("still running after {} s", HUNG.as_secs()).into()),
+        Err(RecvTimeoutError::Timeout) => Err(format!("still running after {} s", hung.as_secs()).into()),
         Err(RecvTimeoutError::Disconnected) => {
             Err(format!("the test's thread died: {:?}", runner.join()).into())
         }
     }
+}
+
+/// What a variable of the environment says of a run by hand; none where it isn't set.
+pub fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
 // === impl Need ===
@@ -118,6 +127,7 @@ impl Need {
         match self {
             Self::Kernel => "kernel",
             Self::Compat => "compat",
+            Self::Kprobes => "kprobes",
             Self::Policies => "policies",
             Self::Prometheus => "prometheus",
             Self::Rotel => "rotel",
@@ -141,6 +151,10 @@ impl Need {
                 let status = Workload::new().command(["calls", "32:getpid"]).status();
                 let takes = status.as_ref().is_ok_and(ExitStatus::success);
                 (!takes).then(|| format!("needs 32-bit system calls (a process that makes one: {status:?})"))
+            }
+            Self::Kprobes => {
+                let missing = !Path::new("/sys/bus/event_source/devices/kprobe").exists();
+                missing.then(|| "needs kprobes (/sys/bus/event_source/devices/kprobe)".into())
             }
             Self::Policies => place::policies()
                 .is_none()

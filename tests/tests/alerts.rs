@@ -35,17 +35,6 @@ fn main() -> ExitCode {
     })
 }
 
-/// The YAML files of a folder, by path.
-fn files(folder: &str) -> Vec<PathBuf> {
-    let folder = place::workspace(folder);
-    let entries = fs::read_dir(&folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
-    let paths = entries.map(|entry| entry.expect("read a folder").path());
-    let mut files: Vec<_> = paths.filter(|path| path.extension().is_some_and(|of| of == "yaml")).collect();
-    files.sort();
-    assert!(!files.is_empty(), "no YAML in {}", folder.display());
-    files
-}
-
 fn parse(path: &Path) -> Value {
     let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     serde_saphyr::from_str(&text).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
@@ -62,7 +51,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 /// All rules, of alerts and of records.
 fn rules() -> Vec<Value> {
-    let parsed = files(RULES).into_iter().map(|path| parse(&path));
+    let parsed = place::files(&place::workspace(RULES), "yaml").into_iter().map(|path| parse(&path));
     parsed
         .flat_map(|file| {
             items(&file, "groups").flat_map(|group| items(group, "rules")).cloned().collect::<Vec<_>>()
@@ -100,17 +89,17 @@ fn promtool(arguments: &[&str], files: &[PathBuf]) {
 }
 
 fn prometheus_takes_the_rules() {
-    promtool(&["check", "rules"], &files(RULES));
+    promtool(&["check", "rules"], &place::files(&place::workspace(RULES), "yaml"));
 }
 
 fn alerts_fire_and_stay_silent() {
-    promtool(&["test", "rules"], &files(TESTS));
+    promtool(&["test", "rules"], &place::files(&place::workspace(TESTS), "yaml"));
 }
 
 /// A twin is a test of its own in which series are given and the alert is never expected.
 fn every_alert_has_a_twin() {
     let (mut fired, mut silent) = (BTreeSet::new(), BTreeSet::new());
-    for path in files(TESTS) {
+    for path in place::files(&place::workspace(TESTS), "yaml") {
         for test in items(&parse(&path), "tests") {
             assert_ne!(items(test, "input_series").count(), 0, "{test}");
             let mut expected = BTreeMap::new();

@@ -16,12 +16,25 @@ use trigon_tests::{
 const KERNEL: &[Need] = &[Need::Kernel];
 
 /// One policy for each kind of hook that doctor tries; its file asks for the same targets.
-const POLICIES: [(&str, &str); 5] = [
+const POLICIES: [(&str, &str); 9] = [
     ("kernel function", "kprobes: [{call: vfs_rename, syscall: false}]"),
     ("kernel function with an equivalent", "kprobes: [{call: security_bprm_check, syscall: false}]"),
     ("system call", "kprobes: [{call: sys_chdir, syscall: true}]"),
     ("tracepoint", "tracepoints: [{subsystem: task, event: task_rename}]"),
     ("raw tracepoint", "tracepoints: [{subsystem: task, event: task_rename, raw: true}]"),
+    ("hook of the security modules", "lsmhooks: [{hook: sb_umount}]"),
+    (
+        "denial by lsmhooks",
+        "options: [{name: policy-mode, value: monitor}], lsmhooks: [{hook: sb_umount, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]",
+    ),
+    (
+        "denial of a function security_*",
+        "options: [{name: policy-mode, value: monitor}], kprobes: [{call: security_sb_umount, syscall: false, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]",
+    ),
+    (
+        "denial of a system call",
+        "options: [{name: policy-mode, value: monitor}], kprobes: [{call: sys_chdir, selectors: [{matchActions: [{action: Override, argError: -1}]}]}]",
+    ),
 ];
 
 fn main() -> ExitCode {

@@ -219,6 +219,7 @@ impl Stages {
         let (counted, evicted) = std::mem::replace(&mut self.counted, (counts, evictions));
         let metrics = &self.metrics;
         self.pipeline.sweep(Instant::now());
+        self.pipeline.tracker.forget_symbols();
         if let Some(kubernetes) = &mut self.kubernetes {
             kubernetes.update(&self.pipeline);
         }

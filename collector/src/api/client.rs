@@ -1,6 +1,6 @@
 //! The client: what `trigon policy` asks the agent on this machine.
 
-use std::{io, path::PathBuf, process::ExitCode};
+use std::{io, path::PathBuf, process::ExitCode, time::Duration};
 
 use axum::body::{self, Body};
 use futures_util::TryStreamExt as _;
@@ -18,8 +18,9 @@ use tracing::warn;
 
 use super::{
     Added, PolicyList, PolicyStatus, Problem, VERSION, events::EventsQuery, processes::ProcessList,
-    status::Status, traces::TraceStatus,
+    status::Status, traces::TraceStatus, tries::TryReport,
 };
+use crate::policy::model::Mode;
 
 /// Asks the agent that listens on a socket. Each question is a connection.
 #[derive(Clone, Debug)]
@@ -124,12 +125,21 @@ impl Client {
         Ok(StreamReader::new(Box::pin(pieces)))
     }
 
-    /// Loads the policies in a text.
+    /// Loads the policies in a text, in a mode of their own or in this one.
     ///
     /// # Errors
     /// There is no answer, or the text is wrong.
-    pub async fn add(&self, text: Vec<u8>) -> Result<Added, ClientError> {
-        self.ask(Method::POST, "/v1/policies", text).await
+    pub async fn add(&self, text: Vec<u8>, mode: Option<Mode>) -> Result<Added, ClientError> {
+        let query = mode.map(|mode| format!("?mode={}", mode.as_str())).unwrap_or_default();
+        self.ask(Method::POST, &format!("/v1/policies{query}"), text).await
+    }
+
+    /// Has a policy do what it says, or only tell what it would have done.
+    ///
+    /// # Errors
+    /// There is no answer, or no such policy, or nothing that it could do.
+    pub async fn set_mode(&self, name: &str, mode: Mode) -> Result<PolicyStatus, ClientError> {
+        self.ask(Method::POST, &path(name, &format!("/{}", mode.as_str())), Vec::new()).await
     }
 
     /// Deletes a policy.
@@ -147,6 +157,14 @@ impl Client {
     pub async fn set_enabled(&self, name: &str, enabled: bool) -> Result<PolicyStatus, ClientError> {
         let action = if enabled { "/enable" } else { "/disable" };
         self.ask(Method::POST, &path(name, action), Vec::new()).await
+    }
+
+    /// Has policies counted for a time what they would do, and nothing done.
+    ///
+    /// # Errors
+    /// There is no answer, or the text is wrong, or the kernel refuses it.
+    pub async fn try_policies(&self, text: Vec<u8>, time: Duration) -> Result<TryReport, ClientError> {
+        self.ask(Method::POST, &format!("/v1/tries?milliseconds={}", time.as_millis()), text).await
     }
 
     async fn ask<T: DeserializeOwned>(

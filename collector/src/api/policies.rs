@@ -3,17 +3,31 @@
 use axum::{
     Json, Router,
     body::Bytes,
-    extract::{Path, State, rejection::BytesRejection},
+    extract::{
+        Path, Query, State,
+        rejection::{BytesRejection, QueryRejection},
+    },
     http::StatusCode,
     response::{IntoResponse, Response},
     routing::{delete, get, post},
 };
 
+use serde::Deserialize;
+
 use super::{PolicyList, Problem, server::problem};
 use crate::policy::{
     limits,
     manager::{Handle, Refusal},
+    model::Mode,
 };
+
+/// How a policy is added.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct AddQuery {
+    /// Its mode, whatever it says itself.
+    mode: Option<Mode>,
+}
 
 pub(super) fn router(manager: Handle) -> Router {
     Router::new()
@@ -21,6 +35,8 @@ pub(super) fn router(manager: Handle) -> Router {
         .route("/v1/policies/{name}", delete(remove))
         .route("/v1/policies/{name}/enable", post(enable))
         .route("/v1/policies/{name}/disable", post(disable))
+        .route("/v1/policies/{name}/monitor", post(monitor))
+        .route("/v1/policies/{name}/enforce", post(enforce))
         .with_state(manager)
 }
 
@@ -31,7 +47,15 @@ async fn list(State(manager): State<Handle>) -> Response {
     }
 }
 
-async fn add(State(manager): State<Handle>, body: Result<Bytes, BytesRejection>) -> Response {
+async fn add(
+    State(manager): State<Handle>,
+    query: Result<Query<AddQuery>, QueryRejection>,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let mode = match query {
+        Ok(Query(AddQuery { mode })) => mode,
+        Err(error) => return problem(error.status(), error.body_text()),
+    };
     let text = match body {
         Ok(text) => text,
         Err(error) if error.status() == StatusCode::PAYLOAD_TOO_LARGE => {
@@ -41,7 +65,7 @@ async fn add(State(manager): State<Handle>, body: Result<Bytes, BytesRejection>)
         }
         Err(error) => return problem(error.status(), error),
     };
-    match manager.call(move |manager| manager.add(&text)).await {
+    match manager.call(move |manager| manager.add(&text, mode)).await {
         Ok(Ok(added)) => (StatusCode::CREATED, Json(added)).into_response(),
         Ok(Err(refusal)) => refused(&refusal),
         Err(stopping) => problem(StatusCode::SERVICE_UNAVAILABLE, stopping),
@@ -72,7 +96,23 @@ async fn set(State(manager): State<Handle>, Path(name): Path<String>, enabled: b
     }
 }
 
-fn refused(refusal: &Refusal) -> Response {
+async fn monitor(manager: State<Handle>, name: Path<String>) -> Response {
+    set_mode(manager, name, Mode::Monitor).await
+}
+
+async fn enforce(manager: State<Handle>, name: Path<String>) -> Response {
+    set_mode(manager, name, Mode::Enforce).await
+}
+
+async fn set_mode(State(manager): State<Handle>, Path(name): Path<String>, mode: Mode) -> Response {
+    match manager.call(move |manager| manager.set_mode(&name, mode)).await {
+        Ok(Ok(status)) => Json(status).into_response(),
+        Ok(Err(refusal)) => refused(&refusal),
+        Err(stopping) => problem(StatusCode::SERVICE_UNAVAILABLE, stopping),
+    }
+}
+
+pub(super) fn refused(refusal: &Refusal) -> Response {
     let mut problem = Problem::new(refusal);
     let status = match refusal {
         Refusal::Faults { faults, hidden } => {
@@ -80,7 +120,7 @@ fn refused(refusal: &Refusal) -> Response {
             problem.hidden = *hidden;
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        Refusal::Exists { .. } | Refusal::OfCluster { .. } => StatusCode::CONFLICT,
+        Refusal::Exists { .. } | Refusal::OfCluster { .. } | Refusal::OnlyTells(_) => StatusCode::CONFLICT,
         Refusal::Unknown(_) => StatusCode::NOT_FOUND,
         Refusal::Failed { .. } => StatusCode::INTERNAL_SERVER_ERROR,
     };

@@ -167,7 +167,7 @@ impl ProcessStatus {
 // === impl PodStatus ===
 
 impl PodStatus {
-    fn new(Place { pod, container }: &Place) -> Self {
+    pub(super) fn new(Place { pod, container }: &Place) -> Self {
         let harmless = |text: &str| {
             let mut out = String::new();
             display::harmless(&mut out, |out| out.push_str(text));

@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header::SERVER},
     middleware::map_response,
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use jiff::Timestamp;
 use tokio::{net::UnixListener, sync::Semaphore};
@@ -19,7 +19,9 @@ use trigon_exporters::{
     serve::{self, Limits},
 };
 
-use super::{HookStatus, Problem, VERSION, Version, events, policies, processes, socket, status, traces};
+use super::{
+    HookStatus, Problem, VERSION, Version, events, policies, processes, socket, status, traces, tries,
+};
 use crate::{
     agent::{ConfigState, Open},
     pipeline,
@@ -78,6 +80,7 @@ fn router(agent: Agent) -> Router {
         .route("/v1/events", get(events::follow))
         .route("/v1/processes", get(processes::list))
         .route("/v1/traces/{id}", get(traces::get))
+        .route("/v1/tries", post(tries::run))
         .with_state(agent.clone())
         .merge(policies::router(agent.policies))
         .fallback(async || problem(StatusCode::NOT_FOUND, "there is no such resource"))

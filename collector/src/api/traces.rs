@@ -208,6 +208,8 @@ impl Gathered {
                 let mark = Mark::new(at, hook);
                 self.execution(&event.process, None).marks.push(mark);
             }
+            // Of each process there are dozens: they are for lists of events.
+            Kind::Loader(_) => {}
             Kind::Descriptor(descriptor) => {
                 let mut path = String::new();
                 display::harmless(&mut path, |path| path.push_str(&descriptor.file.path));

@@ -47,6 +47,11 @@ impl Cgroups {
         cgroup
     }
 
+    /// The cgroup of that id, if a process was seen in it that is remembered.
+    pub fn known(&self, id: u64) -> Option<&Arc<Cgroup>> {
+        self.known.get(&id).map(|known| &known.cgroup)
+    }
+
     /// Whether a cgroup is of a pod of which not everything is known that can be.
     pub fn lacks_place(&self, cgroup: &Cgroup) -> bool {
         // Most are of the host, or known.

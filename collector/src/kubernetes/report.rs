@@ -80,6 +80,9 @@ pub struct PolicyReport {
     pub generation: Option<i64>,
     /// `enabled`, `partially_enabled`, `disabled`, `error`, `load_error` or `skipped`.
     pub state: String,
+    /// `enforce`, `monitor` or `monitor_only`; none where it isn't loaded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
     /// Since when (RFC 3339).
     pub since: String,
     /// What is wrong.
@@ -172,6 +175,7 @@ impl PolicyReport {
             from: group.is_none().then(|| status.from.to_string()),
             generation: *generation,
             state: status.state.as_str().to_owned(),
+            mode: status.mode.map(|mode| mode.as_str().to_owned()),
             since: status.since.to_string(),
             error: status.error.as_ref().map(|error| error.chars().take(ERROR_CHARS).collect()),
             hooks: status.hooks.iter().take(most_hooks).map(hook).collect(),

@@ -1,16 +1,20 @@
 //! What an operator may be used on, and what its values mean there.
 
+use trigon_exporters::names;
+
 use super::{
+    expression::{self, Named},
     fault::{Class, Feature, Quoted},
     limits,
     model::{
         Located, Position,
-        arguments::{ArgumentType, Class as ArgumentClass, Integer},
+        arguments::{ArgumentSlot, ArgumentType, Class as ArgumentClass, Integer},
         conditions::{Comparison, Condition, FileType, Number, NumberRange, Operator, TextOperator},
     },
     words::{Word, Words},
 };
 
+mod sockets;
 #[cfg(test)]
 mod tests;
 
@@ -39,6 +43,54 @@ const NUMBER_OPERATORS: &[Operator] = &[
     Operator::NotInMap,
     Operator::InRange,
     Operator::NotInRange,
+    Operator::CelExpr,
+];
+
+/// A set of capabilities is a number, too.
+const CAPABILITY_OPERATORS: &[Operator] = &[
+    Operator::Equal,
+    Operator::NotEqual,
+    Operator::GreaterThan,
+    Operator::LessThan,
+    Operator::Mask,
+    Operator::InMap,
+    Operator::NotInMap,
+    Operator::InRange,
+    Operator::NotInRange,
+    Operator::CelExpr,
+    Operator::CapabilitiesGained,
+];
+
+const SOCKET_OPERATORS: &[Operator] = &[
+    Operator::SAddr,
+    Operator::NotSAddr,
+    Operator::DAddr,
+    Operator::NotDAddr,
+    Operator::SPort,
+    Operator::NotSPort,
+    Operator::SPortPriv,
+    Operator::NotSPortPriv,
+    Operator::DPort,
+    Operator::NotDPort,
+    Operator::DPortPriv,
+    Operator::NotDPortPriv,
+    Operator::Protocol,
+    Operator::Family,
+    Operator::State,
+];
+
+/// A packet has no state.
+const PACKET_OPERATORS: &[Operator] = SOCKET_OPERATORS.split_at(SOCKET_OPERATORS.len() - 1).0;
+
+/// An address has one end.
+const ADDRESS_OPERATORS: &[Operator] = &[
+    Operator::SAddr,
+    Operator::NotSAddr,
+    Operator::SPort,
+    Operator::NotSPort,
+    Operator::SPortPriv,
+    Operator::NotSPortPriv,
+    Operator::Family,
 ];
 
 const TEXT_OPERATORS: &[Operator] = &[
@@ -48,6 +100,8 @@ const TEXT_OPERATORS: &[Operator] = &[
     Operator::NotPrefix,
     Operator::Postfix,
     Operator::NotPostfix,
+    Operator::SubString,
+    Operator::SubStringIgnCase,
 ];
 
 const FILE_OPERATORS: &[Operator] = &[
@@ -57,6 +111,8 @@ const FILE_OPERATORS: &[Operator] = &[
     Operator::NotPrefix,
     Operator::Postfix,
     Operator::NotPostfix,
+    Operator::SubString,
+    Operator::SubStringIgnCase,
     Operator::FileType,
     Operator::NotFileType,
 ];
@@ -96,7 +152,8 @@ pub fn condition(
     };
     let allowed = operators(kind.class());
     if allowed.is_empty() {
-        return misplaced(Class::Invalid, "an argument of type nop has no value to compare".to_owned(), None);
+        let message = format!("an argument of type {} has no value to compare", kind.as_str());
+        return misplaced(Class::Invalid, message, None);
     }
     if !allowed.contains(operator) {
         let names = allowed.iter().map(|operator| operator.name()).collect::<Vec<_>>().join(", ");
@@ -104,19 +161,25 @@ pub fn condition(
         let message = format!("{} is no operator for {what}", operator.name());
         return misplaced(Class::Invalid, message, Some(names));
     }
-    let most = if operator.takes_ranges() { limits::MAP_VALUES } else { limits::VALUES };
-    if values.is_empty() {
-        return misplaced(Class::Invalid, format!("{} needs values", operator.name()), None);
+    if let Some(wrong) = count(operator, values) {
+        return Err(vec![wrong]);
     }
-    if values.len() > most {
-        let message = format!("{} has {} values", operator.name(), values.len());
-        return misplaced(Class::Limit, message, Some(format!("at most {most}")));
-    }
-    match (kind.class(), **operator) {
+    let class = match kind.class() {
+        ArgumentClass::Capabilities => ArgumentClass::Number(Integer::U64),
+        class => class,
+    };
+    match (class, **operator) {
         (ArgumentClass::Unknown, operator) => Ok(Condition::Deferred(operator, values.to_vec())),
         (_, Operator::FileType | Operator::NotFileType) => {
             let negated = **operator == Operator::NotFileType;
             each(values, file_type).map(|types| Condition::FileType { negated, types })
+        }
+        (ArgumentClass::Socket | ArgumentClass::Packet | ArgumentClass::SocketAddress, operator) => {
+            sockets::condition(operator, values)
+        }
+        (_, Operator::SubString | Operator::SubStringIgnCase) => {
+            let any_case = **operator == Operator::SubStringIgnCase;
+            each(values, part).map(|texts| Condition::Contains { any_case, texts })
         }
         (ArgumentClass::Number(integer), operator) if operator.takes_ranges() => {
             let negated = matches!(operator, Operator::NotInMap | Operator::NotInRange);
@@ -135,14 +198,115 @@ pub fn condition(
     }
 }
 
+/// The condition that an operator makes that is about several arguments: those that the filter lists.
+///
+/// # Errors
+/// As [`condition`].
+pub fn several(
+    arguments: &[(ArgumentSlot, ArgumentType)],
+    operator: &Located<Operator>,
+    values: &[Located<String>],
+) -> Result<Condition, Vec<Wrong>> {
+    let misplaced = |message: String, allowed: Option<String>| {
+        Err(vec![Wrong { value: None, at: operator.at, class: Class::Invalid, message, allowed }])
+    };
+    if let Some(wrong) = count(operator, values) {
+        return Err(vec![wrong]);
+    }
+    if **operator == Operator::CapabilitiesGained && arguments.len() != 2 {
+        let allowed = "args: [BEFORE, AFTER], places in the hook's args".to_owned();
+        return misplaced(
+            format!("CapabilitiesGained is about two args, and here are {}", arguments.len()),
+            Some(allowed),
+        );
+    }
+    if arguments.iter().any(|(_, kind)| kind.class() == ArgumentClass::Unknown) {
+        let slots = arguments.iter().map(|(slot, _)| *slot).collect();
+        return Ok(Condition::DeferredSeveral {
+            operator: **operator,
+            arguments: slots,
+            values: values.to_vec(),
+        });
+    }
+    if **operator == Operator::CapabilitiesGained {
+        let [before, after] = [0, 1].map(|place| arguments[place]);
+        if let Some((_, kind)) =
+            [before, after].iter().find(|(_, kind)| kind.class() != ArgumentClass::Capabilities)
+        {
+            let message =
+                format!("CapabilitiesGained is about sets of capabilities, and not {}", kind.as_str());
+            return misplaced(
+                message,
+                Some("kernel_cap_t, cap_inheritable, cap_permitted, cap_effective".to_owned()),
+            );
+        }
+        let capabilities =
+            each(values, capability)?.into_iter().reduce(|all, one| all | one).unwrap_or(u64::MAX);
+        return Ok(Condition::Gained { sets: [before.0, after.0], capabilities });
+    }
+    let named: Vec<Named> = arguments
+        .iter()
+        .map(|(slot, kind)| Named {
+            slot: *slot,
+            integer: match kind.class() {
+                ArgumentClass::Number(integer) => Some(integer),
+                ArgumentClass::Capabilities => Some(Integer::U64),
+                _ => None,
+            },
+        })
+        .collect();
+    let read = |text: &str| {
+        expression::read(text, &named).map_err(|mistake| (Class::Invalid, mistake.to_string(), None))
+    };
+    let expression = each(values, read)?.into_iter().next();
+    match expression {
+        Some(expression) => Ok(Condition::Holds(expression)),
+        None => misplaced("CelExpr needs an expression".to_owned(), None),
+    }
+}
+
+/// What is wrong with how many values there are.
+fn count(operator: &Located<Operator>, values: &[Located<String>]) -> Option<Wrong> {
+    let wrong = |class, message: String, allowed: Option<String>| {
+        Some(Wrong { value: None, at: operator.at, class, message, allowed })
+    };
+    let (least, most) = match **operator {
+        Operator::SPortPriv | Operator::NotSPortPriv | Operator::DPortPriv | Operator::NotDPortPriv => (0, 0),
+        Operator::CapabilitiesGained => (0, limits::VALUES),
+        Operator::CelExpr => (1, 1),
+        other if other.takes_ranges() => (1, limits::MAP_VALUES),
+        _ => (1, limits::VALUES),
+    };
+    let name = operator.name();
+    if values.len() < least {
+        return wrong(Class::Invalid, format!("{name} needs values"), None);
+    }
+    if values.len() <= most {
+        return None;
+    }
+    match most {
+        0 => wrong(Class::Invalid, format!("{name} takes no values: a port below 1024 is privileged"), None),
+        1 => wrong(Class::Invalid, format!("{name} takes one value, and here are {}", values.len()), None),
+        _ => wrong(
+            Class::Limit,
+            format!("{name} has {} values", values.len()),
+            Some(format!("at most {most}")),
+        ),
+    }
+}
+
 /// The operators that see something in an argument of this class.
 pub fn operators(class: ArgumentClass) -> &'static [Operator] {
     match class {
         ArgumentClass::Unknown => Operator::ALL,
-        ArgumentClass::Nothing => &[],
+        ArgumentClass::Nothing | ArgumentClass::Object => &[],
         ArgumentClass::Number(_) => NUMBER_OPERATORS,
         ArgumentClass::Text | ArgumentClass::Path => TEXT_OPERATORS,
         ArgumentClass::File => FILE_OPERATORS,
+        ArgumentClass::Socket => SOCKET_OPERATORS,
+        ArgumentClass::Packet => PACKET_OPERATORS,
+        ArgumentClass::SocketAddress => ADDRESS_OPERATORS,
+        ArgumentClass::Capabilities => CAPABILITY_OPERATORS,
     }
 }
 
@@ -228,6 +392,25 @@ fn file_type(text: &str) -> Result<FileType, Refused> {
     FILE_TYPES.get(text).map_err(refused)
 }
 
+/// What stands anywhere in a text.
+fn part(text: &str) -> Result<Box<[u8]>, Refused> {
+    if text.is_empty() {
+        return Err((Class::Invalid, "nothing stands everywhere".to_owned(), None));
+    }
+    bytes(text, TextOperator::Prefix)
+}
+
+/// A capability, as a bit.
+fn capability(text: &str) -> Result<u64, Refused> {
+    match names::capability_number(text) {
+        Some(number) => Ok(1 << number),
+        None => {
+            let message = format!("no such capability: {}", Quoted(text));
+            Err((Class::Invalid, message, Some("the names of capabilities(7)".to_owned())))
+        }
+    }
+}
+
 fn bytes(text: &str, operator: TextOperator) -> Result<Box<[u8]>, Refused> {
     let most = match operator {
         TextOperator::Equal | TextOperator::NotEqual => limits::EQUAL_BYTES,
@@ -254,6 +437,11 @@ fn describe(class: ArgumentClass) -> &'static str {
         ArgumentClass::Text => "text",
         ArgumentClass::File => "a file",
         ArgumentClass::Path => "a path",
+        ArgumentClass::Object => "an object",
+        ArgumentClass::Socket => "a socket",
+        ArgumentClass::Packet => "a packet",
+        ArgumentClass::SocketAddress => "an address",
+        ArgumentClass::Capabilities => "a set of capabilities",
     }
 }
 
@@ -277,6 +465,25 @@ impl Operator {
         Self::NotInRange,
         Self::FileType,
         Self::NotFileType,
+        Self::SPort,
+        Self::NotSPort,
+        Self::SPortPriv,
+        Self::NotSPortPriv,
+        Self::DPort,
+        Self::NotDPort,
+        Self::DPortPriv,
+        Self::NotDPortPriv,
+        Self::SAddr,
+        Self::NotSAddr,
+        Self::DAddr,
+        Self::NotDAddr,
+        Self::Protocol,
+        Self::Family,
+        Self::State,
+        Self::SubString,
+        Self::SubStringIgnCase,
+        Self::CapabilitiesGained,
+        Self::CelExpr,
     ];
 
     /// Its name in a file.
@@ -297,7 +504,31 @@ impl Operator {
             Self::NotInRange => "NotInRange",
             Self::FileType => "FileType",
             Self::NotFileType => "NotFileType",
+            Self::SPort => "SPort",
+            Self::NotSPort => "NotSPort",
+            Self::SPortPriv => "SPortPriv",
+            Self::NotSPortPriv => "NotSPortPriv",
+            Self::DPort => "DPort",
+            Self::NotDPort => "NotDPort",
+            Self::DPortPriv => "DPortPriv",
+            Self::NotDPortPriv => "NotDPortPriv",
+            Self::SAddr => "SAddr",
+            Self::NotSAddr => "NotSAddr",
+            Self::DAddr => "DAddr",
+            Self::NotDAddr => "NotDAddr",
+            Self::Protocol => "Protocol",
+            Self::Family => "Family",
+            Self::State => "State",
+            Self::SubString => "SubString",
+            Self::SubStringIgnCase => "SubStringIgnCase",
+            Self::CapabilitiesGained => "CapabilitiesGained",
+            Self::CelExpr => "CelExpr",
         }
+    }
+
+    /// Whether it is about all arguments that a filter lists, rather than one.
+    pub fn takes_several(self) -> bool {
+        matches!(self, Self::CelExpr | Self::CapabilitiesGained)
     }
 
     fn takes_ranges(self) -> bool {

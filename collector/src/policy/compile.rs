@@ -9,8 +9,9 @@ use trigon_probes::hooks::{TablePlan, plan::value_type};
 
 use super::{
     model::{
+        OverrideMethod,
         actions::Action,
-        arguments::{Argument, ArgumentSlot, ArgumentType, Integer},
+        arguments::{Argument, ArgumentSlot, ArgumentType, Integer, ObjectType},
         hooks::Hook,
         selectors::Namespace,
     },
@@ -21,7 +22,9 @@ use lineage::Lineages;
 
 mod builder;
 mod condition;
+pub(super) mod expression;
 pub mod lineage;
+mod search;
 mod selector;
 #[cfg(test)]
 mod tests;
@@ -35,12 +38,18 @@ pub struct Part<'a> {
     pub policy_hook: u32,
     /// The policy follows descriptors.
     pub follows: bool,
-    /// The policy will have no kprobe.multi.
+    /// The policy will have no kprobe.multi, or no uprobe.multi: whichever this is for.
     pub alone: bool,
+    /// It has to decide what the function returns.
+    pub denies: bool,
+    /// How it will have that done.
+    pub method: Option<OverrideMethod>,
     /// What the policy says.
     pub hook: &'a Hook,
     /// Where each selector applies, or without selectors the hook; none for everywhere.
     pub scopes: &'a [Option<ScopeBit>],
+    /// It only counts what it would do: `trigon policy try`.
+    pub trial: bool,
 }
 
 /// A policy that can't be loaded as it is.
@@ -105,7 +114,7 @@ fn kind_of(kind: ArgumentType) -> Result<u8, CompileError> {
             Integer::I64 => value_type::S64,
             Integer::U64 | Integer::Size => value_type::U64,
         },
-        ArgumentType::String => value_type::STRING,
+        ArgumentType::String | ArgumentType::DataLoc => value_type::STRING,
         ArgumentType::Filename => value_type::FILENAME,
         ArgumentType::CharBuf | ArgumentType::ConstBuf => value_type::BYTES,
         ArgumentType::CharIovec => value_type::IOVEC,
@@ -113,10 +122,40 @@ fn kind_of(kind: ArgumentType) -> Result<u8, CompileError> {
         ArgumentType::File => value_type::FILE,
         ArgumentType::Path => value_type::PATH,
         ArgumentType::Dentry => value_type::DENTRY,
+        ArgumentType::Kiocb => value_type::KIOCB,
+        ArgumentType::LinuxBinprm => value_type::BINPRM,
+        ArgumentType::Object(object) => object_of(object),
         ArgumentType::Auto => {
             return Err(CompileError::Unsupported("an argument whose type the kernel doesn't tell"));
         }
     })
+}
+
+fn object_of(object: ObjectType) -> u8 {
+    match object {
+        ObjectType::Skb => value_type::SKB,
+        ObjectType::Sock => value_type::SOCK,
+        ObjectType::Socket => value_type::SOCKET,
+        ObjectType::Sockaddr => value_type::SOCKADDR,
+        ObjectType::SockaddrUn => value_type::SOCKADDR_UN,
+        ObjectType::Cred => value_type::CRED,
+        ObjectType::UserNamespace => value_type::USER_NS,
+        ObjectType::Capability => value_type::CAPABILITY,
+        ObjectType::KernelCap => value_type::CAPABILITIES,
+        ObjectType::CapInheritable => value_type::CAP_INHERITABLE,
+        ObjectType::CapPermitted => value_type::CAP_PERMITTED,
+        ObjectType::CapEffective => value_type::CAP_EFFECTIVE,
+        ObjectType::LoadInfo => value_type::LOAD_INFO,
+        ObjectType::Module => value_type::MODULE,
+        ObjectType::BpfAttr => value_type::BPF_ATTR,
+        ObjectType::BpfProg => value_type::BPF_PROG,
+        ObjectType::BpfMap => value_type::BPF_MAP,
+        ObjectType::BpfCmd => value_type::BPF_CMD,
+        ObjectType::PerfEvent => value_type::PERF_EVENT,
+        ObjectType::Syscall64 => value_type::SYSCALL64,
+        ObjectType::NetDevice => value_type::NET_DEVICE,
+        ObjectType::IovIter => value_type::IOV_ITER,
+    }
 }
 
 /// The place of a namespace in `struct task_namespaces`.
@@ -138,12 +177,15 @@ fn index_of(namespace: Namespace) -> u8 {
 /// Tetragon's number of an action (`KprobeAction`).
 fn number_of(action: &Action) -> u8 {
     match action {
-        Action::Post(_) => 1,
+        Action::Post(_) | Action::ImaHash => 1,
         Action::FollowFd { .. } => 2,
         Action::Sigkill => 3,
         Action::UnfollowFd { .. } => 4,
         Action::CopyFd { .. } => 6,
         Action::NoPost => 9,
         Action::Signal(_) => 10,
+        Action::Override { .. } => 5,
+        Action::NotifyEnforcer { .. } | Action::Enforce => 13,
+        Action::CleanupEnforcerNotification => 14,
     }
 }

@@ -15,27 +15,30 @@ use tracing::warn;
 use trigon_exporters::event::Policy as PolicyName;
 use trigon_probes::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, Requests, TablePlan, Target},
+    hooks::{Choice, Hooks, Mechanism, Needs, Requests, TablePlan, Target},
 };
 
 use super::{
     compile::{self, CompileError, Host, Part, lineage::Lineages},
     matches::Sources,
     model::{
-        Policy,
+        Mode, OverrideMethod, Policy,
         hooks::{Hook, Point},
         selectors::Selector,
     },
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
+use crate::loader;
 
 mod targets;
+mod trial;
 mod types;
 
 pub use targets::kind_of;
-pub(super) use targets::targets;
-use targets::{may_be_missing, source_of};
+use targets::source_of;
+pub(super) use targets::{may_be_missing, targets};
+pub use trial::{TrialHook, TrialSelector};
 pub use types::Types;
 
 /// All policies of this agent.
@@ -45,6 +48,9 @@ pub struct Engine {
     lineages: Lineages,
     sources: Sources,
     placements: Placements,
+    loader: Option<loader::Source>,
+    /// There while a policy in force asks for what processes map.
+    listening: Option<loader::Listening>,
     policies: Policies,
     next_policy: u32,
 }
@@ -62,6 +68,10 @@ struct Loaded {
     seats: Vec<Seat>,
     scopes: Arc<Scopes>,
     enabled: bool,
+    /// Set from outside: it goes before what the policy says.
+    mode: Option<Mode>,
+    /// It only counts what it would do.
+    trial: bool,
 }
 
 /// Where each hook of a policy applies: each selector of it, or without selectors it as a whole.
@@ -80,6 +90,8 @@ struct Seat {
 pub struct Status {
     /// It is in force.
     pub enabled: bool,
+    /// Whether it does what it says; none where it only tells.
+    pub mode: Option<Mode>,
     /// Each hook, and how it is entered; none where the kernel doesn't have it, or the policy isn't in force.
     pub hooks: Vec<(String, Option<Mechanism>)>,
     /// Bytes of the kernel's memory that it takes, at most; of what policies share, its share.
@@ -95,6 +107,14 @@ pub enum LoadError {
     /// There is none of that name.
     #[error("no policy named {0} is loaded")]
     Unknown(String),
+    /// It has no mode.
+    #[error(
+        "it has no mode: none of its actions kills, signals or denies (Sigkill, Signal, Override, NotifyEnforcer)"
+    )]
+    OnlyTells,
+    /// Policies that share a hook want it to be overridden differently.
+    #[error("hook {0}: policies that name it ask for different methods (option override-method)")]
+    Methods(String),
     /// The kernel, or the agent, can't do what it asks for.
     #[error("hook {hook}: {source}")]
     Compile {
@@ -117,14 +137,23 @@ pub enum LoadError {
 // === impl Engine ===
 
 impl Engine {
-    /// No policies yet. `sources` is what the reader looks records up in.
-    pub fn new(hooks: Hooks, host: Host, sources: Sources, placements: Placements) -> Self {
+    /// No policies yet. `sources` is what the reader looks records up in; without `loader`, policies can't ask for what
+    /// processes map.
+    pub fn new(
+        hooks: Hooks,
+        host: Host,
+        sources: Sources,
+        placements: Placements,
+        loader: Option<loader::Source>,
+    ) -> Self {
         Self {
             hooks,
             host,
             lineages: Lineages::default(),
             sources,
             placements,
+            loader,
+            listening: None,
             policies: Policies::new(),
             next_policy: 1,
         }
@@ -148,15 +177,31 @@ impl Engine {
         if self.policies.contains_key(&policy.key()) {
             return Err(LoadError::Exists(policy.key()));
         }
-        self.replace(policy, types)
+        self.replace(policy, None, types)
     }
 
     /// Loads a policy in the place of the one that has its name, if there is one: what follows that one's
-    /// descriptors goes on, and where it is disabled so is this.
+    /// descriptors goes on, and where it is disabled so is this. `mode` goes before what the policy says, as does one
+    /// that was set for that other.
     ///
     /// # Errors
     /// As [`Self::add`]; the other one is still in force then.
-    pub fn replace(&mut self, policy: Policy, types: &mut Types) -> Result<(), LoadError> {
+    pub fn replace(
+        &mut self,
+        policy: Policy,
+        mode: Option<Mode>,
+        types: &mut Types,
+    ) -> Result<(), LoadError> {
+        self.load(policy, mode, false, types)
+    }
+
+    fn load(
+        &mut self,
+        policy: Policy,
+        mode: Option<Mode>,
+        trial: bool,
+        types: &mut Types,
+    ) -> Result<(), LoadError> {
         let policy = resolve::here(policy)?;
         let name = policy.key();
         let before = self.policies.get(&name);
@@ -167,8 +212,31 @@ impl Engine {
         let seats = self.seats(&policy)?;
         let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
         let mut next = self.policies.clone();
-        next.insert(name, Arc::new(Loaded { id, policy, seats, scopes, enabled }));
-        self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources))
+        let earlier = before.map(|before| before.is_monitored());
+        let mode = mode.or_else(|| before?.mode);
+        let loaded = Loaded { id, policy, seats, scopes, enabled, mode, trial };
+        // Its mode is there before a call is looked at for it.
+        self.hooks.set_monitored(id, loaded.is_monitored())?;
+        next.insert(name, Arc::new(loaded));
+        let turned = self.turn_to(next, types).inspect_err(|_| self.sources.retire(sources));
+        if turned.is_err() {
+            self.hooks.set_monitored(id, earlier.unwrap_or(false))?;
+        }
+        turned
+    }
+
+    /// Has a policy do what it says, or only tell what it would have done. All of its hooks turn at once.
+    ///
+    /// # Errors
+    /// There is none of that name, or nothing that it could do; or the kernel refuses.
+    pub fn set_mode(&mut self, name: &str, mode: Mode) -> Result<(), LoadError> {
+        let loaded = self.policies.get_mut(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
+        if !loaded.policy.enforces() {
+            return Err(LoadError::OnlyTells);
+        }
+        self.hooks.set_monitored(loaded.id, mode == Mode::Monitor)?;
+        Arc::make_mut(loaded).mode = Some(mode);
+        Ok(())
     }
 
     /// Takes a policy out of the kernel and forgets it.
@@ -177,8 +245,9 @@ impl Engine {
     /// There is none of that name; or the kernel refuses the tables of those that stay.
     pub fn delete(&mut self, name: &str, types: &mut Types) -> Result<(), LoadError> {
         let mut next = self.policies.clone();
-        next.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
-        self.turn_to(next, types)
+        let gone = next.remove(name).ok_or_else(|| LoadError::Unknown(name.to_owned()))?;
+        self.turn_to(next, types)?;
+        Ok(self.hooks.set_monitored(gone.id, false)?)
     }
 
     /// Puts a policy in force, or out of it.
@@ -205,7 +274,8 @@ impl Engine {
         };
         let seats = loaded.seats.iter().filter(shown);
         let hooks = seats.map(|seat| (seat.target.symbol(), mechanism(&seat.target))).collect();
-        Some(Status { enabled: loaded.enabled, hooks, kernel_memory: self.memory(loaded) })
+        let mode = loaded.policy.enforces().then(|| loaded.mode());
+        Some(Status { enabled: loaded.enabled, mode, hooks, kernel_memory: self.memory(loaded) })
     }
 
     /// The hooks of the policies in force that the kernel has, with what events call them.
@@ -213,7 +283,7 @@ impl Engine {
         let seats = self
             .policies
             .values()
-            .filter(|loaded| loaded.enabled)
+            .filter(|loaded| loaded.enabled && !loaded.trial)
             .flat_map(|loaded| loaded.seats.iter().map(|seat| (&loaded.policy, &seat.target)));
         seats.filter_map(|(policy, target)| {
             let mechanism = self.hooks.mechanism(target)?;
@@ -256,10 +326,26 @@ impl Engine {
                 return Err(error);
             }
         };
+        let listens = self.policies.values().any(|loaded| loaded.enabled && loaded.policy.loader);
+        if listens && self.listening.is_none() {
+            let loader = self.loader.as_ref().ok_or(ProbeError::Missing("loader"));
+            match loader.and_then(loader::Source::listen) {
+                Ok(listening) => self.listening = Some(listening),
+                Err(error) => {
+                    self.policies = before;
+                    self.lineages = lineages;
+                    self.detach_idle(&targets);
+                    return Err(error.into());
+                }
+            }
+        }
         if let Err(error) = self.put_in_place(&tables, self.lineages != lineages, types) {
             self.policies = before;
             self.fall_back(&targets);
             return Err(error);
+        }
+        if !listens {
+            self.listening = None;
         }
         self.detach_idle(&targets);
         self.unfollow(&gone);
@@ -282,21 +368,27 @@ impl Engine {
         let mut tables = Vec::new();
         for target in targets {
             let parts = self.parts(target);
-            let returns = parts.iter().any(|part| is_late(part.hook));
+            let needs = needs(target, &parts)?;
             let may_be_missing = parts.iter().all(|part| may_be_missing(part.hook, target));
-            // One policy that will have no kprobe.multi is enough: the program is everybody's.
-            let choice = if parts.iter().any(|part| part.alone) {
-                Choice::NotMulti
-            } else if parts.iter().any(|part| part.hook.point.count() > MANY) {
-                Choice::Many
-            } else {
-                Choice::Best
+            // One policy that will have no kprobe.multi, or uprobe.multi, is enough: the program is everybody's.
+            let alone = parts.iter().any(|part| part.alone);
+            let sees_registers = |part: &Part<'_>| part.hook.sees_registers();
+            let of_many = |part: &Part<'_>| part.hook.point.count() > MANY;
+            let choice = match (parts.iter().any(sees_registers), alone) {
+                (true, true) => Choice::Only(Mechanism::Kprobe),
+                (true, false) => Choice::Registers,
+                (false, true) => Choice::NotMulti,
+                (false, false) if parts.iter().any(of_many) => Choice::Many,
+                (false, false) => Choice::Best,
             };
             if parts.is_empty() {
                 continue;
             }
-            if !self.hooks.serves(target, returns) {
-                match self.hooks.attach(types.get()?, target, returns, choice) {
+            if !self.hooks.serves(target, needs, choice) {
+                let kernel = types.get()?;
+                // What a program could make in another way must be denied there, too.
+                let may_be_missing = may_be_missing && !(needs.denies && self.hooks.is_there(kernel, target));
+                match self.hooks.attach_for(kernel, target, needs, choice) {
                     Ok(_) => {}
                     Err(_) if may_be_missing => continue,
                     Err(error) => return Err(error.into()),
@@ -424,6 +516,18 @@ impl Engine {
     }
 }
 
+// === impl Loaded ===
+
+impl Loaded {
+    fn mode(&self) -> Mode {
+        self.mode.or(self.policy.options.mode).unwrap_or_default()
+    }
+
+    fn is_monitored(&self) -> bool {
+        self.mode() == Mode::Monitor
+    }
+}
+
 /// The policies of `one` that `other` doesn't have just so.
 fn unlike(one: &Policies, other: &Policies) -> Vec<Arc<Loaded>> {
     let same = |name, loaded| other.get(name).is_some_and(|other| Arc::ptr_eq(other, loaded));
@@ -441,13 +545,38 @@ fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
         policy: loaded.id,
         policy_hook: seat.source,
         follows: loaded.policy.follows(),
-        alone: loaded.policy.options.disable_kprobe_multi,
+        alone: match hook.point.is_in_program() {
+            true => loaded.policy.options.disable_uprobe_multi,
+            false => loaded.policy.options.disable_kprobe_multi,
+        },
+        denies: loaded.policy.denies(hook),
+        method: loaded.policy.options.override_method,
         hook,
         scopes,
+        trial: loaded.trial,
     })
 }
 
+/// What the programs on a target have to be able to do for all policies that name it.
+fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
+    let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
+    needs.hashes = parts.iter().any(|part| part.hook.hashes());
+    // One that is tried only counts what it would deny.
+    for part in parts.iter().filter(|part| part.denies && !part.trial) {
+        needs.denies = true;
+        let method = part.method.map(|method| match method {
+            OverrideMethod::FmodRet => Mechanism::FmodRet,
+            OverrideMethod::OverrideReturn => Mechanism::OverrideReturn,
+        });
+        if needs.method.is_some() && method.is_some() && needs.method != method {
+            return Err(LoadError::Methods(target.symbol()));
+        }
+        needs.method = needs.method.or(method);
+    }
+    Ok(needs)
+}
+
 /// Whether a hook has anything to do when its function returns.
-fn is_late(hook: &Hook) -> bool {
+pub(super) fn is_late(hook: &Hook) -> bool {
     hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }

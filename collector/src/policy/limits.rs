@@ -38,6 +38,20 @@ pub const FUNCTION_INDEX: i64 = 5;
 pub const TRACEPOINT_INDEX: i64 = 63;
 /// The last argument of a raw tracepoint: the kernel's MAX_BPF_FUNC_ARGS.
 pub const RAW_TRACEPOINT_INDEX: i64 = 11;
+/// Characters of a path of members.
+pub const MEMBER_PATH_CHARS: usize = 512;
+/// The last argument of a USDT probe: the macros that make them have twelve.
+pub const USDT_INDEX: i64 = 11;
+/// Bytes of the path of a program: the kernel's PATH_MAX without its NUL.
+pub const PROGRAM_PATH_BYTES: usize = 4095;
+/// Places of one item of `uprobes`.
+pub const PROGRAM_PLACES: usize = 256;
+/// Places in one file that a USDT probe has.
+pub const USDT_SITES: usize = 256;
+/// Digests of one item of `uprobes`.
+pub const DIGESTS: usize = 64;
+/// Characters of a digest with its kind before it: SHA-512's has 135.
+pub const DIGEST_CHARS: usize = 256;
 /// Characters of a hook's message.
 pub const MESSAGE_CHARS: usize = 256;
 /// Characters of a hook's message with places.
@@ -84,5 +98,7 @@ pub const PREFIX_BYTES: usize = 256;
 pub const POSTFIX_BYTES: usize = 128;
 /// Actions of one selector.
 pub const ACTIONS: usize = 16;
+/// The greatest error of the kernel's: MAX_ERRNO.
+pub const ERRNO: i64 = 4095;
 /// Seconds of a rate limit: a week.
 pub const RATE_LIMIT_SECONDS: u64 = 7 * 24 * 3600;

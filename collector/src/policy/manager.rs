@@ -17,19 +17,22 @@ use super::{
     engine::{Engine, LoadError, Status, Types},
     fault::Fault,
     matches::Sources,
-    model::Policy,
+    model::{Mode, Policy},
     placements::Placements,
 };
 use crate::{
     api::{Added, FileFault, HookStatus, Origin, PolicyStatus, State},
     jobs,
     kubernetes::config::PolicyGroup,
+    loader,
 };
 
 mod cluster;
 mod directory;
+mod trial;
 
 use cluster::Cluster;
+pub use trial::{Outcome, Trial};
 
 /// What the engine is made of.
 #[derive(Clone, Debug)]
@@ -44,6 +47,8 @@ pub struct Parts {
     pub placements: Placements,
     /// Where OpenTelemetry's eBPF instrumentation pins its map of requests. Empty: it is not looked for.
     pub traces_ctx: PathBuf,
+    /// What listens to what processes map.
+    pub loader: loader::Source,
 }
 
 /// All policies, in force or not.
@@ -73,6 +78,8 @@ struct Entry {
     error: Option<String>,
     /// The policy, where the engine doesn't have it.
     waiting: Option<Box<Policy>>,
+    /// The mode that it was to be loaded in, whatever it says itself.
+    mode: Option<Mode>,
 }
 
 /// Why nothing was done.
@@ -105,6 +112,11 @@ pub enum Refusal {
     /// There is none of that name.
     #[error("there is no policy named {0}")]
     Unknown(String),
+    /// There is nothing that it could do.
+    #[error(
+        "policy {0} has no mode: none of its actions kills, signals or denies (Sigkill, Signal, Override, NotifyEnforcer)"
+    )]
+    OnlyTells(String),
     /// The kernel, or the agent, can't do it.
     #[error("policy {name}: {error}")]
     Failed {
@@ -226,17 +238,19 @@ impl Manager {
     pub fn start_with(&mut self, policy: Policy, file: PathBuf) -> Result<(), LoadError> {
         let name = policy.key();
         self.engine(|engine, types| engine.add(policy, types))?;
-        let entry = Entry { from: Origin::File(file), since: Timestamp::now(), error: None, waiting: None };
+        let from = Origin::File(file);
+        let entry = Entry { from, since: Timestamp::now(), error: None, waiting: None, mode: None };
         self.entries.insert(name.clone(), entry);
         self.log(&name);
         Ok(())
     }
 
-    /// Loads the policies in a text. Each is loaded or not by itself; those that are not stay listed.
+    /// Loads the policies in a text, in the mode that each says, or in this one. Each is loaded or not by itself; those
+    /// that are not stay listed.
     ///
     /// # Errors
     /// The text is wrong, or one has the name of one that is loaded: none is loaded then.
-    pub fn add(&mut self, text: &[u8]) -> Result<Added, Refusal> {
+    pub fn add(&mut self, text: &[u8], mode: Option<Mode>) -> Result<Added, Refusal> {
         let checked = super::check_bytes(text);
         if checked.errors > 0 {
             return Err(Refusal::Faults { faults: checked.faults, hidden: checked.hidden });
@@ -249,7 +263,7 @@ impl Manager {
             }
         }
         let names: Vec<_> = checked.policies.iter().map(Policy::key).collect();
-        checked.policies.into_iter().for_each(|policy| self.load(policy, Origin::Api));
+        checked.policies.into_iter().for_each(|policy| self.load_in(policy, Origin::Api, mode));
         Ok(Added {
             policies: names.iter().filter_map(|name| self.status(name)).collect(),
             warnings: checked.faults.iter().map(FileFault::from).collect(),
@@ -289,9 +303,9 @@ impl Manager {
     pub fn set_enabled(&mut self, name: &str, enabled: bool) -> Result<PolicyStatus, Refusal> {
         let entry = self.entries.get_mut(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
         if let Some(policy) = entry.waiting.clone() {
-            let from = entry.from.clone();
+            let (from, mode) = (entry.from.clone(), entry.mode);
             if enabled {
-                self.load(*policy, from);
+                self.load_in(*policy, from, mode);
             }
             let error = self.entries.get(name).and_then(|entry| entry.error.clone());
             if let Some(error) = error {
@@ -301,6 +315,25 @@ impl Manager {
             let set = self.engine(|engine, types| engine.set_enabled(name, enabled, types));
             self.done(name, set)?;
             info!(policy = name, enabled, "policy set");
+        }
+        self.status(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))
+    }
+
+    /// Has a policy do what it says, or only tell what it would have done.
+    ///
+    /// # Errors
+    /// There is none of that name, or nothing that it could do; or the kernel refuses.
+    pub fn set_mode(&mut self, name: &str, mode: Mode) -> Result<PolicyStatus, Refusal> {
+        let entry = self.entries.get_mut(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))?;
+        // One that is loaded later, is so in this mode.
+        entry.mode = Some(mode);
+        if entry.waiting.is_none() {
+            let set = self.engine(|engine, _| engine.set_mode(name, mode));
+            set.map_err(|error| match error {
+                LoadError::OnlyTells => Refusal::OnlyTells(name.to_owned()),
+                error => Refusal::Failed { name: name.to_owned(), error: error.to_string() },
+            })?;
+            info!(policy = name, mode = mode.as_str(), "policy set");
         }
         self.status(name).ok_or_else(|| Refusal::Unknown(name.to_owned()))
     }
@@ -316,12 +349,20 @@ impl Manager {
 
     /// Loads a policy, in the place of the one of its name if there is one, and keeps why it could not be done.
     fn load(&mut self, policy: Policy, from: Origin) {
+        let mode = self.entries.get(&policy.key()).and_then(|entry| entry.mode);
+        self.load_in(policy, from, mode);
+    }
+
+    fn load_in(&mut self, policy: Policy, from: Origin, mode: Option<Mode>) {
         let name = policy.key();
-        let loaded = self.engine(|engine, types| engine.replace(policy.clone(), types));
+        if mode.is_some() && !policy.enforces() {
+            warn!(policy = name, "the policy has no mode: none of its actions kills, signals or denies");
+        }
+        let loaded = self.engine(|engine, types| engine.replace(policy.clone(), mode, types));
         let known = self.engine.as_ref().is_some_and(|engine| engine.policy(&name).is_some());
         let error = loaded.err().map(|error| error.to_string());
         let waiting = (!known).then(|| Box::new(policy));
-        self.entries.insert(name.clone(), Entry { from, since: Timestamp::now(), error, waiting });
+        self.entries.insert(name.clone(), Entry { from, since: Timestamp::now(), error, waiting, mode });
         self.log(&name);
     }
 
@@ -333,8 +374,8 @@ impl Manager {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => {
-                let Parts { shared, host, sources, placements, .. } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements)
+                let Parts { shared, host, sources, placements, loader, .. } = self.parts.clone();
+                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, Some(loader))
             }
         };
         let result = job(&mut engine, &mut self.types);
@@ -375,6 +416,7 @@ impl Manager {
             name: Some(policy.name.clone()),
             namespace: policy.namespace.clone(),
             state,
+            mode: status.as_ref().map(|status| status.mode.into()),
             since: entry.since,
             from: entry.from.clone(),
             hooks: status.iter().flat_map(|status| status.hooks.iter().map(hook)).collect(),

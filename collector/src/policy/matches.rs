@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fmt::Write as _,
     sync::{Arc, PoisonError, RwLock},
 };
 
@@ -11,10 +12,12 @@ use trigon_exporters::{
 };
 use trigon_probes::{
     hooks::plan::value_type,
-    record::{self, arg_flags},
+    record::{self, arg_flags, hook_flags, stack_type},
 };
 
-use crate::text::push_escaped;
+use crate::text::escaped;
+
+mod objects;
 
 /// The hooks that records name by number. A number is given once.
 #[derive(Clone, Debug, Default)]
@@ -57,13 +60,26 @@ impl Sources {
 /// What a record says.
 pub fn hook_of(record: &record::Hook<'_>, source: Arc<HookSource>) -> Hook {
     let fixed = &record.fixed;
-    let returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
+    let mut returned = (fixed.has_return != 0).then(|| returned_value(&source, fixed.returned));
+    let (mut args, mut data) = (Vec::new(), Vec::new());
+    for arg in record.args().filter(|arg| !is_hash(arg) && !is_stack(arg)) {
+        let value = value_of(&arg);
+        match arg.fixed.flags & (arg_flags::DATA | arg_flags::RETURNED) {
+            0 => args.push(value),
+            arg_flags::DATA => data.push(value),
+            _ => returned = value.or(returned),
+        }
+    }
     Hook {
-        args: record.args().map(|arg| value_of(&arg)).collect(),
+        args: args.into(),
+        data: data.into(),
         returned,
         action: Action::from_number(fixed.action),
         return_action: None,
         selector: fixed.selector,
+        monitored: fixed.hook_flags & hook_flags::MONITORED != 0,
+        ima_hash: record.args().find(is_hash).map(|arg| hash_of(&arg)),
+        stacks: None,
         descriptor: None,
         request: request_of(&fixed.request),
         source,
@@ -76,10 +92,35 @@ fn request_of(span: &record::RequestSpan) -> Option<Box<SpanRef>> {
     known.then(|| Box::new(SpanRef { trace: TraceId(span.trace_id), span: SpanId(span.span_id) }))
 }
 
-fn text_of(data: &[u8]) -> Box<str> {
-    let mut text = String::with_capacity(data.len());
-    push_escaped(data, &mut text);
+fn is_hash(arg: &record::Arg<'_>) -> bool {
+    arg.fixed.kind == value_type::FILE_HASH
+}
+
+/// As Tetragon writes it: `sha256:` and the digest; empty where there is none.
+fn hash_of(arg: &record::Arg<'_>) -> Box<str> {
+    /// Of the kernel's `enum hash_algo` (include/uapi/linux/hash_info.h): name and bytes.
+    const ALGORITHMS: [(u64, &str, usize); 6] = [
+        (1, "md5", 16),
+        (2, "sha1", 20),
+        (4, "sha256", 32),
+        (5, "sha384", 48),
+        (6, "sha512", 64),
+        (7, "sha224", 28),
+    ];
+    let known = ALGORITHMS.iter().find(|(number, ..)| *number == arg.fixed.value);
+    let digest = known.and_then(|(_, name, bytes)| Some((name, arg.data.get(..*bytes)?)));
+    let Some((name, digest)) = digest else { return Box::default() };
+    let mut text = format!("{name}:");
+    digest.iter().for_each(|byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+    });
     text.into()
+}
+
+/// Whether it is none of the policy's arguments, but a stack trace.
+fn is_stack(arg: &record::Arg<'_>) -> bool {
+    matches!(arg.fixed.kind, stack_type::KERNEL | stack_type::USER)
 }
 
 /// A return value, read as its type says.
@@ -102,18 +143,27 @@ fn value_of(arg: &record::Arg<'_>) -> Option<Value> {
         value_type::U8 | value_type::U16 | value_type::U32 => Value::UInt(fixed.value as u32),
         value_type::S64 => Value::Long(fixed.value as i64),
         value_type::U64 => Value::Size(fixed.value),
-        value_type::STRING | value_type::FILENAME => Value::Text { text: text_of(arg.data), truncated },
-        value_type::BYTES | value_type::IOVEC => Value::Bytes { data: arg.data.into(), size: fixed.value },
-        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::BINPRM => Value::File(File {
-            path: text_of(arg.data),
-            flags: fixed.value as u32,
-            mode: fixed.mode,
-            truncated,
-            deleted: is(arg_flags::DELETED),
-        }),
-        value_type::PATH | value_type::DENTRY => {
-            Value::Path { path: text_of(arg.data), truncated, deleted: is(arg_flags::DELETED) }
+        value_type::STRING | value_type::FILENAME => Value::Text { text: escaped(arg.data), truncated },
+        value_type::BYTES | value_type::IOVEC | value_type::IOV_ITER => {
+            Value::Bytes { data: arg.data.into(), size: fixed.value }
         }
-        _ => return None,
+        value_type::FD | value_type::FILE | value_type::FOLLOWED | value_type::KIOCB => {
+            Value::File(file_of(arg))
+        }
+        value_type::PATH | value_type::DENTRY => {
+            Value::Path { path: escaped(arg.data), truncated, deleted: is(arg_flags::DELETED) }
+        }
+        _ => Value::Object(Box::new(objects::decode(arg)?)),
     })
+}
+
+fn file_of(arg: &record::Arg<'_>) -> File {
+    let fixed = &arg.fixed;
+    File {
+        path: escaped(arg.data),
+        flags: fixed.value as u32,
+        mode: fixed.mode,
+        truncated: fixed.flags & arg_flags::TRUNCATED != 0,
+        deleted: fixed.flags & arg_flags::DELETED != 0,
+    }
 }

@@ -2,15 +2,18 @@
 
 use std::{fmt, ops::Deref};
 
-use serde::Serialize;
+use clap::ValueEnum;
+use serde::{Deserialize, Serialize};
 
 pub mod actions;
 pub mod arguments;
 pub mod conditions;
+pub mod expressions;
 pub mod hooks;
 pub mod scope;
 pub mod selectors;
 
+use actions::Action;
 use hooks::{Hook, List};
 use scope::{LabelSelector, Scope};
 use selectors::Selector;
@@ -34,9 +37,11 @@ pub struct Policy {
     pub scope: Option<Scope>,
     /// `spec.nodeSelector`: the nodes on which it is loaded, if it comes from the API server. None: all.
     pub node_selector: Option<LabelSelector>,
+    /// `spec.loader`: tell what processes map to execute.
+    pub loader: bool,
     /// `spec.lists`, used or not.
     pub lists: Vec<List>,
-    /// kprobes, then fentries, then tracepoints, each in the order of the file.
+    /// kprobes, then fentries, tracepoints, uprobes, usdts, lsmhooks and enforcers, each in the order of the file.
     pub hooks: Vec<Hook>,
 }
 
@@ -63,6 +68,32 @@ pub enum Kind {
 pub struct Options {
     /// `disable-kprobe-multi`: attach each function by a kprobe of its own.
     pub disable_kprobe_multi: bool,
+    /// `disable-uprobe-multi`: attach each place of a program by a uprobe of its own.
+    pub disable_uprobe_multi: bool,
+    /// `policy-mode`: whether it does what it says beside telling.
+    pub mode: Option<Mode>,
+    /// `override-method`: how `Override` is done. None: as this kernel can best.
+    pub override_method: Option<OverrideMethod>,
+}
+
+/// Whether a policy does what it says, or only tells what it would have done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// `enforce`
+    #[default]
+    Enforce,
+    /// `monitor`: nothing is killed, signalled or denied.
+    Monitor,
+}
+
+/// How a function is made to return something else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OverrideMethod {
+    /// `fmod-ret`: a program before the function decides.
+    FmodRet,
+    /// `override-return`: a kprobe has the function return.
+    OverrideReturn,
 }
 
 /// A place in a file. Both count from 1; a column is a character.
@@ -103,11 +134,36 @@ impl Policy {
         selectors.any(|selector| selector.all_actions().any(|action| action.follows()))
     }
 
+    /// Whether it does anything but tell: kill, signal or deny.
+    pub fn enforces(&self) -> bool {
+        let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        selectors.any(|selector| selector.all_actions().any(Action::enforces))
+    }
+
+    /// Whether a hook of it has to decide what its function returns.
+    pub fn denies(&self, hook: &Hook) -> bool {
+        let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        let notified = |action: &Action| matches!(action, Action::NotifyEnforcer { error: Some(_), .. });
+        hook.denies() || hook.is_enforcer() && selectors.any(|selector| selector.all_actions().any(notified))
+    }
+
     /// Where a selector applies, or a hook without selectors. None: everywhere.
     pub fn scope_of(&self, selector: Option<&Selector>) -> Option<Scope> {
         match (&self.scope, selector.and_then(|selector| selector.workloads.as_ref())) {
             (Some(one), Some(other)) => Some(one.and(other)),
             (one, other) => one.as_ref().or(other).cloned(),
+        }
+    }
+}
+
+// === impl Mode ===
+
+impl Mode {
+    /// As files and commands name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Enforce => "enforce",
+            Self::Monitor => "monitor",
         }
     }
 }

@@ -11,7 +11,7 @@ mod sound;
 mod workloads;
 
 /// A policy with this `spec`, which is indented by two.
-fn policy(spec: &str) -> String {
+pub(super) fn policy(spec: &str) -> String {
     format!("apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata:\n  name: test\nspec:\n{spec}")
 }
 
@@ -29,7 +29,7 @@ fn written(checked: &Checked) -> String {
 }
 
 /// The policy of a text that has nothing wrong.
-fn sound(text: &str) -> super::model::Policy {
+pub(super) fn sound(text: &str) -> super::model::Policy {
     let mut checked = check_text(text);
     checked.faults.retain(|fault| fault.class != Class::Note);
     assert_eq!(written(&checked), "", "{text}");

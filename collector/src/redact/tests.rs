@@ -127,10 +127,14 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
     Hook {
         source,
         args: args.into(),
+        data: Box::default(),
         returned: None,
         action: Default::default(),
         return_action: None,
+        monitored: false,
+        ima_hash: None,
         selector: 0,
+        stacks: None,
         descriptor: None,
         request: None,
     }

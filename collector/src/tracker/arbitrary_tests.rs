@@ -159,6 +159,7 @@ proptest! {
             linger: Duration::from_nanos(500),
             variables: Vec::new(),
             redaction: Redaction::default(),
+            expose_stack_addresses: false,
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
         learn(&tracker);
@@ -213,6 +214,7 @@ proptest! {
             linger: Duration::MAX,
             variables: Vec::new(),
             redaction: Redaction::default(),
+            expose_stack_addresses: false,
         };
         let mut tracker = Tracker::new(settings, Clock::fixed(Timestamp(1_000)));
         let (header, task) = fork;

@@ -53,6 +53,7 @@ impl Kernel {
             linger: Duration::from_secs(1),
             variables: Vec::new(),
             redaction: Redaction::default(),
+            expose_stack_addresses: false,
         };
         change(&mut settings);
         Self { tracker: Tracker::new(settings, Clock::fixed(Timestamp(1_000_000))), now: 1_000 }

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::{
     event::{Hook, HookKind, Operation, PathRef, Value},
+    json,
     text::Shown,
 };
 
@@ -98,6 +99,9 @@ pub(super) fn head(call: Call<'_>) -> Head<'static> {
         HookKind::Kprobe { .. } => shown(call.hook).0,
         kind if is_raw_syscall(kind) => Head::RAW_SYSCALL,
         HookKind::Tracepoint { .. } => Head::TRACEPOINT,
+        HookKind::Lsm { .. } => Head::LSM,
+        HookKind::Uprobe { .. } => Head::UPROBE,
+        HookKind::Usdt { .. } => Head::USDT,
     }
 }
 
@@ -173,11 +177,12 @@ fn argument(call: Call<'_>, index: usize, line: &mut Line) {
     }
 }
 
-/// The first argument that only JSON has; where there is none, the argument that should have been one.
+/// The first argument that is an object; where there is none, the argument that should have been one.
 fn object(call: Call<'_>, show: fn(Object<'_>, &mut Line), line: &mut Line) {
-    match call.objects.iter().flatten().next() {
-        Some(object) => show(*object, line),
-        None => argument(call, 0, line),
+    match (call.objects.iter().flatten().next(), call.hook.object().and_then(json::object)) {
+        (Some(object), _) => show(*object, line),
+        (None, Some((kind, value))) => show(Object { kind: &kind, value: &value }, line),
+        (None, None) => argument(call, 0, line),
     }
 }
 
@@ -186,7 +191,19 @@ fn value(value: &Value, line: &mut Line) {
         Value::Text { text, .. } => line.word(CYAN, Quoted(text)),
         Value::File(file) => line.word(CYAN, Cut(&file.path, file.truncated)),
         Value::Path { path, truncated, .. } => line.word(CYAN, Cut(path, *truncated)),
-        other => line.word(CYAN, Quoted(&Shown(other).to_string())),
+        other => line.word(CYAN, Quoted(&in_a_word(other))),
+    }
+}
+
+/// A value in one word; an object as it is shown where only JSON has it.
+fn in_a_word(value: &Value) -> String {
+    let object = match value {
+        Value::Object(object) => json::object(object),
+        _ => None,
+    };
+    match object {
+        Some((kind, value)) => Object { kind: &kind, value: &value }.shown(),
+        None => Shown(value).to_string(),
     }
 }
 
@@ -227,7 +244,7 @@ impl Display for RawSyscall<'_> {
             }
             // Quoted, since an argument may be text of any kind.
             match (argument, self.0.object(index + 1)) {
-                (Some(value), _) => Quoted(&Shown(value).to_string()).fmt(f)?,
+                (Some(value), _) => Quoted(&in_a_word(value)).fmt(f)?,
                 (None, Some(object)) => Quoted(&object.shown()).fmt(f)?,
                 (None, None) => f.write_str("?")?,
             }

@@ -1,6 +1,6 @@
 //! What a line of JSON in Tetragon's shape tells, be it Trigon's or Tetragon's own.
 
-use std::{borrow::Cow, fmt::Write as _, sync::Arc};
+use std::{borrow::Cow, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value as Json;
@@ -8,10 +8,10 @@ use serde_json::Value as Json;
 use super::{
     hook,
     quote::Quoted,
-    told::{Call, Head, Object, Rest, Source, Status, Time, Told, hook_rest},
+    told::{self, Call, Head, Object, Rest, Source, Status, Time, Told, hook_rest},
 };
 use crate::{
-    event::{Action, ArgumentSpec, File, Hook, HookKind, HookSource, Policy, Value},
+    event::{Action, ArgumentSpec, File, Frame, Hook, HookKind, HookSource, Policy, Stacks, Value},
     filter::{CapabilitySet, Subject as _, json::Line},
     json::UNRESOLVED,
     names::CAP_SYS_ADMIN,
@@ -23,6 +23,20 @@ pub(super) struct Read<'a> {
     whole: &'a Json,
     /// The call, where the line tells of one.
     call: Option<(Hook, Vec<Option<Object<'a>>>)>,
+}
+
+/// The stack traces of an event.
+fn stacks(event: &Json) -> Option<Stacks> {
+    let number = |entry: &Json, key| text(entry, key).parse().unwrap_or_default();
+    let frame = |entry: &Json| Frame {
+        address: number(entry, "address"),
+        offset: number(entry, "offset"),
+        symbol: text(entry, "symbol").into(),
+        module: text(entry, "module").into(),
+    };
+    let frames = |key| Some(event.get(key)?.as_array()?.iter().map(frame).collect());
+    let stacks = Stacks { kernel: frames("kernel_stack_trace"), user: frames("user_stack_trace") };
+    (stacks != Stacks::default()).then_some(stacks)
 }
 
 /// An argument of a call.
@@ -43,6 +57,7 @@ impl<'a> Read<'a> {
         let event = line.event();
         let kind = match line.kind() {
             "process_kprobe" => Some(HookKind::Kprobe { function: text(event, "function_name").into() }),
+            "process_lsm" => Some(HookKind::Lsm { hook: text(event, "function_name").into() }),
             "process_tracepoint" => Some(HookKind::Tracepoint {
                 subsystem: text(event, "subsys").into(),
                 event: text(event, "event").into(),
@@ -69,6 +84,7 @@ impl<'a> Read<'a> {
             message: (event.pointer("/trigon/message_of_event") == Some(&Json::Bool(true)))
                 .then(|| text(event, "message").into())
                 .filter(|message: &Cow<'_, str>| !message.is_empty()),
+            stacks: stacks(event).map(Cow::Owned),
             is_admin: self
                 .line
                 .capabilities(CapabilitySet::Effective)
@@ -99,13 +115,9 @@ impl<'a> Read<'a> {
         match self.line.kind() {
             "process_exec" => (Head::EXEC, arguments()),
             "process_exit" => (Head::EXIT, arguments()),
-            "process_lsm" => (Head::LSM, words(["function_name", "", ""])),
             "process_uprobe" => (Head::UPROBE, words(["path", "symbol", ""])),
             "process_usdt" => (Head::USDT, words(["path", "provider", "name"])),
-            "process_loader" => {
-                let path = Cow::Borrowed(text(event, "path"));
-                (Head::LOADER, Rest::Words([build_id(event).map(Cow::Owned), Some(path), None]))
-            }
+            "process_loader" => (Head::LOADER, Rest::loader(build_id(event), text(event, "path"))),
             "process_throttle" => {
                 let kind = text(event, "type");
                 let kind = kind.strip_prefix("THROTTLE_").unwrap_or(kind);
@@ -148,13 +160,7 @@ fn time(text: &str) -> Time<'_> {
 
 /// An id in base64, as hexadecimal digits.
 fn build_id(event: &Json) -> Option<String> {
-    let id = STANDARD.decode(text(event, "buildid")).ok().filter(|id| !id.is_empty())?;
-    let mut hex = String::new();
-    id.iter().for_each(|byte| {
-        // Writing to a String can't fail.
-        let _ = write!(hex, "{byte:02x}");
-    });
-    Some(hex)
+    told::build_id(&STANDARD.decode(text(event, "buildid")).ok()?)
 }
 
 // === calls ===
@@ -183,10 +189,14 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
     let hook = Hook {
         source: Arc::new(source),
         args: args.into(),
+        data: Box::default(),
         returned,
         action: Action::Unknown,
         return_action: None,
         selector: 0,
+        monitored: false,
+        ima_hash: None,
+        stacks: None,
         descriptor: None,
         request: None,
     };

@@ -9,7 +9,7 @@ use serde_json::Value as Json;
 
 use super::hook;
 use crate::{
-    event::{Event, Hook, HookKind, Image, Kind, Place},
+    event::{Event, Hook, HookKind, Image, Kind, Place, Stacks},
     filter::fields::View,
     names::{self, CAP_SYS_ADMIN},
     text::{moment, split_arguments},
@@ -28,6 +28,8 @@ pub(super) struct Told<'a> {
     pub(super) message: Option<Cow<'a, str>>,
     /// The process has CAP_SYS_ADMIN.
     pub(super) is_admin: bool,
+    /// What led to a call.
+    pub(super) stacks: Option<Cow<'a, Stacks>>,
 }
 
 /// When it happened.
@@ -108,6 +110,9 @@ impl<'a> Told<'a> {
                 let call = Call { hook, objects: &[] };
                 (hook::head(call), hook_rest(call), None)
             }
+            Kind::Loader(loader) => {
+                (Head::LOADER, Rest::loader(build_id(&loader.build_id), &loader.path), None)
+            }
             Kind::RateLimit(dropped) => (Head::RATE_LIMIT, Rest::dropped(dropped.to_string()), None),
             Kind::Descriptor(_) | Kind::Replaced => return None,
         };
@@ -123,6 +128,10 @@ impl<'a> Told<'a> {
             rest,
             status,
             message: None,
+            stacks: match &event.kind {
+                Kind::Hook(hook) => hook.stacks.as_deref().map(Cow::Borrowed),
+                _ => None,
+            },
             is_admin: is_of_process && process.credentials.effective & CAP_SYS_ADMIN != 0,
         })
     }
@@ -160,6 +169,14 @@ impl<'a> Told<'a> {
         if !view.shows(status) {
             self.status = None;
         }
+        if let Some(stacks) = &mut self.stacks {
+            if !view.shows("kernel_stack_trace") {
+                stacks.to_mut().kernel = None;
+            }
+            if !view.shows("user_stack_trace") {
+                stacks.to_mut().user = None;
+            }
+        }
         self.is_admin &= view.shows("process.cap.effective");
     }
 }
@@ -170,8 +187,18 @@ pub(super) fn hook_rest(call: Call<'_>) -> Rest<'_> {
         HookKind::Tracepoint { subsystem, event } if !hook::is_raw_syscall(call.hook.source.kind()) => {
             Rest::words([&**subsystem, &**event])
         }
+        HookKind::Lsm { hook } => Rest::words([&**hook]),
+        HookKind::Uprobe { path, symbol, .. } => {
+            Rest::words([&**path, &**symbol].into_iter().filter(|word| !word.is_empty()))
+        }
+        HookKind::Usdt { path, provider, name } => Rest::words([&**path, &**provider, &**name]),
         _ => Rest::Call(call),
     }
+}
+
+/// A build-id as tools print it; none where there is none.
+pub(super) fn build_id(bytes: &[u8]) -> Option<String> {
+    (!bytes.is_empty()).then(|| bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")))
 }
 
 // === impl Rest ===
@@ -180,6 +207,11 @@ impl<'a> Rest<'a> {
     /// What a rate limit dropped.
     pub(super) fn dropped(number: impl Into<Cow<'a, str>>) -> Self {
         Self::Words([Some(number.into()), Some("events".into()), Some("dropped".into())])
+    }
+
+    /// A file's build-id, where it has one, and its path.
+    pub(super) fn loader(build_id: Option<String>, path: &'a str) -> Self {
+        Self::Words([build_id.map(Cow::Owned), Some(Cow::Borrowed(path)), None])
     }
 
     /// Three words at most.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Action, EventType, File, Operation, Severity, Template, Value, operation};
+use super::{Action, EventType, File, Object, Operation, Severity, Stacks, Template, Value, operation};
 use crate::identity::{SpanId, SpanRef};
 
 /// A call, or the passing of a tracepoint, that a policy's hook matched.
@@ -12,6 +12,8 @@ pub struct Hook {
     pub source: Arc<HookSource>,
     /// The arguments, in the policy's order; none for one that could not be read.
     pub args: Box<[Option<Value>]>,
+    /// What was read beside them, likewise.
+    pub data: Box<[Option<Value>]>,
     /// What the function returned, where the policy asks for it.
     pub returned: Option<Value>,
     /// What was done about the call.
@@ -20,6 +22,12 @@ pub struct Hook {
     pub return_action: Option<Action>,
     /// Number of the selector that matched, from 0.
     pub selector: u16,
+    /// The policy only watches: the action was not done.
+    pub monitored: bool,
+    /// The hash of the file, where the policy asks for it: `sha256:…`; empty where the kernel made none.
+    pub ima_hash: Option<Box<str>>,
+    /// What led to the call, where the policy asks for it.
+    pub stacks: Option<Box<Stacks>>,
     /// The span of the followed descriptor that the call was about.
     pub descriptor: Option<SpanId>,
     /// The span of the request that the thread was serving, where OpenTelemetry's eBPF instrumentation tells it.
@@ -42,6 +50,8 @@ pub struct HookSource {
     pub tags: Box<[Box<str>]>,
     /// The arguments that the policy names, in its order.
     pub args: Box<[ArgumentSpec]>,
+    /// The further data that the policy names, in its order.
+    pub data: Box<[ArgumentSpec]>,
     /// `returnArg`
     pub returned: ArgumentSpec,
     operation: Option<Operation>,
@@ -71,6 +81,31 @@ pub enum HookKind {
         subsystem: Box<str>,
         /// `sched_process_exec`
         event: Box<str>,
+    },
+    /// A hook of the security modules, by whatever mechanism.
+    Lsm {
+        /// `file_open`
+        hook: Box<str>,
+    },
+    /// A place in a program or a library.
+    Uprobe {
+        /// The file, by the path that the policy gives.
+        path: Box<str>,
+        /// The function; empty where the policy gives an offset or an address.
+        symbol: Box<str>,
+        /// Where in the file, if it is no function.
+        offset: u64,
+        /// Where in the file the counter is of those who look; 0 for none.
+        ref_ctr_offset: u64,
+    },
+    /// A USDT probe.
+    Usdt {
+        /// The file, by the path that the policy gives.
+        path: Box<str>,
+        /// Whose probe it is.
+        provider: Box<str>,
+        /// Its name.
+        name: Box<str>,
     },
 }
 
@@ -105,19 +140,29 @@ const MAY_READ: i64 = 4;
 // === impl HookKind ===
 
 impl HookKind {
-    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`.
+    /// Its name in metrics, as Tetragon's: `kprobe:__x64_sys_read`, `tracepoint:sched/sched_process_exec`; and
+    /// `uprobe:/bin/bash:readline`, `usdt:/lib/libc.so.6:libc:setjmp`, `lsm:file_open`.
     pub fn name(&self) -> String {
         match self {
             Self::Kprobe { function } => format!("kprobe:{function}"),
             Self::Tracepoint { subsystem, event } => format!("tracepoint:{subsystem}/{event}"),
+            Self::Lsm { hook } => format!("lsm:{hook}"),
+            Self::Uprobe { path, symbol, offset, .. } if symbol.is_empty() => {
+                format!("uprobe:{path}:{offset:#x}")
+            }
+            Self::Uprobe { path, symbol, .. } => format!("uprobe:{path}:{symbol}"),
+            Self::Usdt { path, provider, name } => format!("usdt:{path}:{provider}:{name}"),
         }
     }
 
-    /// The function, or the tracepoint.
+    /// The function, the tracepoint or the probe; empty for code without a name.
     pub fn function(&self) -> &str {
         match self {
             Self::Kprobe { function } => function,
             Self::Tracepoint { event, .. } => event,
+            Self::Lsm { hook } => hook,
+            Self::Uprobe { symbol, .. } => symbol,
+            Self::Usdt { name, .. } => name,
         }
     }
 }
@@ -135,6 +180,7 @@ impl HookSource {
             severity: None,
             tags: Box::default(),
             args: Box::default(),
+            data: Box::default(),
             returned: ArgumentSpec::default(),
             operation: Operation::of(&kind),
             name: name.into(),
@@ -170,6 +216,9 @@ impl Hook {
         match self.source.kind() {
             HookKind::Kprobe { .. } => EventType::ProcessKprobe,
             HookKind::Tracepoint { .. } => EventType::ProcessTracepoint,
+            HookKind::Lsm { .. } => EventType::ProcessLsm,
+            HookKind::Uprobe { .. } => EventType::ProcessUprobe,
+            HookKind::Usdt { .. } => EventType::ProcessUsdt,
         }
     }
 
@@ -180,15 +229,18 @@ impl Hook {
 
     /// What the call does to a file; none where it is about something else.
     pub fn operation(&self) -> Option<Operation> {
-        match &self.source.kind {
-            HookKind::Kprobe { function } if &**function == "security_file_permission" => {
-                match self.arg(MASK)?.number()? {
-                    MAY_WRITE => Some(Operation::Write),
-                    MAY_READ => Some(Operation::Read),
-                    _ => None,
-                }
-            }
-            _ => self.source.operation,
+        let asks_for_access = match &self.source.kind {
+            HookKind::Kprobe { function } => &**function == "security_file_permission",
+            HookKind::Lsm { hook } => &**hook == "file_permission",
+            _ => false,
+        };
+        match asks_for_access {
+            true => match self.arg(MASK)?.number()? {
+                MAY_WRITE => Some(Operation::Write),
+                MAY_READ => Some(Operation::Read),
+                _ => None,
+            },
+            false => self.source.operation,
         }
     }
 
@@ -199,7 +251,7 @@ impl Hook {
 
     /// Whether something was done to the process and not only told.
     pub fn enforced(&self) -> bool {
-        self.action.enforces() || self.return_action.is_some_and(Action::enforces)
+        !self.monitored && (self.action.enforces() || self.return_action.is_some_and(Action::enforces))
     }
 
     /// The paths that the call is about, the one that it acts on first.
@@ -211,6 +263,7 @@ impl Hook {
             && !self.args.iter().flatten().any(|value| match value {
                 Value::File(file) => !file.is_directory(),
                 Value::Path { .. } => true,
+                Value::Object(object) => matches!(**object, Object::Executable(_)),
                 _ => false,
             })
             && self.args.iter().flatten().any(|value| matches!(value, Value::Text { .. }));
@@ -221,6 +274,15 @@ impl Hook {
                 truncated: file.truncated,
                 deleted: file.deleted,
             }),
+            Value::Object(object) => match &**object {
+                Object::Executable(file) => Some(PathRef {
+                    path: &file.path,
+                    file: Some(file),
+                    truncated: file.truncated,
+                    deleted: file.deleted,
+                }),
+                _ => None,
+            },
             Value::Path { path, truncated, deleted } => {
                 Some(PathRef { path, file: None, truncated: *truncated, deleted: *deleted })
             }
@@ -236,7 +298,8 @@ impl Hook {
     pub fn bytes(&self) -> Option<u64> {
         let moves = matches!(self.operation(), Some(Operation::Read | Operation::Write));
         // A security module is asked before anything moves.
-        if !moves || self.function().starts_with("security_") {
+        let asked = matches!(self.source.kind, HookKind::Lsm { .. });
+        if !moves || asked || self.function().starts_with("security_") {
             return None;
         }
         let number = |value: &Value| match value {
@@ -252,16 +315,36 @@ impl Hook {
         }
     }
 
+    /// The first argument that is an object of the kernel.
+    pub fn object(&self) -> Option<&Object> {
+        self.args.iter().flatten().find_map(|value| match value {
+            Value::Object(object) => Some(&**object),
+            _ => None,
+        })
+    }
+
     /// What the policy says of an argument.
     pub fn spec(&self, index: usize) -> Option<&ArgumentSpec> {
         self.source.args.get(index)
     }
 
-    /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for a tracepoint.
+    /// The action's word; where it was not done, `Monitor` and the word: `MonitorOverride`.
+    pub fn done(&self) -> &'static str {
+        match (self.monitored, self.action) {
+            (true, Action::Sigkill) => "MonitorSigkill",
+            (true, Action::Signal) => "MonitorSignal",
+            (true, Action::Override) => "MonitorOverride",
+            (true, Action::NotifyEnforcer) => "MonitorNotifyEnforcer",
+            (_, action) => action.word(),
+        }
+    }
+
+    /// Name of the hooked function without the prefix of the architecture: `sys_read`. Empty for what is no function of the kernel.
     pub(crate) fn function(&self) -> &str {
         match &self.source.kind {
             HookKind::Kprobe { function } => operation::without_architecture(function),
-            HookKind::Tracepoint { .. } => "",
+            HookKind::Lsm { hook } => hook,
+            HookKind::Tracepoint { .. } | HookKind::Uprobe { .. } | HookKind::Usdt { .. } => "",
         }
     }
 }

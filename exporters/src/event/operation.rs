@@ -58,7 +58,8 @@ impl Operation {
                 .strip_prefix("sys_enter_")
                 .or_else(|| event.strip_prefix("sys_exit_"))
                 .and_then(Self::of_syscall),
-            HookKind::Tracepoint { .. } => None,
+            HookKind::Tracepoint { .. } | HookKind::Uprobe { .. } | HookKind::Usdt { .. } => None,
+            HookKind::Lsm { hook } => Self::of_function(&format!("security_{hook}")),
         }
     }
 
@@ -185,6 +186,14 @@ mod tests {
         for function in ["tcp_connect", "security_bprm_check", "sys_setuid", "vfs_", ""] {
             assert_eq!(kprobe(function), None, "{function}");
         }
+    }
+
+    #[test]
+    fn hooks_of_security_modules_are_what_they_are_asked_about() {
+        let of = |hook: &str| Operation::of(&HookKind::Lsm { hook: hook.into() });
+        assert_eq!(of("file_open"), Some(Operation::Open));
+        assert_eq!(of("inode_unlink"), Some(Operation::Delete));
+        assert_eq!(of("bprm_check_security"), None);
     }
 
     #[test]

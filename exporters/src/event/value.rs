@@ -1,5 +1,7 @@
 //! What was read of a call: an argument, or what it returned.
 
+use super::Object;
+
 /// A value. 32 bytes, whatever it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Value {
@@ -36,6 +38,8 @@ pub enum Value {
         /// It has no name in its directory any more.
         deleted: bool,
     },
+    /// An object of the kernel.
+    Object(Box<Object>),
 }
 
 /// An open file.
@@ -67,6 +71,7 @@ impl Value {
             Self::UInt(number) => Some(i64::from(*number)),
             Self::Long(number) => Some(*number),
             Self::Size(number) => i64::try_from(*number).ok(),
+            Self::Object(object) => object.number(),
             _ => None,
         }
     }

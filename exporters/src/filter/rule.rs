@@ -56,8 +56,7 @@ enum Holds {
 const PATTERN_LIMIT: usize = 1 << 20;
 
 /// Types of Tetragon's that Trigon has no events of; filters written for Tetragon name them.
-const FOREIGN_TYPES: [&str; 6] =
-    ["PROCESS_LOADER", "PROCESS_UPROBE", "PROCESS_THROTTLE", "PROCESS_LSM", "PROCESS_USDT", "TEST"];
+const FOREIGN_TYPES: [&str; 3] = ["PROCESS_THROTTLE", "PROCESS_LSM", "TEST"];
 
 const NO_CEL: &str = "Trigon doesn't evaluate CEL: say it by the other keys of a rule";
 const NO_ANCESTORS: &str = "an event tells of its process and of that one's parent, not of all ancestors: \

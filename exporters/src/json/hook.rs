@@ -1,4 +1,5 @@
-//! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint` and `tetragon.KprobeArgument`, and what Trigon adds.
+//! `tetragon.ProcessKprobe`, `tetragon.ProcessTracepoint`, `tetragon.ProcessLsm` and `tetragon.KprobeArgument`, and what
+//! Trigon adds.
 
 use std::borrow::Cow;
 
@@ -8,12 +9,14 @@ use super::{
     Body, Context,
     facts::{Facts, Link},
     is_default,
+    object::ObjectArgument,
     permission::Permission,
     process::Process,
     scalar::{Bytes, Int64, SInt64},
+    stack::Frames,
 };
 use crate::{
-    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Severity, Value},
+    event::{self, Action, ArgumentSpec, Event, Hook, HookKind, Namespaces, Object, Severity, Value},
     filter::fields::View,
     identity::SpanId,
     names,
@@ -31,6 +34,8 @@ pub(super) struct KprobeLine<'a> {
     returned: Option<Argument<'a>>,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     action: ActionName,
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    kernel_stack_trace: Frames<'a>,
     policy_name: &'a str,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
     return_action: ActionName,
@@ -38,6 +43,10 @@ pub(super) struct KprobeLine<'a> {
     message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    user_stack_trace: Frames<'a>,
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    data: Arguments<'a>,
     trigon: Facts<'a>,
 }
 
@@ -57,18 +66,48 @@ pub(super) struct TracepointLine<'a> {
     message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    kernel_stack_trace: Frames<'a>,
+    #[serde(skip_serializing_if = "Frames::is_none")]
+    user_stack_trace: Frames<'a>,
     trigon: Facts<'a>,
 }
 
-struct ActionName(Action);
+#[derive(Serialize)]
+pub(super) struct LsmLine<'a> {
+    process: Process<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<Process<'a>>,
+    function_name: &'a str,
+    policy_name: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    message: Option<&'a str>,
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    args: Arguments<'a>,
+    #[serde(skip_serializing_if = "ActionName::is_unknown")]
+    action: ActionName,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    tags: &'a [Box<str>],
+    #[serde(skip_serializing_if = "str::is_empty")]
+    ima_hash: &'a str,
+    trigon: Facts<'a>,
+}
 
-struct Arguments<'a>(&'a Hook);
+pub(super) struct ActionName(pub(super) Action);
+
+pub(super) struct Arguments<'a> {
+    values: &'a [Option<Value>],
+    specs: &'a [ArgumentSpec],
+    host: &'a Namespaces,
+}
 
 /// One that could not be read has no value, and keeps its place.
 #[derive(Serialize)]
-struct Argument<'a> {
+pub(super) struct Argument<'a> {
     #[serde(flatten)]
     value: Option<Variant<'a>>,
+    #[serde(flatten)]
+    object: Option<ObjectArgument<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     label: Option<&'a str>,
 }
@@ -95,9 +134,9 @@ enum Variant<'a> {
     Long(SInt64),
 }
 
-/// `KprobeFile` and `KprobePath`, which have the same fields.
+/// `KprobeFile`, `KprobePath` and `KprobeLinuxBinprm`, which have the same fields.
 #[derive(Serialize)]
-struct File<'a> {
+pub(super) struct File<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     path: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
@@ -117,6 +156,12 @@ struct TruncatedBytes<'a> {
 pub(super) struct HookFacts<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_namespace: Option<&'a str>,
+    /// Whether the action was done; left out where it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    policy_mode: Option<&'static str>,
+    /// The policy asks for the file's hash, and the kernel made none.
+    #[serde(skip_serializing_if = "is_default")]
+    ima_hash_missing: bool,
     selector: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     severity: Option<&'static str>,
@@ -160,22 +205,27 @@ impl<'a> Context<'a> {
         let parent = self.parent(event);
         let source = &*hook.source;
         let message = hook.message(event, view);
+        let args = Arguments { values: &hook.args, specs: &source.args, host: self.host };
+        let data = Arguments { values: &hook.data, specs: &source.data, host: self.host };
         let trigon = Facts::new(&event.process).with_hook(hook);
         match source.kind() {
             HookKind::Kprobe { function } => Body::Kprobe(KprobeLine {
                 process,
                 parent,
                 function_name: function,
-                args: Arguments(hook),
+                args,
                 returned: hook
                     .returned
                     .as_ref()
-                    .map(|value| Argument::new(Some(value), Some(&source.returned))),
+                    .map(|value| Argument::new(Some(value), Some(&source.returned), self.host)),
                 action: ActionName(hook.action),
+                kernel_stack_trace: Frames::kernel(hook),
                 policy_name: &source.policy.name,
                 return_action: ActionName(hook.return_action.unwrap_or_default()),
                 message,
                 tags: &source.tags,
+                user_stack_trace: Frames::user(hook),
+                data,
                 trigon,
             }),
             HookKind::Tracepoint { subsystem, event } => Body::Tracepoint(TracepointLine {
@@ -183,13 +233,28 @@ impl<'a> Context<'a> {
                 parent,
                 subsys: subsystem,
                 event,
-                args: Arguments(hook),
+                args,
                 policy_name: &source.policy.name,
                 action: ActionName(hook.action),
                 message,
                 tags: &source.tags,
+                kernel_stack_trace: Frames::kernel(hook),
+                user_stack_trace: Frames::user(hook),
                 trigon,
             }),
+            HookKind::Lsm { hook: function } => Body::Lsm(LsmLine {
+                process,
+                parent,
+                function_name: function,
+                policy_name: &source.policy.name,
+                message,
+                args,
+                action: ActionName(hook.action),
+                tags: &source.tags,
+                ima_hash: hook.ima_hash.as_deref().unwrap_or_default(),
+                trigon,
+            }),
+            HookKind::Uprobe { .. } | HookKind::Usdt { .. } => self.program(event, hook),
         }
     }
 }
@@ -197,7 +262,7 @@ impl<'a> Context<'a> {
 // === impl ActionName ===
 
 impl ActionName {
-    fn is_unknown(&self) -> bool {
+    pub(super) fn is_unknown(&self) -> bool {
         self.0 == Action::Unknown
     }
 }
@@ -210,33 +275,46 @@ impl Serialize for ActionName {
 
 // === impl Arguments ===
 
-impl Arguments<'_> {
-    fn is_empty(&self) -> bool {
-        self.0.args.is_empty()
+impl<'a> Arguments<'a> {
+    pub(super) fn new(hook: &'a Hook, host: &'a Namespaces) -> Self {
+        Self { values: &hook.args, specs: &hook.source.args, host }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.values.is_empty()
     }
 }
 
 impl Serialize for Arguments<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(
-            self.0
-                .args
+            self.values
                 .iter()
                 .enumerate()
-                .map(|(index, value)| Argument::new(value.as_ref(), self.0.spec(index))),
+                .map(|(index, value)| Argument::new(value.as_ref(), self.specs.get(index), self.host)),
         )
     }
 }
 
 impl<'a> Argument<'a> {
-    fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>) -> Self {
-        Self { value: value.map(Variant::new), label: spec.and_then(|spec| spec.label.as_deref()) }
+    pub(super) fn new(value: Option<&'a Value>, spec: Option<&'a ArgumentSpec>, host: &Namespaces) -> Self {
+        let object = match value {
+            Some(Value::Object(object)) => Some(ObjectArgument::new(object, host)),
+            _ => None,
+        };
+        Self {
+            value: value.and_then(Variant::new),
+            object,
+            label: spec.and_then(|spec| spec.label.as_deref()),
+        }
     }
 }
 
 impl<'a> Variant<'a> {
-    fn new(value: &'a Value) -> Self {
-        match value {
+    /// None for an object, which has its own.
+    fn new(value: &'a Value) -> Option<Self> {
+        Some(match value {
+            Value::Object(_) => return None,
             Value::Int(number) => Self::Int(*number),
             Value::UInt(number) => Self::Uint(*number),
             Value::Long(number) => Self::Long(SInt64(*number)),
@@ -250,12 +328,12 @@ impl<'a> Variant<'a> {
                 Self::File(File::new(path, *truncated, *mode))
             }
             Value::Path { path, truncated, .. } => Self::Path(File::new(path, *truncated, 0)),
-        }
+        })
     }
 }
 
 impl<'a> File<'a> {
-    fn new(path: &'a str, truncated: bool, mode: u32) -> Self {
+    pub(super) fn new(path: &'a str, truncated: bool, mode: u32) -> Self {
         Self { path, flags: if truncated { UNRESOLVED } else { "" }, permission: Permission(mode) }
     }
 }
@@ -272,6 +350,8 @@ impl<'a> HookFacts<'a> {
     pub(super) fn new(hook: &'a Hook) -> Self {
         Self {
             policy_namespace: hook.source.policy.namespace.as_deref(),
+            policy_mode: hook.monitored.then_some("monitor"),
+            ima_hash_missing: hook.ima_hash.as_ref().is_some_and(|hash| hash.is_empty()),
             selector: hook.selector,
             severity: hook.source.severity.map(Severity::as_str),
             message_of_event: hook.source.template.is_some(),
@@ -304,6 +384,10 @@ impl Serialize for ArgumentsFacts<'_> {
 impl ArgumentFacts {
     fn new(index: usize, value: Option<&Value>) -> Self {
         let (truncated, deleted, flags) = match value {
+            Some(Value::Object(object)) => match &**object {
+                Object::Executable(file) => (file.truncated, file.deleted, Some(file.flags)),
+                _ => (false, false, None),
+            },
             Some(Value::File(file)) => (file.truncated, file.deleted, Some(file.flags)),
             Some(Value::Path { truncated, deleted, .. }) => (*truncated, *deleted, None),
             Some(Value::Text { truncated, .. }) => (*truncated, false, None),

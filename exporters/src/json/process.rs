@@ -89,7 +89,7 @@ struct Variable<'a> {
 }
 
 #[derive(Serialize)]
-struct Capabilities {
+pub(super) struct Capabilities {
     #[serde(skip_serializing_if = "is_default")]
     permitted: CapabilitySet,
     #[serde(skip_serializing_if = "is_default")]
@@ -134,14 +134,14 @@ struct Namespaces {
 }
 
 #[derive(Serialize)]
-struct Namespace {
+pub(super) struct Namespace {
     inum: u32,
     #[serde(skip_serializing_if = "is_default")]
     is_host: bool,
 }
 
 #[derive(Serialize)]
-struct Credentials {
+pub(super) struct Credentials {
     uid: u32,
     gid: u32,
     euid: u32,
@@ -257,7 +257,7 @@ impl Serialize for Environment<'_> {
 // === impl Capabilities ===
 
 impl Capabilities {
-    fn new(credentials: &event::Credentials) -> Self {
+    pub(super) fn new(credentials: &event::Credentials) -> Self {
         Self {
             permitted: CapabilitySet(credentials.permitted),
             effective: CapabilitySet(credentials.effective),
@@ -307,7 +307,7 @@ impl Serialize for CapabilityNames {
 
 impl Namespaces {
     fn new(of: &event::Namespaces, host: &event::Namespaces) -> Self {
-        let namespace = |inum, host| Namespace { inum, is_host: inum == host };
+        let namespace = Namespace::new;
         Self {
             uts: namespace(of.uts, host.uts),
             ipc: namespace(of.ipc, host.ipc),
@@ -324,6 +324,10 @@ impl Namespaces {
 }
 
 impl Namespace {
+    pub(super) fn new(inum: u32, host: u32) -> Self {
+        Self { inum, is_host: inum == host }
+    }
+
     /// The kernel has none of that kind.
     fn is_none(&self) -> bool {
         self.inum == 0
@@ -333,7 +337,7 @@ impl Namespace {
 // === impl Credentials ===
 
 impl Credentials {
-    fn new(of: &event::Credentials) -> Self {
+    pub(super) fn new(of: &event::Credentials) -> Self {
         Self {
             uid: of.uid,
             gid: of.gid,

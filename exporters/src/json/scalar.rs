@@ -29,6 +29,9 @@ pub(super) struct Int64(pub u64);
 /// A signed one.
 pub(super) struct SInt64(pub i64);
 
+/// What has a form to read, in that form.
+pub(super) struct Shown<T>(pub T);
+
 /// Bytes, in base64.
 pub(super) struct Bytes<'a>(pub &'a [u8]);
 
@@ -39,6 +42,14 @@ fn digits(nanoseconds: u32) -> usize {
         n if n % 1_000_000 == 0 => 3,
         n if n % 1_000 == 0 => 6,
         _ => 9,
+    }
+}
+
+// === impl Bytes ===
+
+impl Bytes<'_> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -102,6 +113,12 @@ impl fmt::Display for Bytes<'_> {
 impl fmt::Display for Int64 {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
+    }
+}
+
+impl<T: fmt::Display> Serialize for Shown<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
     }
 }
 

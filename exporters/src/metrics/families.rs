@@ -156,12 +156,12 @@ impl EventMetrics {
             Kind::Hook(hook) => {
                 let policy = &*hook.source.policy;
                 let namespace = policy.namespace.as_deref().unwrap_or_default();
-                let what = [&policy.name, namespace, hook.source.name(), hook.action.word()];
+                let what = [&policy.name, namespace, hook.source.name(), hook.done()];
                 self.policies.observe(what, who, ());
             }
             Kind::Exec(exec) => self.executed(exec, process, who),
             Kind::Exit(exit) => self.exited(exit, who),
-            Kind::Replaced | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
+            Kind::Loader(_) | Kind::Replaced | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
         }
         self.ran(event);
     }

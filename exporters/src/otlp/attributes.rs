@@ -269,6 +269,9 @@ impl Scratch {
             self.args(hook);
             self.text.push_str(&self.parts);
         }
+        if let Kind::Loader(loader) = &event.kind {
+            let _ = write!(self.text, " {}", loader.path);
+        }
         let hash = xxhash_rust::xxh3::xxh3_128(self.text.as_bytes());
         self.text.clear();
         let _ = write!(self.text, "{hash:032x}");
@@ -288,6 +291,7 @@ pub(super) fn name(event: &Event) -> &'static str {
         Kind::Exit(_) => "process.exit",
         Kind::Hook(hook) => hook.event_name(),
         Kind::Replaced => "process.replaced",
+        Kind::Loader(_) => "process.load",
         Kind::Descriptor(_) => "file.access",
         Kind::RateLimit(_) => "trigon.rate_limit",
     }

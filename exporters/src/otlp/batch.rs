@@ -264,7 +264,7 @@ mod tests {
     #[test]
     fn a_split_adds_up() {
         for (exec, exit) in [(0, 0), (1, 0), (0, 1), (3, 4), (1, 1_000), (u64::MAX / 4, 7)] {
-            let counts = Counts([exec, exit, 0, 3, 0, 0]);
+            let counts = Counts([exec, exit, 0, 3, 0, 0, 0, 0, 0, 2]);
             for part in [0, 1, 2, 3, 7, 500, exec + exit, u64::MAX] {
                 let (taken, rest) = counts.split(part);
                 assert_eq!(taken.total(), part.min(counts.total()));

@@ -6,7 +6,10 @@ use std::fmt::Write as _;
 
 use super::attributes::{Attributes, Scratch};
 use crate::{
-    event::{Descriptor, File, Hook, HookKind, Operation, PathRef, Policy},
+    event::{
+        ArgumentSpec, Descriptor, Ends, File, Hook, HookKind, Loader, Object, Operation, PathRef, Policy,
+        Value,
+    },
     names,
     text::{Shown, ending},
 };
@@ -34,13 +37,31 @@ impl Attributes<'_> {
         let source = &*hook.source;
         self.string("trigon.policy.name", &source.policy.name);
         match source.kind() {
-            HookKind::Kprobe { function } => self.string("trigon.hook.function", function),
+            HookKind::Kprobe { function } | HookKind::Lsm { hook: function } => {
+                self.string("trigon.hook.function", function);
+            }
             HookKind::Tracepoint { subsystem, event } => {
                 self.string("trigon.hook.subsystem", subsystem);
                 self.string("trigon.hook.event", event);
             }
+            HookKind::Uprobe { path, symbol, offset, .. } => {
+                self.string("trigon.hook.path", &ending(path, PATH_LIMIT));
+                if symbol.is_empty() {
+                    self.integer("trigon.hook.offset", i64::try_from(*offset).unwrap_or(i64::MAX));
+                } else {
+                    self.string("trigon.hook.symbol", symbol);
+                }
+            }
+            HookKind::Usdt { path, provider, name } => {
+                self.string("trigon.hook.path", &ending(path, PATH_LIMIT));
+                self.string("trigon.hook.provider", provider);
+                self.string("trigon.hook.probe", name);
+            }
         }
         self.string("trigon.action", hook.action.word());
+        if hook.monitored {
+            self.string("trigon.policy.mode", "monitor");
+        }
         if let Some(action) = hook.return_action {
             self.string("trigon.return_action", action.word());
         }
@@ -52,6 +73,9 @@ impl Attributes<'_> {
             && let Some(PathRef { path, .. }) = paths.next()
         {
             self.string("trigon.file.new_path", &ending(path, PATH_LIMIT));
+        }
+        if let Some(object) = hook.object() {
+            self.network(object);
         }
         if let Some(bytes) = hook.bytes() {
             self.integer("trigon.file.bytes", i64::try_from(bytes).unwrap_or(i64::MAX));
@@ -76,12 +100,36 @@ impl Attributes<'_> {
             self.strings("trigon.policy.tags", source.tags.iter().map(|tag| &**tag));
         }
         self.integer("trigon.selector", hook.selector);
+        self.optional("trigon.file.ima_hash", hook.ima_hash.as_deref().filter(|hash| !hash.is_empty()));
         if !hook.args.is_empty() {
             self.strings("trigon.args", scratch.parts());
+        }
+        if !hook.data.is_empty() {
+            scratch.values(&hook.data, &source.data);
+            self.strings("trigon.data", scratch.parts());
+        }
+        if let Some(stacks) = &hook.stacks {
+            for (key, frames) in
+                [("trigon.kernel.stacktrace", &stacks.kernel), ("code.stacktrace", &stacks.user)]
+            {
+                let Some(frames) = frames else { continue };
+                scratch.text.clear();
+                for frame in frames {
+                    let _ = writeln!(scratch.text, "{frame}");
+                }
+                self.string(key, scratch.text.trim_end());
+            }
         }
         if let Some(span) = hook.descriptor {
             self.string("trigon.descriptor.span_id", &span.to_string());
         }
+    }
+
+    /// What a process mapped to execute.
+    pub(super) fn loader(&mut self, loader: &Loader) {
+        self.string("trigon.loader.path", &ending(&loader.path, PATH_LIMIT));
+        let id = loader.build_id.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+        self.optional("trigon.loader.build_id", Some(id.as_str()).filter(|id| !id.is_empty()));
     }
 
     /// What a followed descriptor was, and what went through it.
@@ -106,6 +154,33 @@ impl Attributes<'_> {
             self.integer(key, i64::try_from(number).unwrap_or(i64::MAX));
         }
         self.string("trigon.descriptor.end", descriptor.end.as_str());
+    }
+
+    /// The ends of a connection or a packet, by the conventions of the `network` namespace; of a packet its sender is
+    /// the local end, whichever way it goes. An address alone is that of who is talked to.
+    fn network(&mut self, object: &Object) {
+        let (local, peer, transport) = match object {
+            Object::Address(address) => (None, address.address.map(|of| (of, address.port)), None),
+            object => {
+                let Some(ends) = object.ends() else { return };
+                let Ends { source, source_port, destination, destination_port, .. } = *ends;
+                let local = source.map(|of| (of, source_port));
+                (local, destination.map(|of| (of, destination_port)), ends.transport())
+            }
+        };
+        self.optional("network.transport", transport);
+        let kind = local.or(peer).map(|(address, _)| if address.is_ipv4() { "ipv4" } else { "ipv6" });
+        self.optional("network.type", kind);
+        for (end, address, port) in [
+            (local, "network.local.address", "network.local.port"),
+            (peer, "network.peer.address", "network.peer.port"),
+        ] {
+            let Some((ip, number)) = end else { continue };
+            self.string(address, &ip.to_string());
+            if number != 0 {
+                self.integer(port, number);
+            }
+        }
     }
 
     fn policy(&mut self, policy: &Policy) {
@@ -156,9 +231,13 @@ fn split(path: &str) -> (&str, &str) {
 impl Scratch {
     /// Makes parts of the arguments, as `label=value`.
     pub(super) fn args(&mut self, hook: &Hook) {
+        self.values(&hook.args, &hook.source.args);
+    }
+
+    fn values(&mut self, values: &[Option<Value>], specs: &[ArgumentSpec]) {
         self.clear_parts();
-        for (index, value) in hook.args.iter().enumerate() {
-            let name = hook.spec(index).map_or("", |spec| spec.name());
+        for (index, value) in values.iter().enumerate() {
+            let name = specs.get(index).map_or("", |spec| spec.name());
             let equals = if name.is_empty() { "" } else { "=" };
             self.part(|text| {
                 let _ = match value {

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     display,
-    event::{Event, Hook, Kind},
+    event::{Event, Hook, HookKind, Kind},
     filter::fields::View,
 };
 
@@ -83,7 +83,7 @@ fn severity(event: &Event) -> (i64, &'static str) {
             None => WARN,
         },
         Kind::RateLimit(_) => WARN,
-        Kind::Exec(_) | Kind::Exit(_) | Kind::Replaced | Kind::Descriptor(_) => INFO,
+        Kind::Exec(_) | Kind::Exit(_) | Kind::Loader(_) | Kind::Replaced | Kind::Descriptor(_) => INFO,
     }
 }
 
@@ -104,8 +104,20 @@ fn attributes(event: &Event, node: &str, scratch: &mut Scratch, record: &mut Wir
                 attributes.string("trigon.process.span_id", &trace.span.to_string());
             }
         }
+        Kind::Loader(loader) => attributes.loader(loader),
         Kind::Exec(exec) if exec.first_seen => attributes.boolean("trigon.binary.first_seen", true),
         Kind::Exec(_) | Kind::Replaced | Kind::Descriptor(_) | Kind::RateLimit(_) => {}
+    }
+}
+
+/// What the description of a call tells.
+fn described(hook: &Hook) -> &'static [&'static str] {
+    match hook.source.kind() {
+        HookKind::Kprobe { .. } | HookKind::Tracepoint { .. } | HookKind::Lsm { .. } => {
+            &["args", "function_name", "subsys", "event", "action"]
+        }
+        HookKind::Uprobe { .. } => &["path", "symbol", "offset", "action"],
+        HookKind::Usdt { .. } => &["path", "provider", "name", "action"],
     }
 }
 
@@ -135,7 +147,11 @@ fn body(event: &Event, view: Option<&View>, text: &mut String) {
             text.push_str(": ");
             display::ending(exit, text);
         }
-        Kind::Hook(hook) if ["args", "function_name", "subsys", "event", "action"].into_iter().all(shows) => {
+        Kind::Loader(loader) if shows("path") => {
+            text.push_str(": ");
+            display::harmless(text, |text| text.push_str(&loader.path));
+        }
+        Kind::Hook(hook) if described(hook).iter().all(|path| shows(path)) => {
             text.push_str(": ");
             display::harmless(text, |text| display::describe(hook, text));
         }

@@ -70,7 +70,7 @@ pub(super) fn spanned(event: &Event) -> Option<Spanned<'_>> {
         Kind::Exec(exec) => Some(Spanned::Execution(&exec.replaced.as_ref()?.process, None)),
         Kind::Replaced => Some(Spanned::Execution(&event.process, None)),
         Kind::Exit(exit) => Some(Spanned::Execution(&event.process, Some(exit))),
-        Kind::Hook(_) | Kind::RateLimit(_) => None,
+        Kind::Hook(_) | Kind::Loader(_) | Kind::RateLimit(_) => None,
         Kind::Descriptor(descriptor) => Some(Spanned::Access(&event.process, descriptor)),
     }
 }

@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 70] = [
+const SOURCES: [(&str, &[&str]); 86] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -66,6 +66,11 @@ const SOURCES: [(&str, &[&str]); 70] = [
     ("trigon.hook.function", &["function_name"]),
     ("trigon.hook.subsystem", &["subsys"]),
     ("trigon.hook.event", &["event"]),
+    ("trigon.hook.path", &["path"]),
+    ("trigon.hook.symbol", &["symbol"]),
+    ("trigon.hook.offset", &["offset"]),
+    ("trigon.hook.provider", &["provider"]),
+    ("trigon.hook.probe", &["name"]),
     ("trigon.action", &["action"]),
     ("trigon.return_action", &["return_action"]),
     ("trigon.return", &["return"]),
@@ -77,6 +82,13 @@ const SOURCES: [(&str, &[&str]); 70] = [
     ("trigon.process.span_id", &["trigon.span_id"]),
     ("trigon.descriptor.end", &["args"]),
     ("trigon.args", &["args"]),
+    ("trigon.data", &["data"]),
+    ("network.transport", &["args"]),
+    ("network.type", &["args"]),
+    ("network.local.address", &["args"]),
+    ("network.local.port", &["args"]),
+    ("network.peer.address", &["args"]),
+    ("network.peer.port", &["args"]),
     ("trigon.file.new_path", &["args"]),
     ("trigon.file.bytes", &["args"]),
     ("trigon.file.truncated", &["args"]),
@@ -95,6 +107,10 @@ const SOURCES: [(&str, &[&str]); 70] = [
     ("trigon.dropped_events", &["number_of_dropped_process_events"]),
     ("process.environment_variable", &["process.environment_variables"]),
     ("log.record.uid", &[]),
+    ("trigon.loader.path", &["path"]),
+    ("trigon.loader.build_id", &["buildid"]),
+    ("code.stacktrace", &["user_stack_trace"]),
+    ("trigon.kernel.stacktrace", &["kernel_stack_trace"]),
 ];
 
 /// Field number of `KeyValue.key`.

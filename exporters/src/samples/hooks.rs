@@ -26,10 +26,14 @@ pub(crate) fn hook(source: HookSource, args: Vec<Value>) -> Hook {
     Hook {
         source: Arc::new(source),
         args: args.into_iter().map(Some).collect(),
+        data: Box::default(),
         returned: None,
         action: Action::Post,
         return_action: None,
         selector: 0,
+        monitored: false,
+        ima_hash: None,
+        stacks: None,
         descriptor: None,
         request: None,
     }
@@ -117,6 +121,7 @@ pub(super) fn table() -> Vec<(&'static str, Event)> {
         ("hook_long_path", vi(long_path())),
         ("hook_tracepoint", vi(tracepoint_event())),
         ("hook_raw_syscall", vi(raw_syscall())),
+        ("hook_lsm", vi(lsm())),
     ]
 }
 
@@ -204,6 +209,15 @@ fn tracepoint_event() -> Hook {
 fn raw_syscall() -> Hook {
     let args = vec![Value::Long(READ), Value::Size(3), Value::Size(0xffff_8000), Value::Size(4096)];
     hook(tracepoint("raw_syscalls", "sys_enter"), args)
+}
+
+/// What a policy would have denied if it had not only watched.
+fn lsm() -> Hook {
+    let mut source = HookSource::new(policy(), HookKind::Lsm { hook: "file_open".into() });
+    source.message = Some("Shadow file opened".into());
+    source.tags = ["observability.filesystem".into()].into();
+    source.args = specs(&[("", "file")]);
+    Hook { action: Action::Override, monitored: true, ..hook(source, vec![file("/etc/shadow")]) }
 }
 
 /// The number of read(2).

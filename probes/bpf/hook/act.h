@@ -4,9 +4,11 @@
 #define TRIGON_HOOK_ACT_H
 
 #include "call.h"
+#include "enforce.h"
 #include "follow.h"
 #include "post.h"
 #include "select.h"
+#include "try.h"
 
 /* Policies that one call can match: as many as there are selectors. */
 #define MATCHES (64 * MASK_WORDS)
@@ -138,7 +140,8 @@ __attribute__((noinline)) int is_within_rate(int index)
 	__u64 *last = bpf_map_lookup_elem(&rates, &key);
 
 	if (last && now - *last < selector->rate_interval) {
-		count_lost(LOST_RATE_LIMIT);
+		if (!(selector->flags & SELECTOR_TRY))
+			count_lost(LOST_RATE_LIMIT);
 		return 0;
 	}
 	bpf_map_update_elem(&rates, &key, &now, BPF_ANY);
@@ -252,6 +255,14 @@ static long step_act(__u32 step, void *context)
 	if (!selector)
 		return 1;
 	clear_below(&call->left, selector->next);
+	if (selector->flags & SELECTOR_TRY) {
+		if (selector->rate_interval)
+			digest_call(index, bit);
+		count_try(index, bit, !selector->rate_interval || is_within_rate(index));
+		return 0;
+	}
+	/* Decided once, and first: the post tells what is done. */
+	decide(index, bit);
 	/* The post tells since when a file is followed; that it is followed no longer comes after. */
 	if (selector->flags & SELECTOR_FOLLOW)
 		do_follow(index, bit);
@@ -263,8 +274,8 @@ static long step_act(__u32 step, void *context)
 	}
 	if (selector->flags & SELECTOR_UNFOLLOW)
 		do_follow(index, bit);
-	if (selector->signal)
-		bpf_send_signal(selector->signal);
+	if (!call->monitored)
+		enforce(index, bit);
 	return 0;
 }
 

@@ -13,6 +13,12 @@ struct iovec {
 	__u64 iov_len;
 };
 
+/* Reads memory of the user or the kernel: the address says whose it is. */
+static __always_inline long read_any(void *to, __u32 size, const void *from)
+{
+	return (long)from >= 0 ? bpf_probe_read_user(to, size, from) : bpf_probe_read_kernel(to, size, from);
+}
+
 struct compat_iovec {
 	__u32 iov_base;
 	__u32 iov_len;
@@ -22,6 +28,7 @@ struct compat_iovec {
 struct gather {
 	const void *from;
 	__u64 total;
+	__u64 skip; /* bytes of the first piece that are done with */
 	__u32 count;
 	__u32 end;
 	char bytes[2 * TEXT_BYTES_MOST];
@@ -43,9 +50,7 @@ static __always_inline __u32 read_bytes(char *to, const void *from, __u64 size, 
 		size = BYTES_MOST;
 	if (size == 0)
 		return 0;
-	long error = (long)from >= 0 ? bpf_probe_read_user(to, size, from) : bpf_probe_read_kernel(to, size, from);
-
-	return error ? 0 : size;
+	return read_any(to, size, from) ? 0 : size;
 }
 
 /* The size of a buffer. */
@@ -66,7 +71,7 @@ static __always_inline long read_piece(const void *from, __u32 index, bool compa
 	long error;
 
 	if (!compat)
-		return bpf_probe_read_user(piece, sizeof(*piece), from + index * sizeof(*piece));
+		return read_any(piece, sizeof(*piece), from + index * sizeof(*piece));
 	error = bpf_probe_read_user(&narrow, sizeof(narrow), from + index * sizeof(narrow));
 	piece->iov_base = (void *)(__u64)narrow.iov_base;
 	piece->iov_len = narrow.iov_len;
@@ -82,6 +87,11 @@ static long step_gather(__u32 index, void *context)
 
 	if (!at || !call || index >= at->count || read_piece(at->from, index, call->compat, &piece))
 		return 1;
+	if (at->skip) {
+		piece.iov_base += at->skip;
+		piece.iov_len -= at->skip;
+		at->skip = 0;
+	}
 	at->total += piece.iov_len;
 	__u32 end = at->end & (TEXT_BYTES_MOST - 1);
 	__u64 length = piece.iov_len;
@@ -89,7 +99,7 @@ static long step_gather(__u32 index, void *context)
 	if (length > TEXT_BYTES_MOST - 1 - end)
 		length = TEXT_BYTES_MOST - 1 - end;
 	length &= TEXT_BYTES_MOST - 1;
-	if (bpf_probe_read_user(&at->bytes[end], length, piece.iov_base))
+	if (read_any(&at->bytes[end], length, piece.iov_base))
 		return 1;
 	at->end = end + length;
 	return 0;
@@ -107,6 +117,7 @@ static __always_inline void read_iovec(struct call *call, int index, struct valu
 		return;
 	at->from = (void *)raw;
 	at->total = 0;
+	at->skip = 0;
 	at->end = 0;
 	at->count = size_of(call, spec);
 	if (spec->size_arg == SIZE_RETURNED)

@@ -14,12 +14,19 @@
 #define TEXT_BYTES_MOST 4096
 #define TEXT_SLACK 256
 
-enum value_state { VALUE_UNREAD = 0, VALUE_READ = 1, VALUE_ABSENT = 2 };
+enum value_state {
+	VALUE_UNREAD = 0,
+	VALUE_READ = 1,
+	VALUE_ABSENT = 2,
+	VALUE_CHAINED = 3, /* follow_chain has to find it first */
+	VALUE_OBJECT = 4, /* its number says where it is, or what: read_object has to look */
+};
 
 enum value_flags {
 	VALUE_TRUNCATED = 1 << 0,
 	VALUE_DELETED = 1 << 1,
 	VALUE_CAPTURED = 1 << 2, /* read when the function was entered */
+	VALUE_FOUND = 1 << 3,    /* its number is what its chain led to */
 };
 
 struct value {
@@ -41,13 +48,18 @@ struct call {
 	struct mask left;  /* selectors that matched and have not been acted on */
 	__u64 raw[8]; /* arguments; the sixth and on are zero where the mechanism can't tell them */
 	__u64 returned;
+	__u64 regs; /* struct pt_regs; 0 where the mechanism has none */
 	__u32 hook;
 	__u32 table;
 	__u8 values;
 	__u8 texts;
 	__u8 late; /* the function has returned */
 	__u8 compat; /* made as a 32-bit program does */
-	__u8 reserved[4];
+	__u8 denied; /* the function returns `error` instead of what it would */
+	__u8 monitored; /* the policy that is acted for only watches */
+	__s16 error;
+	__u8 unread; /* a bit for each raw value that could not be read */
+	__u8 reserved[7];
 	struct value value[16];
 };
 

@@ -25,7 +25,12 @@ static __always_inline int enter(__u32 hook)
 	call->texts = 0;
 	call->late = 0;
 	call->compat = 0;
+	call->denied = 0;
+	call->monitored = 0;
+	call->error = 0;
+	call->unread = 0;
 	call->returned = 0;
+	call->regs = 0;
 #pragma unroll
 	for (int i = 0; i < VALUES; i++) {
 		call->value[i].state = VALUE_UNREAD;
@@ -35,6 +40,14 @@ static __always_inline int enter(__u32 hook)
 		call->value[i].extra = 0;
 	}
 	return index;
+}
+
+/* What the function is to return in place of what it would; 0 for that. */
+static __always_inline int override_of(int index)
+{
+	struct call *call = index < 0 ? NULL : call_at(index);
+
+	return call && call->denied ? call->error : 0;
 }
 
 static __always_inline void leave(int index)

@@ -12,9 +12,9 @@
 
 #define MASK_WORDS 8 /* 512 selectors on a hook */
 #define HOOKS 4096
-#define VALUES 12
+#define VALUES 16
 #define DIMENSIONS 24
-#define POST_ARGS 5
+#define POST_ARGS 11 /* five arguments, five further data, and what the function returned */
 #define RAW_ARGS 6
 
 struct mask {
@@ -34,6 +34,10 @@ enum value_source {
 	SOURCE_CAPABILITIES = 8, /* 0 inheritable, 1 permitted, 2 effective */
 	SOURCE_PARENT_LINEAGE = 9,
 	SOURCE_SCOPES = 10, /* where the process is: a word of its cgroup's scopes */
+	SOURCE_CURRENT_TASK = 16, /* struct task_struct * of who calls */
+	SOURCE_REGISTERS = 17,    /* struct pt_regs * of a kprobe */
+	SOURCE_NAMESPACE_CHANGES = 20,  /* a bit for each kind that is another than when it executed its program */
+	SOURCE_CAPABILITY_CHANGES = 21, /* a bit for each that it lost or gained since; 0, 1, 2 as above */
 };
 
 /* How an argument is read. */
@@ -51,6 +55,33 @@ enum value_type {
 	TYPE_FILENAME,   /* struct filename * */
 	TYPE_FOLLOWED,   /* a descriptor that is followed; one that isn't filters the event out */
 	TYPE_BINPRM,     /* struct linux_binprm * */
+
+	/* From here on object.h reads them; those that are structs are told by ../object.h. */
+	TYPE_OBJECTS = 32,
+	TYPE_SOCK = TYPE_OBJECTS, /* struct sock * */
+	TYPE_SOCKET,         /* struct socket * */
+	TYPE_SKB,            /* struct sk_buff * */
+	TYPE_SOCKADDR,       /* struct sockaddr *, of the user or the kernel */
+	TYPE_SOCKADDR_UN,    /* the same of AF_UNIX, as text; its family is the value's `extra` */
+	TYPE_CRED,           /* struct cred * */
+	TYPE_USER_NS,        /* struct user_namespace *; its number is the inode */
+	TYPE_CAPABILITY,     /* a number */
+	TYPE_CAPABILITIES,   /* kernel_cap_t, or where it is: a number */
+	TYPE_CAP_INHERITABLE, TYPE_CAP_PERMITTED, TYPE_CAP_EFFECTIVE, /* the same */
+	TYPE_LOAD_INFO,      /* struct load_info *: a module's name; `extra` is an enum signature */
+	TYPE_MODULE,         /* struct module *: the same, and its taints as number */
+	TYPE_BPF_ATTR,       /* union bpf_attr * of a program's loading, of the user or the kernel */
+	TYPE_BPF_PROG,       /* struct bpf_prog * */
+	TYPE_BPF_MAP,        /* struct bpf_map * */
+	TYPE_BPF_CMD,        /* a number */
+	TYPE_PERF_EVENT,     /* struct perf_event * */
+	TYPE_SYSCALL64,      /* number of a system call; `extra`: of a 32-bit one */
+	TYPE_NET_DEVICE,     /* struct net_device *: its name; the number is its index */
+	TYPE_IOV_ITER,       /* struct iov_iter *: bytes; the number is how many there are */
+	TYPE_OBJECTS_END,
+
+	TYPE_KIOCB = 60,     /* struct kiocb *: a file */
+	TYPE_FILE_HASH = 72, /* in records only: its algorithm, and the digest */
 };
 
 /* How a value is looked up. */
@@ -61,6 +92,54 @@ enum dimension_class {
 	CLASS_BITS = 3,   /* each bit that is set */
 	CLASS_FILE_TYPE = 4, /* type of the file that the value is, as a number */
 	CLASS_PRESENT = 5,   /* whether the value could be read: nothing is looked up */
+	CLASS_FIELD = 16,     /* a field of the endpoint that the value is, as a number or an address */
+	CLASS_SEARCH = 17,    /* text that stands anywhere */
+	CLASS_SEARCH_ANY_CASE = 18, /* likewise; ASCII's upper and lower case are the same */
+	CLASS_EXPRESSION = 19, /* whether an expression holds, of values that dimensions before this one have read */
+};
+
+/* What an endpoint has. */
+enum endpoint_field {
+	FIELD_SOURCE_ADDRESS = 0,
+	FIELD_DESTINATION_ADDRESS,
+	FIELD_SOURCE_PORT,
+	FIELD_DESTINATION_PORT, /* up to here only of Internet families */
+	FIELD_PROTOCOL,
+	FIELD_FAMILY,
+	FIELD_STATE,
+};
+
+/* What an operation of an expression does: pushes a number, or takes some from the stack and pushes the result. */
+enum expression_code {
+	EXPRESSION_NUMBER = 0,
+	EXPRESSION_VALUE, /* the number that a value is */
+	EXPRESSION_S32,   /* its lower half, with the sign that it has there */
+	EXPRESSION_U32,   /* its lower half */
+	EXPRESSION_ADD,
+	EXPRESSION_SUB,
+	EXPRESSION_AND,
+	EXPRESSION_OR,
+	EXPRESSION_XOR,
+	EXPRESSION_EQUAL, /* 1 or 0, as all that compare */
+	EXPRESSION_LESS_SIGNED,
+	EXPRESSION_LESS,
+};
+
+#define EXPRESSION_OPERATIONS 32
+#define STACK 16 /* as many can wait as there are operations, half of which take one away */
+
+struct operation {
+	__u8 code;
+	__u8 value;
+	__u8 reserved[6];
+	__u64 number;
+};
+
+/* What it leaves on the stack says whether it holds. */
+struct expression {
+	__u32 count;
+	__u32 reserved;
+	struct operation operation[EXPRESSION_OPERATIONS];
 };
 
 /* The value is read when the function has returned, and what it returned is the size. */
@@ -72,13 +151,30 @@ struct value_spec {
 	__u8 type;
 	__u8 size_arg; /* number of the argument that has the size, plus one; or SIZE_RETURNED */
 	__u32 most;    /* bytes that are read */
+	__u32 chain;   /* by which the source leads to the value; 0 for none */
+};
+
+#define CHAIN_STEPS 16
+
+/*
+ * From a pointer to what is looked for: an offset is added, and where it is not the last, the pointer there is followed.
+ * What lies at the last is a number of `width` bytes, or, where that is 0, the address is the value.
+ */
+struct chain {
+	__u8 steps;
+	__u8 width;
+	__u8 is_signed;
+	__u8 shift; /* of a bit field: where in the number it begins */
+	__u8 bits;  /* how many it has; 0 for the whole number */
+	__u8 reserved[3];
+	__u32 offset[CHAIN_STEPS];
 };
 
 struct dimension {
 	__u8 value;  /* index into the table's values */
 	__u8 class;
 	__u8 late;   /* known only when the function has returned */
-	__u8 reserved;
+	__u8 field;  /* of an endpoint */
 	__u32 set;   /* what it is looked up in: dimensions that ask the same share one */
 	struct mask miss; /* the answer where the value is not in the map */
 };
@@ -97,7 +193,7 @@ struct table {
 struct post_arg {
 	__u8 value;
 	__u8 number; /* of the argument in the policy */
-	__u8 reserved[2];
+	__u16 flags; /* of the record's argument: enum arg_flags of ../record.h */
 };
 
 enum selector_flags {
@@ -105,6 +201,12 @@ enum selector_flags {
 	SELECTOR_FOLLOW = 1 << 1,
 	SELECTOR_UNFOLLOW = 1 << 2,
 	SELECTOR_RETURN = 1 << 3, /* tell what the function returned */
+	SELECTOR_OVERRIDE = 1 << 4, /* the function returns `error` and does nothing */
+	SELECTOR_NOTIFY = 1 << 5,   /* leave a notification for the policy's enforcer */
+	SELECTOR_ENFORCER = 1 << 6, /* do what a notification says that this thread has left */
+	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
+	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
+	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
 };
 
 /* A selector and what it does. Key: table id and number of the selector. */
@@ -122,6 +224,11 @@ struct selector {
 	__u64 rate_interval; /* nanoseconds; 0 for no limit */
 	struct post_arg arg[POST_ARGS];
 	__u32 group; /* who follows: a policy */
+	__s16 error; /* what the function returns in its place */
+	__s16 notify_error;
+	__u8 notify_signal; /* without signal and error the notification is taken back */
+	__u8 hash; /* tell the hash of the file that the hook is about */
+	__u8 reserved_end[2];
 };
 
 struct selector_key {

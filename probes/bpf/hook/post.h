@@ -7,6 +7,7 @@
 #include "../record.h"
 #include "bytes.h"
 #include "call.h"
+#include "hash.h"
 #include "value.h"
 
 /* Where the last argument may begin. */
@@ -90,8 +91,12 @@ static long step_post(__u32 index, void *context)
 		return 1;
 	__u8 number = selector->arg[index].value;
 
-	if (number >= VALUES || at->end > POST_LIMIT)
+	if (number >= VALUES)
 		return 1;
+	if (at->end > POST_LIMIT) {
+		count_lost(LOST_TEXT);
+		return 1;
+	}
 	struct value_spec *spec = &table->value[number];
 	struct hook_arg *arg = (void *)&buffer->bytes[at->end & (BUFFER_BYTES / 2 - 1)];
 	char *data = &buffer->bytes[(at->end & (BUFFER_BYTES / 2 - 1)) + sizeof(struct hook_arg)];
@@ -100,10 +105,11 @@ static long step_post(__u32 index, void *context)
 	__builtin_memset(arg, 0, sizeof(*arg));
 	arg->type = spec->type;
 	arg->number = selector->arg[index].number;
+	arg->flags = selector->arg[index].flags;
 	struct value *value = &call->value[number];
 
 	/* Straight from memory, of which a text has room for less. */
-	if (spec->type == TYPE_BYTES && !(value->flags & VALUE_CAPTURED)) {
+	if (spec->type == TYPE_BYTES && spec->source == SOURCE_ARG && !spec->chain && !(value->flags & VALUE_CAPTURED)) {
 		arg->value = size_of(call, spec);
 		length = read_bytes(data, (void *)call->raw[spec->index & 7], arg->value, spec->most);
 		if (arg->value > length)
@@ -157,13 +163,87 @@ __attribute__((noinline)) int begin_record(int index, __u32 bit)
 	record->policy_hook = selector->policy_hook;
 	record->selector = selector->number;
 	record->action = selector->action;
-	record->returned = call->returned;
-	record->has_return = call->late && selector->flags & SELECTOR_RETURN;
+	record->returned = call->denied ? (__s64)call->error : (__s64)call->returned;
+	record->has_return = (call->late || call->denied) && selector->flags & SELECTOR_RETURN;
+	record->hook_flags = call->monitored ? HOOK_MONITORED : 0;
 	at->call = index;
 	at->end = sizeof(*record);
 	at->table = call->table;
 	at->selector = bit;
 	return 1;
+}
+
+/* Appends the hash of the file, or that there is none. Global, for the sake of the stack. */
+__attribute__((noinline)) int post_hash(int index, __u32 bit)
+{
+	__u32 key = index;
+	__u64 thread = bpf_get_current_pid_tgid();
+	struct call *call = call_at(index);
+	struct selector_key selector_key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &selector_key);
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+	struct file_hash *hash = bpf_map_lookup_elem(&file_hashes, &thread);
+
+	if (!selector || !selector->hash || !at || !buffer || at->end > POST_LIMIT)
+		return 0;
+	struct hook_arg *arg = (void *)&buffer->bytes[at->end & (BUFFER_BYTES / 2 - 1)];
+	char *data = &buffer->bytes[(at->end & (BUFFER_BYTES / 2 - 1)) + sizeof(struct hook_arg)];
+
+	__builtin_memset(arg, 0, sizeof(*arg));
+	arg->type = TYPE_FILE_HASH;
+	if (hash && hash->state == HASH_MADE && hash->algorithm >= 0) {
+		arg->value = hash->algorithm;
+		arg->length = HASH_BYTES;
+		__builtin_memcpy(data, hash->digest, HASH_BYTES);
+	} else {
+		arg->flags |= ARG_ABSENT;
+	}
+	((struct hook_record *)buffer)->args += 1;
+	at->end += sizeof(struct hook_arg) + arg->length;
+	return 0;
+}
+
+/* Return addresses that a stack trace has at most: the kernel's PERF_MAX_STACK_DEPTH. */
+#define STACK_BYTES (127 * sizeof(__u64))
+
+/* Appends a stack trace. Before the arguments, where there is always room. */
+__attribute__((noinline)) int post_stack(int index, __u32 type)
+{
+	__u32 key = index;
+	struct posting *at = bpf_map_lookup_elem(&postings, &key);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+
+	if (!at || !buffer)
+		return 0;
+	__u32 begin = at->end & (BUFFER_BYTES / 2 - 1);
+	struct hook_arg *arg = (void *)&buffer->bytes[begin];
+	long length = bpf_get_task_stack(bpf_get_current_task_btf(), &buffer->bytes[begin + sizeof(*arg)], STACK_BYTES,
+					 type == STACK_USER ? BPF_F_USER_STACK : 0);
+
+	__builtin_memset(arg, 0, sizeof(*arg));
+	arg->type = type;
+	if (length <= 0) {
+		arg->flags = ARG_ABSENT;
+		length = 0;
+	}
+	arg->length = length;
+	((struct hook_record *)buffer)->args += 1;
+	at->end = begin + sizeof(*arg) + length;
+	return 0;
+}
+
+/* The stack traces that a selector asks for. */
+static __always_inline void post_stacks(int index, __u32 bit)
+{
+	struct call *call = call_at(index);
+	struct selector_key key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+
+	if (selector && selector->flags & SELECTOR_KERNEL_STACK)
+		post_stack(index, STACK_KERNEL);
+	if (selector && selector->flags & SELECTOR_USER_STACK)
+		post_stack(index, STACK_USER);
 }
 
 __attribute__((noinline)) int post_call(int index, __u32 bit)
@@ -177,7 +257,9 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 	if (!begin_record(index, bit))
 		return 0;
 	add_request(index);
+	post_stacks(index, bit);
 	bpf_loop(POST_ARGS, step_post, &key, 0);
+	post_hash(index, bit);
 	struct posting *at = bpf_map_lookup_elem(&postings, &key);
 	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
 

@@ -14,6 +14,7 @@
 #include "plan.h"
 
 #define BINARY_BYTES 256
+#define CAPABILITY_SETS 3 /* inheritable, permitted, effective */
 
 enum process_flags {
 	PROCESS_FOLLOWED = 1 << 0, /* it, or an ancestor, opened a file that a policy follows: it may hold one */
@@ -24,6 +25,9 @@ struct process {
 	__u64 lineage;
 	__u32 length; /* of the binary's path, without NUL */
 	__u32 flags;
+	/* What it, or whoever forked it, had when it executed its program; where that was not seen, when it was first. */
+	struct task_namespaces namespaces;
+	__u64 capabilities[CAPABILITY_SETS];
 	char binary[BINARY_BYTES]; /* root first, as far as it fits */
 };
 
@@ -104,6 +108,30 @@ static __always_inline __u32 namespace_pid(struct task_struct *leader, struct pi
 	bpf_core_read(&nr, sizeof(nr), &number->nr);
 	bpf_core_read(ns, sizeof(*ns), &number->ns);
 	return nr;
+}
+
+static __always_inline void read_all_namespaces(struct task_struct *task, struct task_namespaces *out)
+{
+	struct pid_namespace *ns = NULL;
+
+	read_namespaces(task, out);
+	namespace_pid(task, &ns);
+	out->pid = BPF_CORE_READ(ns, ns.inum);
+	out->user = BPF_CORE_READ(task, real_cred, user_ns, ns.inum);
+}
+
+/* Whole sets, not their field: its name and type differ between kernels, its eight bytes don't. */
+static __always_inline __u64 capabilities(struct task_struct *task, __u32 set)
+{
+	const struct cred *cred = BPF_CORE_READ(task, cred);
+	__u64 bits = 0;
+
+	switch (set) {
+	case 0: bpf_core_read(&bits, sizeof(bits), &cred->cap_inheritable); break;
+	case 1: bpf_core_read(&bits, sizeof(bits), &cred->cap_permitted); break;
+	default: bpf_core_read(&bits, sizeof(bits), &cred->cap_effective); break;
+	}
+	return bits;
 }
 
 /* The bits that a process has by what it is itself. */

@@ -45,4 +45,15 @@ static __always_inline void read_syscall_arguments(struct call *call, struct pt_
 #undef READ
 }
 
+/* Arguments of a function that a program is entered by a trampoline from. */
+static __always_inline void read_function_arguments(struct call *call, void *ctx)
+{
+	__u64 value = 0;
+
+	for (int i = 0; i < RAW_ARGS; i++) {
+		/* Beyond its arguments a function has none. */
+		call->raw[i] = bpf_get_func_arg(ctx, i, &value) ? 0 : value;
+	}
+}
+
 #endif

@@ -3,40 +3,11 @@
 #ifndef TRIGON_HOOK_SELECT_H
 #define TRIGON_HOOK_SELECT_H
 
-#include "call.h"
+#include "expression.h"
+#include "field.h"
+#include "lookup.h"
+#include "search.h"
 #include "value.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct number_key);
-	__type(value, struct mask);
-} numbers SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct text_key);
-	__type(value, struct mask);
-} prefixes SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LPM_TRIE);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct text_key);
-	__type(value, struct mask);
-} suffixes SEC(".maps");
-
-/* Keys are too large for the stack. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CALLS_PER_CPU);
-	__type(key, __u32);
-	__type(value, struct text_key);
-} text_keys SEC(".maps");
 
 /* Where in the table a call stands. */
 struct selecting {
@@ -46,98 +17,6 @@ struct selecting {
 	__u32 set;
 	__u32 reserved;
 };
-
-#define FIXED_KEY_BITS 32 /* the set */
-#define SUFFIX_BYTES 128
-
-static __always_inline void number_key(struct number_key *key, __u32 set, __u64 value)
-{
-	key->bits = FIXED_KEY_BITS + 64;
-	key->set = set;
-	/* Signed numbers sort before unsigned ones with their sign bit turned. */
-	value = bpf_cpu_to_be64(value ^ (1ULL << 63));
-	__builtin_memcpy(key->value, &value, sizeof(value));
-}
-
-static __always_inline struct mask *look_up_number(__u32 set, __u64 value)
-{
-	struct number_key key = {};
-
-	number_key(&key, set, value);
-	return bpf_map_lookup_elem(&numbers, &key);
-}
-
-static __always_inline struct text_key *text_key(__u32 index, __u32 set)
-{
-	__u32 slot = index;
-	struct text_key *key = bpf_map_lookup_elem(&text_keys, &slot);
-
-	if (key)
-		key->set = set;
-	return key;
-}
-
-/* Looks a text up from its start. Its NUL belongs to it: what equals a value is what begins with it and its NUL. */
-static __always_inline struct mask *look_up_prefix(__u32 index, __u32 set, struct value *value)
-{
-	struct text_key *key = text_key(index, set);
-	__u32 length = value->length;
-	__u32 offset = value->offset & (TEXT_BYTES_MOST - 1);
-	char *text = text_at(index, value->text);
-
-	if (!key || !text)
-		return NULL;
-	if (length > TEXT_KEY_BYTES - 1)
-		length = TEXT_KEY_BYTES - 1;
-	if (bpf_probe_read_kernel(key->text, length, &text[offset]))
-		return NULL;
-	if (length < TEXT_KEY_BYTES)
-		key->text[length] = 0;
-	/* One that is longer than the key has no NUL in it. */
-	key->bits = FIXED_KEY_BITS + 8 * (value->length > length ? length : length + 1);
-	return bpf_map_lookup_elem(&prefixes, key);
-}
-
-struct turning {
-	__u32 call;
-	__u32 value;
-};
-
-/* One byte of a text that is turned round. */
-static long step_turn(__u32 at, void *context)
-{
-	struct turning *turning = context;
-	struct call *call = call_at(turning->call);
-	__u32 slot = turning->call, number = turning->value;
-	struct text_key *key = bpf_map_lookup_elem(&text_keys, &slot);
-
-	if (!call || !key || at >= SUFFIX_BYTES || number >= VALUES)
-		return 1;
-	struct value *value = &call->value[number];
-	char *text = text_at(turning->call, value->text);
-	__u32 end = value->offset + value->length;
-
-	if (!text || at >= value->length)
-		return 1;
-	key->text[at] = text[(end - 1 - at) & (TEXT_BYTES_MOST - 1)];
-	return 0;
-}
-
-/* Looks a text up from its end, turned round. */
-static __always_inline struct mask *look_up_suffix(__u32 index, __u32 set, __u32 number, struct value *value)
-{
-	struct text_key *key = text_key(index, set);
-	struct turning turning = { .call = index, .value = number };
-	__u32 length = value->length;
-
-	if (!key)
-		return NULL;
-	bpf_loop(SUFFIX_BYTES, step_turn, &turning, 0);
-	if (length > SUFFIX_BYTES)
-		length = SUFFIX_BYTES;
-	key->bits = FIXED_KEY_BITS + 8 * length;
-	return bpf_map_lookup_elem(&suffixes, key);
-}
 
 static __always_inline void and_mask(struct mask *into, const struct mask *with)
 {
@@ -188,6 +67,31 @@ static __always_inline void and_bits(struct call *call, struct selecting *at, st
 		call->mask.words[i] &= dimension->miss.words[i] ^ call->asked.words[i];
 }
 
+/* Whatever takes more than one look. What is found is in `asked`. */
+static __always_inline void and_other(struct call *call, __u32 index, struct dimension *dimension, bool is_read)
+{
+	bool found = false;
+
+	switch (is_read ? dimension->class : 0) {
+	case CLASS_FIELD:
+		found = look_up_field(index, dimension->value, dimension->set, dimension->field);
+		break;
+	case CLASS_SEARCH:
+	case CLASS_SEARCH_ANY_CASE:
+		search_text(index, dimension->value, dimension->set, dimension->class == CLASS_SEARCH_ANY_CASE);
+#pragma unroll
+		for (int i = 0; i < MASK_WORDS; i++)
+			call->asked.words[i] |= dimension->miss.words[i];
+		found = true;
+		break;
+	case CLASS_EXPRESSION:
+		if (holds(index, dimension->set))
+			return;
+		break;
+	}
+	and_mask(&call->mask, found ? &call->asked : &dimension->miss);
+}
+
 static long step_dimension(__u32 index, void *context)
 {
 	struct selecting *at = context;
@@ -202,6 +106,11 @@ static long step_dimension(__u32 index, void *context)
 		return 0;
 	struct value *value = value_of(call, at->call, dimension->value);
 	struct mask *found = NULL;
+
+	if (dimension->class >= CLASS_FIELD) {
+		and_other(call, at->call, dimension, value && value->state == VALUE_READ);
+		return is_empty(&call->mask);
+	}
 
 	if (dimension->class == CLASS_BITS) {
 		and_bits(call, at, dimension, value && value->state == VALUE_READ ? value->number : 0);

@@ -4,9 +4,11 @@
 #define TRIGON_HOOK_VALUE_H
 
 #include "bytes.h"
+#include "chain.h"
 #include "../placement.h"
 #include "call.h"
 #include "follow.h"
+#include "object.h"
 #include "path.h"
 #include "process.h"
 
@@ -101,6 +103,11 @@ static __always_inline void read_argument(struct call *call, int index, struct v
 	const void *string = NULL;
 	struct file *file = NULL;
 
+	if (spec->type >= TYPE_OBJECTS && spec->type < TYPE_OBJECTS_END) {
+		value->number = raw;
+		value->state = VALUE_OBJECT;
+		return;
+	}
 	switch (spec->type) {
 	case TYPE_STRING:
 		string = (void *)raw;
@@ -116,6 +123,9 @@ static __always_inline void read_argument(struct call *call, int index, struct v
 		break;
 	case TYPE_BINPRM:
 		file = BPF_CORE_READ((struct linux_binprm *)raw, file);
+		break;
+	case TYPE_KIOCB:
+		file = BPF_CORE_READ((struct kiocb *)raw, ki_filp);
 		break;
 	case TYPE_PATH:
 		dentry = BPF_CORE_READ((struct path *)raw, dentry);
@@ -173,39 +183,66 @@ static __always_inline __u64 lineage_of(struct task_struct *leader)
 	return process ? process->lineage : own_lineage(leader);
 }
 
-static __always_inline __u64 namespace_inode(struct task_struct *task, __u8 kind)
-{
-	struct task_namespaces all = {};
-	struct pid_namespace *ns = NULL;
+/* The current task's namespaces, put together aside: the stack has no room for them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct task_namespaces);
+} namespaces_scratch SEC(".maps");
 
-	read_namespaces(task, &all);
-	namespace_pid(task, &ns);
+static __attribute__((noinline)) struct task_namespaces *current_namespaces(void)
+{
+	__u32 key = 0;
+	struct task_namespaces *all = bpf_map_lookup_elem(&namespaces_scratch, &key);
+
+	if (all)
+		read_all_namespaces((void *)bpf_get_current_task(), all);
+	return all;
+}
+
+static __always_inline __u64 namespace_inode(__u32 kind)
+{
+	struct task_namespaces *all = current_namespaces();
+
+	if (!all)
+		return 0;
 	switch (kind) {
-	case 0: return all.uts;
-	case 1: return all.ipc;
-	case 2: return all.mnt;
-	case 3: return BPF_CORE_READ(ns, ns.inum);
-	case 4: return all.pid_for_children;
-	case 5: return all.net;
-	case 6: return all.time;
-	case 7: return all.time_for_children;
-	case 8: return all.cgroup;
-	case 9: return BPF_CORE_READ(task, real_cred, user_ns, ns.inum);
+	case 0: return all->uts;
+	case 1: return all->ipc;
+	case 2: return all->mnt;
+	case 3: return all->pid;
+	case 4: return all->pid_for_children;
+	case 5: return all->net;
+	case 6: return all->time;
+	case 7: return all->time_for_children;
+	case 8: return all->cgroup;
+	case 9: return all->user;
 	default: return 0;
 	}
 }
 
-static __always_inline __u64 capabilities(struct task_struct *task, __u8 set)
-{
-	const struct cred *cred = BPF_CORE_READ(task, cred);
-	__u64 bits = 0;
+#define CHANGED(kind, field) ((__u64)(now->field != then->field) << (kind))
 
-	switch (set) {
-	case 0: bpf_core_read(&bits, sizeof(bits), &cred->cap_inheritable); break;
-	case 1: bpf_core_read(&bits, sizeof(bits), &cred->cap_permitted); break;
-	default: bpf_core_read(&bits, sizeof(bits), &cred->cap_effective); break;
-	}
-	return bits;
+/* A bit for each kind of namespace that is not the one from when the process executed its program. */
+static __always_inline __u64 namespace_changes(struct process *process)
+{
+	struct task_namespaces *now = current_namespaces();
+	struct task_namespaces *then = &process->namespaces;
+
+	if (!now)
+		return 0;
+	return CHANGED(0, uts) | CHANGED(1, ipc) | CHANGED(2, mnt) | CHANGED(3, pid) | CHANGED(4, pid_for_children) |
+	       CHANGED(5, net) | CHANGED(6, time) | CHANGED(7, time_for_children) | CHANGED(8, cgroup) |
+	       CHANGED(9, user);
+}
+
+/* A bit for each capability that is not as it was when the process executed its program. */
+static __attribute__((noinline)) __u64 capability_changes(struct process *process, __u32 set)
+{
+	if (set >= CAPABILITY_SETS)
+		return 0;
+	return capabilities((void *)bpf_get_current_task(), set) ^ process->capabilities[set];
 }
 
 /* A function of its own, for the sake of the stack. */
@@ -233,9 +270,20 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 	value->state = VALUE_ABSENT;
 	switch (spec->source) {
 	case SOURCE_ARG:
-	case SOURCE_RETURN: {
-		__u64 raw = spec->source == SOURCE_ARG ? call->raw[spec->index & 7] : call->returned;
+	case SOURCE_RETURN:
+	case SOURCE_CURRENT_TASK:
+	case SOURCE_REGISTERS: {
+		__u64 raw = value->number;
 
+		if (spec->source == SOURCE_ARG && call->unread >> (spec->index & 7) & 1)
+			break;
+		if (!(value->flags & VALUE_FOUND))
+			raw = source_of(call, spec);
+		value->number = raw;
+		if (spec->chain && !(value->flags & VALUE_FOUND)) {
+			value->state = VALUE_CHAINED;
+			break;
+		}
 		read_argument(call, index, value, spec, raw);
 		break;
 	}
@@ -262,7 +310,7 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 		break;
 	}
 	case SOURCE_NAMESPACE:
-		read_number(value, namespace_inode(task, spec->index), TYPE_U32);
+		read_number(value, namespace_inode(spec->index), TYPE_U32);
 		break;
 	case SOURCE_CAPABILITIES:
 		read_number(value, capabilities(task, spec->index), TYPE_U64);
@@ -270,6 +318,19 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 	case SOURCE_SCOPES:
 		read_number(value, current_scopes(spec->index), TYPE_U64);
 		break;
+	case SOURCE_NAMESPACE_CHANGES:
+	case SOURCE_CAPABILITY_CHANGES: {
+		__u32 pid = BPF_CORE_READ(task, tgid);
+		struct process *process = bpf_map_lookup_elem(&processes, &pid);
+		bool of_namespaces = spec->source == SOURCE_NAMESPACE_CHANGES;
+
+		if (!process)
+			break;
+		read_number(value,
+			    of_namespaces ? namespace_changes(process) : capability_changes(process, spec->index),
+			    TYPE_U64);
+		break;
+	}
 	}
 	return 0;
 }
@@ -281,6 +342,10 @@ static __always_inline struct value *value_of(struct call *call, int index, __u8
 		return NULL;
 	if (call->value[number].state == VALUE_UNREAD)
 		read_value(index, number);
+	if (call->value[number].state == VALUE_CHAINED && follow_chain(index, number))
+		read_value(index, number);
+	if (call->value[number].state == VALUE_OBJECT)
+		read_object(index, number);
 	return &call->value[number];
 }
 

@@ -1,7 +1,7 @@
 use super::*;
 
 /// This kernel's own; none where it has none, or it can't be read.
-fn of_kernel() -> Option<Vec<u8>> {
+pub(super) fn of_kernel() -> Option<Vec<u8>> {
     let bytes = std::fs::read(PATH);
     bytes.inspect_err(|error| println!("skipped: {PATH}: {error}")).ok()
 }

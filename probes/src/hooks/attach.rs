@@ -14,8 +14,8 @@ use aya::{
 use syscalls::Sysno;
 
 use super::{
-    HookId, Hooks, Mechanism, Target, equivalents, equivalents::Seen, executions::BeforeExec, function_type,
-    processes::tracepoint_type,
+    HookId, Hooks, Mechanism, Needs, Target, equivalents, equivalents::Seen, executions::BeforeExec,
+    function_type, lsm, processes::tracepoint_type,
 };
 use crate::{
     ProbeError,
@@ -27,6 +27,7 @@ use crate::{
 };
 
 pub(super) mod tracepoint;
+pub(super) mod user;
 
 /// System calls whose number is as large or larger have no place in the programs' array.
 const SYSCALLS: usize = 1024;
@@ -102,16 +103,25 @@ impl Hooks {
         kernel: &Kernel,
         id: HookId,
         target: &Target,
-        returns: bool,
+        needs: Needs,
         mechanism: Mechanism,
     ) -> Result<Attachment, ProbeError> {
+        let returns = needs.returns;
+        let place = Place { at: At::Hook(target.clone()), mechanism: mechanism.as_str() };
+        // A security module's hook and the function that asks there stand for each other.
+        let other = match (target, mechanism) {
+            (Target::Lsm(_), Mechanism::Lsm) => None,
+            (Target::Lsm(hook), _) => Some(lsm::as_function(hook)?),
+            (Target::Function(function), Mechanism::Lsm) => Some(lsm::as_hook(function)?),
+            _ => None,
+        };
+        let target = other.as_ref().unwrap_or(target);
         let abi = match target {
             Target::Syscall(_) => Abi::Syscall,
             Target::CompatSyscall(_) => Abi::Compat,
             _ => Abi::Kernel,
         };
         let cookie = u64::from(id.0) | (abi as u64) << 32;
-        let place = Place { at: At::Hook(target.clone()), mechanism: mechanism.as_str() };
         match mechanism {
             Mechanism::Trampoline => first_of(&symbols_of(target), |symbol| {
                 self.attach_trampoline(kernel, symbol, returns, cookie, &place)
@@ -124,6 +134,12 @@ impl Hooks {
                 self.attach_tracepoint(kernel, id, target, place)
             }
             Mechanism::Execution => self.attach_execution(kernel, id, place),
+            Mechanism::Lsm | Mechanism::FmodRet | Mechanism::OverrideReturn => {
+                self.attach_denial(kernel, target, needs, cookie, &place, mechanism)
+            }
+            Mechanism::UprobeMulti | Mechanism::Uprobe => {
+                self.attach_program(kernel, id, target, returns, mechanism, place)
+            }
         }
     }
 
@@ -180,8 +196,8 @@ impl Hooks {
                 let link = sys::link_kprobe_multi(program.as_fd(), &c_symbol, returning, cookie);
                 attachment.links.push(link.map_err(attaching)?);
             } else {
-                let event =
-                    sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol)).map_err(attaching)?;
+                let event = sys::open_perf_event(kind, u64::from(returning), Some(&c_symbol), 0)
+                    .map_err(attaching)?;
                 attachment.link_event(program.as_fd(), event, cookie)?;
             }
             attachment.programs.push(programs.watch(program, place.clone()));
@@ -279,7 +295,12 @@ impl Attachment {
         self.programs.iter().map(Loaded::bytes).sum()
     }
 
-    fn link_event(&mut self, program: BorrowedFd<'_>, event: OwnedFd, cookie: u64) -> Result<(), ProbeError> {
+    pub(super) fn link_event(
+        &mut self,
+        program: BorrowedFd<'_>,
+        event: OwnedFd,
+        cookie: u64,
+    ) -> Result<(), ProbeError> {
         let link = sys::link_perf_event(program, event.as_fd(), cookie).map_err(attaching)?;
         sys::enable_perf_event(&event).map_err(attaching)?;
         self.links.extend([link, event]);
@@ -322,7 +343,7 @@ impl Arrays {
 
 /// The symbols that a target may have on this kernel. Calls that differ for 32-bit programs have a function of their
 /// own (`COMPAT_SYSCALL_DEFINE`), the others are entered by another way into the same.
-fn symbols_of(target: &Target) -> Vec<String> {
+pub(super) fn symbols_of(target: &Target) -> Vec<String> {
     match target {
         Target::CompatSyscall(name) => {
             vec![format!("__ia32_compat_sys_{name}"), format!("__ia32_sys_{name}")]
@@ -332,7 +353,7 @@ fn symbols_of(target: &Target) -> Vec<String> {
 }
 
 /// What succeeds first; else what the last said.
-fn first_of<T>(
+pub(super) fn first_of<T>(
     symbols: &[String],
     mut attach: impl FnMut(&str) -> Result<T, ProbeError>,
 ) -> Result<T, ProbeError> {
@@ -346,7 +367,7 @@ fn first_of<T>(
     result
 }
 
-fn attaching(source: io::Error) -> ProbeError {
+pub(super) fn attaching(source: io::Error) -> ProbeError {
     ProbeError::Io { what: "attach", source }
 }
 

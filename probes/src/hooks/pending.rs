@@ -20,7 +20,7 @@ struct PendingKey {
 // Only the keys are looked at; the kernel compares the sizes of values when a map is opened.
 type Pending = [u8; 136];
 type Captured = [u8; 8840];
-type Process = [u8; 280];
+type Process = [u8; 344];
 
 #[expect(unsafe_code, reason = "what aya asks of keys")]
 mod pod {

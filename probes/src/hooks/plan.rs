@@ -9,15 +9,20 @@ pub const MASK_WORDS: usize = 8;
 /// Selectors that a hook can have.
 pub const SELECTORS: usize = 64 * MASK_WORDS;
 /// Values that a hook's table can look at or post.
-pub const VALUES: usize = 12;
+pub const VALUES: usize = 16;
 /// Dimensions that a hook's table can have.
 pub const DIMENSIONS: usize = 24;
-/// Arguments that a policy can post.
-pub const POST_ARGS: usize = 5;
+/// Arguments, further data and return values that a policy can post together.
+pub const POST_ARGS: usize = 11;
+/// Pointers that can be followed from what a call has at hand to a value, and one more offset.
+pub const CHAIN_STEPS: usize = 16;
 /// Bytes of text that can be compared from its start, an ending NUL included.
 pub const TEXT_KEY_BYTES: usize = 252;
 /// Bytes of text that can be compared from its end.
 pub const SUFFIX_BYTES: usize = 128;
+
+/// Operations that an expression can have.
+pub const EXPRESSION_OPERATIONS: usize = 32;
 
 /// Words of a placement: as many bits are scopes of policies.
 pub const SCOPE_WORDS: usize = 4;
@@ -38,6 +43,10 @@ pub mod source {
     pub const CAPABILITIES: u8 = 8;
     pub const PARENT_LINEAGE: u8 = 9;
     pub const SCOPES: u8 = 10;
+    pub const CURRENT_TASK: u8 = 16;
+    pub const REGISTERS: u8 = 17;
+    pub const NAMESPACE_CHANGES: u8 = 20;
+    pub const CAPABILITY_CHANGES: u8 = 21;
 }
 
 /// How an argument is read: `enum value_type`.
@@ -62,6 +71,30 @@ pub mod value_type {
     pub const FILENAME: u8 = 16;
     pub const FOLLOWED: u8 = 17;
     pub const BINPRM: u8 = 18;
+    pub const SOCK: u8 = 32;
+    pub const SOCKET: u8 = 33;
+    pub const SKB: u8 = 34;
+    pub const SOCKADDR: u8 = 35;
+    pub const SOCKADDR_UN: u8 = 36;
+    pub const CRED: u8 = 37;
+    pub const USER_NS: u8 = 38;
+    pub const CAPABILITY: u8 = 39;
+    pub const CAPABILITIES: u8 = 40;
+    pub const CAP_INHERITABLE: u8 = 41;
+    pub const CAP_PERMITTED: u8 = 42;
+    pub const CAP_EFFECTIVE: u8 = 43;
+    pub const LOAD_INFO: u8 = 44;
+    pub const MODULE: u8 = 45;
+    pub const BPF_ATTR: u8 = 46;
+    pub const BPF_PROG: u8 = 47;
+    pub const BPF_MAP: u8 = 48;
+    pub const BPF_CMD: u8 = 49;
+    pub const PERF_EVENT: u8 = 50;
+    pub const SYSCALL64: u8 = 51;
+    pub const NET_DEVICE: u8 = 52;
+    pub const IOV_ITER: u8 = 53;
+    pub const KIOCB: u8 = 60;
+    pub const FILE_HASH: u8 = 72;
 }
 
 /// How a value is looked up: `enum dimension_class`.
@@ -73,6 +106,39 @@ pub mod class {
     pub const BITS: u8 = 3;
     pub const FILE_TYPE: u8 = 4;
     pub const PRESENT: u8 = 5;
+    pub const FIELD: u8 = 16;
+    pub const SEARCH: u8 = 17;
+    pub const SEARCH_ANY_CASE: u8 = 18;
+    pub const EXPRESSION: u8 = 19;
+}
+
+/// What an endpoint has: `enum endpoint_field`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod field {
+    pub const SOURCE_ADDRESS: u8 = 0;
+    pub const DESTINATION_ADDRESS: u8 = 1;
+    pub const SOURCE_PORT: u8 = 2;
+    pub const DESTINATION_PORT: u8 = 3;
+    pub const PROTOCOL: u8 = 4;
+    pub const FAMILY: u8 = 5;
+    pub const STATE: u8 = 6;
+}
+
+/// What an operation of an expression does: `enum expression_code`.
+#[expect(missing_docs, reason = "the names are those of bpf/hook/plan.h, which explains them")]
+pub mod code {
+    pub const NUMBER: u8 = 0;
+    pub const VALUE: u8 = 1;
+    pub const S32: u8 = 2;
+    pub const U32: u8 = 3;
+    pub const ADD: u8 = 4;
+    pub const SUB: u8 = 5;
+    pub const AND: u8 = 6;
+    pub const OR: u8 = 7;
+    pub const XOR: u8 = 8;
+    pub const EQUAL: u8 = 9;
+    pub const LESS_SIGNED: u8 = 10;
+    pub const LESS: u8 = 11;
 }
 
 /// What a matching selector does: `enum selector_flags`.
@@ -82,6 +148,12 @@ pub mod selector_flags {
     pub const FOLLOW: u16 = 1 << 1;
     pub const UNFOLLOW: u16 = 1 << 2;
     pub const RETURN: u16 = 1 << 3;
+    pub const OVERRIDE: u16 = 1 << 4;
+    pub const NOTIFY: u16 = 1 << 5;
+    pub const ENFORCER: u16 = 1 << 6;
+    pub const KERNEL_STACK: u16 = 1 << 7;
+    pub const USER_STACK: u16 = 1 << 8;
+    pub const TRY: u16 = 1 << 13;
 }
 
 /// `SIZE_RETURNED`: the value is read when the function has returned, and what it returned is the size.
@@ -94,10 +166,16 @@ mirror! {
 
     /// A value that a table looks at or posts.
     #[derive(PartialEq, Eq)]
-    "value_spec" ValueSpec { source: u8, index: u8, kind: u8, size_arg: u8, most: u32, }
+    "value_spec" ValueSpec { source: u8, index: u8, kind: u8, size_arg: u8, most: u32, chain: u32, }
+
+    /// The way from a pointer to a value.
+    #[derive(PartialEq, Eq)]
+    "chain" Chain {
+        steps: u8, width: u8, is_signed: u8, shift: u8, bits: u8, reserved: [u8; 3], offset: [u32; CHAIN_STEPS],
+    }
 
     /// A value and how it is looked up.
-    "dimension" Dimension { value: u8, class: u8, late: u8, reserved: u8, set: u32, miss: Mask, }
+    "dimension" Dimension { value: u8, class: u8, late: u8, field: u8, set: u32, miss: Mask, }
 
     /// A hook's table.
     "table" Table {
@@ -106,12 +184,23 @@ mirror! {
     }
 
     /// An argument that is posted.
-    "post_arg" PostArg { value: u8, number: u8, reserved: [u8; 2], }
+    "post_arg" PostArg { value: u8, number: u8, flags: u16, }
 
     /// A selector and what it does.
     "selector" Selector {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
         action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
+        error: i16, notify_error: i16, notify_signal: u8, hash: u8, reserved_end: [u8; 2],
+    }
+
+    /// A step of an expression.
+    #[derive(PartialEq, Eq)]
+    "operation" Operation { code: u8, value: u8, reserved: [u8; 6], number: u64, }
+
+    /// An expression: what it leaves on the stack says whether it holds.
+    #[derive(PartialEq, Eq)]
+    "expression" Expression {
+        count: u32, reserved: u32, operation: [Operation; EXPRESSION_OPERATIONS],
     }
 
     /// Key of a selector.

@@ -11,7 +11,7 @@ use rustix::fs::{MemfdFlags, ftruncate, memfd_create};
 use super::{Bench, Failure, Need, Outcome, Trial};
 use crate::{
     ProbeError,
-    hooks::event_type,
+    hooks::{event_type, lsm},
     sys::{self, ProgramSpec, attach_type, program_type},
     tracefs::Event,
 };
@@ -75,7 +75,7 @@ fn nothing() -> Vec<bpf_insn> {
 }
 
 /// An instruction: code, registers (the target in the lower half), offset, value.
-pub(super) fn instruction(code: u8, registers: u8, off: i16, imm: i32) -> bpf_insn {
+pub(crate) fn instruction(code: u8, registers: u8, off: i16, imm: i32) -> bpf_insn {
     let registers = bpf_insn::new_bitfield_1(registers & 15, registers >> 4);
     bpf_insn { code, _bitfield_align_1: [], _bitfield_1: registers, off, imm }
 }
@@ -89,6 +89,7 @@ fn load(code: &[bpf_insn], kind: u32, attach: u32, target: u32) -> Result<OwnedF
         instructions: code,
         functions: (&[], 0),
         btf: None,
+        sleeps: false,
     };
     sys::load_program(&spec).map_err(|(error, log)| Failure::Refused(error, log))
 }
@@ -152,7 +153,14 @@ impl ProgramType {
                 "no policy's tracepoints",
                 "a kernel with CONFIG_PERF_EVENTS and CONFIG_TRACING; tracefs",
             ),
-            Self::FmodRet | Self::Lsm => (Unused, "", "boot with lsm=…,bpf and a kernel with CONFIG_BPF_LSM"),
+            Self::FmodRet => {
+                (Useful, "functions that ask security modules are prevented by lsm alone", TRAMPOLINES)
+            }
+            Self::Lsm => (
+                Useful,
+                "lsmhooks observe what the functions see that ask security modules, and prevent by fmod_ret alone",
+                "boot with lsm=…,bpf and a kernel with CONFIG_BPF_LSM",
+            ),
             Self::Uprobe => (Unused, "", "a kernel with CONFIG_UPROBE_EVENTS"),
         }
     }
@@ -205,8 +213,11 @@ impl ProgramType {
         let program = program.as_fd();
         match self {
             Self::RawTracepoint => sys::open_raw_tracepoint(program, Some(TRACEPOINT)).map(drop)?,
-            Self::BtfTracepoint | Self::FmodRet | Self::Lsm => {
+            Self::BtfTracepoint | Self::FmodRet => sys::open_raw_tracepoint(program, None).map(drop)?,
+            Self::Lsm => {
                 sys::open_raw_tracepoint(program, None).map(drop)?;
+                // A kernel attaches it also where it never runs it.
+                lsm::is_asked(bench.kernel()?).map_err(unasked)?;
             }
             Self::TaskIterator => {
                 let link = sys::link_tracing(program, attach_type::TRACE_ITER, 0)?;
@@ -237,7 +248,7 @@ impl ProgramType {
 }
 
 fn perf_event(program: BorrowedFd<'_>, kind: u32, config: u64, target: Option<&CStr>) -> Result<(), Failure> {
-    let event = sys::open_perf_event(kind, config, target)?;
+    let event = sys::open_perf_event(kind, config, target, 0)?;
     sys::link_perf_event(program, event.as_fd(), 0)?;
     Ok(())
 }
@@ -250,6 +261,14 @@ fn events(device: &str) -> Result<u32, Failure> {
         }
         _ => error.into(),
     })
+}
+
+fn unasked(error: ProbeError) -> Failure {
+    match error {
+        ProbeError::Refused { source, log, .. } => Failure::Refused(source, log),
+        ProbeError::Io { source, .. } => source.into(),
+        error => Failure::Refused(std::io::ErrorKind::Unsupported.into(), error.to_string()),
+    }
 }
 
 fn of_tracefs(error: ProbeError) -> Failure {

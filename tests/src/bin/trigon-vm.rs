@@ -18,7 +18,7 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 16] = [
+const NATIVE: [&str; 17] = [
     "alerts",
     "apiserver",
     "chart",
@@ -26,6 +26,7 @@ const NATIVE: [&str; 16] = [
     "control",
     "dashboards",
     "demo",
+    "documentation",
     "exports",
     "files",
     "flood",

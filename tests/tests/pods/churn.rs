@@ -1,12 +1,18 @@
 //! Very many pods come and go: nothing stays of them.
 
-use std::{fs, ops::Range};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    ops::Range,
+    process::{Child, ChildStdout, Stdio},
+};
 
 use serde_json::Value;
 use trigon_tests::{
     exposition::Exposition,
     kubelet::{Driver, NodeContainer, NodePod},
-    suite::Suite,
+    suite::{self, Suite},
+    workload::Workload,
 };
 
 use crate::{
@@ -18,12 +24,12 @@ use crate::{
 const WARM: usize = 10_000;
 const PODS: usize = 10_000;
 
-/// Far more than the series that there may be.
-const MANY: usize = 10_000;
+/// Far more than the series that there may be; `TRIGON_PODS` says another number, for a run by hand.
+const MANY: u64 = 10_000;
 const SERIES: usize = 1_000;
 
 /// Pods that are there at once.
-const BATCH: usize = 50;
+const BATCH: usize = 100;
 
 pub fn tests(suite: &mut Suite) {
     suite.test("ten_thousand_pods_leave_nothing", KERNEL, churn);
@@ -51,18 +57,19 @@ fn cap() {
     let kept = format!("deleted_linger = '1s'\n[metrics]\nmax_series = {SERIES}\nstale_after = '1h'");
     let scene = Scene::start(LONG, &kept);
     scene.synced();
-    come_and_go(&scene, 0..MANY);
+    let many = suite::number("TRIGON_PODS").unwrap_or(MANY) as usize;
+    come_and_go(&scene, 0..many);
     let exits = |metrics: &Exposition| {
         let of = |namespace| [("type", "PROCESS_EXIT"), ("namespace", namespace)];
         ["shop", "other"].map(|namespace| metrics.sum("trigon_events_total", &of(namespace)))
     };
     scene.agent.until_metrics("every end", |metrics| {
-        (exits(metrics).iter().sum::<f64>() >= MANY as f64).then_some(())
+        (exits(metrics).iter().sum::<f64>() >= many as f64).then_some(())
     });
     let metrics = scene.agent.metrics();
     let [own, other] = exits(&metrics);
     assert!(own > 0.0 && other > 0.0, "{own} have series of their own, {other} none");
-    assert_eq!(own + other, MANY as f64);
+    assert_eq!(own + other, many as f64);
     let folded = metrics.sum("trigon_metrics_folded_total", &[("family", "trigon_events_total")]);
     assert_eq!(folded, metrics.sum("trigon_events_total", &[("namespace", "other")]));
     for family in ["trigon_events_total", "trigon_process_exits_total"] {
@@ -73,21 +80,56 @@ fn cap() {
             "{family} has {series} series, and tells of {told}"
         );
     }
-    assert!(metrics.sum("trigon_process_exits_total", &[]) >= MANY as f64, "{metrics}");
+    assert!(metrics.sum("trigon_process_exits_total", &[]) >= many as f64, "{metrics}");
     assert_eq!(metrics.sum("trigon_lost_events_total", &[]), 0.0, "{metrics}");
 }
 
 /// Told, run, deleted, removed: a batch at a time, since the kernel takes a moment to give up a cgroup.
 fn come_and_go(scene: &Scene, numbers: Range<usize>) {
+    let mut births = Births::start(&scene.workload);
     for first in numbers.clone().step_by(BATCH) {
         let batch = first..numbers.end.min(first + BATCH);
         let pods: Vec<_> = batch.map(|number| Come::new(scene, number)).collect();
-        let program = |pod: &Come| pod.container.enter("/bin/true".as_ref(), [""; 0]);
-        let runs = pods.iter().map(|pod| program(pod).spawn().expect("run a program"));
-        for mut child in runs.collect::<Vec<_>>() {
-            assert!(child.wait().expect("wait for a program").success());
-        }
+        births.run(&pods);
+        // So fast that the API server's word comes after them: an agent keeps a limited number of events waiting.
+        scene.agent.until_metrics("events to find their pods", |metrics| {
+            (metrics.sum("trigon_pod_waiting_events", &[]) == 0.0).then_some(())
+        });
         pods.iter().for_each(|pod| scene.server.delete(&pod.object));
+    }
+}
+
+/// Runs a program in cgroups, born there: to move a process into one takes the kernel longer than all the rest.
+struct Births {
+    child: Child,
+    told: BufReader<ChildStdout>,
+}
+
+impl Births {
+    fn start(workload: &Workload) -> Self {
+        let mut command = workload.command(["born-in", "/bin/true"]);
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("start the workload");
+        let told = BufReader::new(child.stdout.take().expect("it tells"));
+        Self { child, told }
+    }
+
+    /// In each pod once, until all have ended.
+    fn run(&mut self, pods: &[Come]) {
+        let folder = |pod: &Come| format!("{}\n", pod.container.cgroup().folder().display());
+        let folders: String = pods.iter().map(folder).chain(["\n".into()]).collect();
+        let asked = self.child.stdin.as_mut().expect("it listens");
+        asked.write_all(folders.as_bytes()).expect("tell the workload");
+        let mut line = String::new();
+        self.told.read_line(&mut line).expect("hear of the workload");
+        assert_eq!(line.trim(), pods.len().to_string());
+    }
+}
+
+impl Drop for Births {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        self.child.wait().expect("wait for the workload");
     }
 }
 

@@ -67,7 +67,7 @@ impl Rig {
         placements.walk();
         let hooks = Hooks::new(shared.clone(), &kernel).expect("make the hooks' maps");
         let sources = Sources::default();
-        let engine = Engine::new(hooks, Host::default(), sources.clone(), placements.clone());
+        let engine = Engine::new(hooks, Host::default(), sources.clone(), placements.clone(), None);
         let (map, types) = (open(), Types::from(kernel));
         Self { engine, types, sources, placements, map, of_host: false, ring, _lifecycle: lifecycle }
     }

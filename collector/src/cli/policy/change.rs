@@ -18,7 +18,7 @@ use crate::{
         Added,
         client::{Client, ClientError},
     },
-    policy::{self, FileError},
+    policy::{self, FileError, model::Mode},
 };
 
 /// Arguments of `trigon policy add`.
@@ -27,6 +27,9 @@ pub(super) struct AddArguments {
     /// Files, or directories of files that end in .yaml or .yml.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
+    /// Whether they do what they say or only tell what they would have done, whatever their option policy-mode says.
+    #[arg(long)]
+    mode: Option<Mode>,
     #[command(flatten)]
     agent: Agent,
 }
@@ -37,6 +40,17 @@ pub(super) struct NameArguments {
     /// Names of policies; of one of a namespace NAMESPACE/NAME.
     #[arg(required = true, value_name = "NAME")]
     names: Vec<String>,
+    #[command(flatten)]
+    agent: Agent,
+}
+
+/// Arguments of `trigon policy set-mode`.
+#[derive(Debug, Args)]
+pub(super) struct ModeArguments {
+    /// Name of a policy; of one of a namespace NAMESPACE/NAME.
+    name: String,
+    /// Whether it does what it says, or only tells what it would have done.
+    mode: Mode,
     #[command(flatten)]
     agent: Agent,
 }
@@ -62,7 +76,7 @@ pub(super) fn add(arguments: AddArguments) -> ExitCode {
                 }
             };
             for file in files {
-                let code = add_file(&client, file).await;
+                let code = add_file(&client, file, arguments.mode).await;
                 note(&mut first, code);
             }
         }
@@ -83,7 +97,15 @@ pub(super) fn each(arguments: NameArguments, change: Change) -> ExitCode {
     })
 }
 
-async fn add_file(client: &Client, file: PathBuf) -> ExitCode {
+/// Sets a policy's mode.
+pub(super) fn set_mode(arguments: ModeArguments) -> ExitCode {
+    arguments.agent.ask(async |client| match client.set_mode(&arguments.name, arguments.mode).await {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error) => failed(&error),
+    })
+}
+
+async fn add_file(client: &Client, file: PathBuf, mode: Option<Mode>) -> ExitCode {
     let text = match policy::read_file(&file) {
         Ok(text) => text,
         Err(error) => return unread(&error),
@@ -93,16 +115,23 @@ async fn add_file(client: &Client, file: PathBuf) -> ExitCode {
         let lines: Vec<_> = policy::check_bytes(&text).faults.iter().map(ToString::to_string).collect();
         return told(&file, &lines, ExitCode::from(3));
     }
-    match client.add(text).await {
+    match client.add(text, mode).await {
         Ok(added) => loaded(&file, &added),
-        Err(ClientError::Refused { problem, .. }) if !problem.faults.is_empty() => {
+        Err(error) => refused(&file, error),
+    }
+}
+
+/// Says why the agent didn't take a file.
+pub(super) fn refused(file: &Path, error: ClientError) -> ExitCode {
+    match error {
+        ClientError::Refused { problem, .. } if !problem.faults.is_empty() => {
             let mut lines: Vec<_> = problem.faults.into_iter().map(|fault| fault.text).collect();
             if problem.hidden > 0 {
                 lines.push(format!(" and {} more", problem.hidden));
             }
-            told(&file, &lines, ExitCode::from(3))
+            told(file, &lines, ExitCode::from(3))
         }
-        Err(error) => failed(&error),
+        error => failed(&error),
     }
 }
 
@@ -135,7 +164,7 @@ fn told(file: &Path, lines: &[String], code: ExitCode) -> ExitCode {
     write(Output::Text, &lines, text, code)
 }
 
-fn unread(error: &FileError) -> ExitCode {
+pub(super) fn unread(error: &FileError) -> ExitCode {
     error!("{error}");
     ExitCode::from(3)
 }

@@ -112,7 +112,7 @@ mod tests {
     use super::*;
 
     const SOUND: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: sound}\nspec: {kprobes: [{call: sys_read}, {call: sys_write}]}\n";
-    const BROKEN: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: broken}\nspec:\n  lsmhooks: [{}]\n  kprobes: [{cal: sys_read}]\n";
+    const BROKEN: &str = "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: broken}\nspec:\n  selectorsMacros: {a: {}}\n  kprobes: [{cal: sys_read}]\n";
 
     /// A directory of policies, and what is reported of it, its own name left out.
     fn report(files: &[(&str, &str)]) -> (Report, String) {
@@ -143,7 +143,7 @@ mod tests {
         let (found, text) = report(&[("a.yaml", SOUND), ("b.yaml", BROKEN)]);
         insta::assert_snapshot!(text, @r"
         a.yaml: ok sound: 2 hooks
-        b.yaml:5:3: error: spec.lsmhooks: lsmhooks is not supported yet
+        b.yaml:5:3: error: spec.selectorsMacros: selectorsMacros is not supported yet
         b.yaml:6:13: error: spec.kprobes[0]: the key call is missing
         b.yaml:6:14: error: spec.kprobes[0].cal: no such key: did you mean call?; allowed: call, syscall, return, args, returnArg, returnArgAction, selectors, message, messageTemplate, severity, tags, ignore
         ");
@@ -151,11 +151,11 @@ mod tests {
         let faults = serde_json::to_value(&found.files[1].faults).unwrap();
         let first = serde_json::json!({
             "class": "unsupported",
-            "feature": "lsmhooks",
+            "feature": "selectorsMacros",
             "line": 5,
             "column": 3,
-            "path": "spec.lsmhooks",
-            "message": "lsmhooks is not supported yet",
+            "path": "spec.selectorsMacros",
+            "message": "selectorsMacros is not supported yet",
         });
         assert_eq!(faults[0], first);
         assert_eq!(

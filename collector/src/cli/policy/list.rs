@@ -4,7 +4,7 @@ use std::{io, process::ExitCode};
 
 use clap::Args;
 
-use crate::api::{HookStatus, PolicyList, PolicyStatus};
+use crate::api::{HookStatus, PolicyList, PolicyMode, PolicyStatus};
 use crate::cli::{
     agent::{Agent, failed},
     output::{Output, write},
@@ -34,16 +34,17 @@ fn write_text(list: &PolicyList, out: &mut dyn io::Write) -> io::Result<()> {
     if list.policies.is_empty() {
         return writeln!(out, "no policies");
     }
-    let head = ["NAME", "STATE", "MEMORY", "FROM"].map(str::to_owned);
+    let head = ["NAME", "STATE", "MODE", "MEMORY", "FROM"].map(str::to_owned);
     let rows: Vec<_> = [head].into_iter().chain(list.policies.iter().map(row)).collect();
     let hooks = || list.policies.iter().flat_map(|policy| &policy.hooks);
     let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
     let name = hooks().map(|hook| hook.name.len() + 2).max().unwrap_or(0).max(width(0));
     let state = hooks().map(|hook| mechanism(hook).len()).max().unwrap_or(0).max(width(1));
-    let memory = width(2);
+    let (mode, memory) = (width(2), width(3));
     let details = [None].into_iter().chain(list.policies.iter().map(Some));
     for (row, policy) in rows.iter().zip(details) {
-        writeln!(out, "{:name$}  {:state$}  {:>memory$}  {}", row[0], row[1], row[2], row[3])?;
+        let [named, stands, works, takes, from] = row;
+        writeln!(out, "{named:name$}  {stands:state$}  {works:mode$}  {takes:>memory$}  {from}")?;
         let Some(policy) = policy else { continue };
         for hook in &policy.hooks {
             writeln!(out, "  {:hook$}  {}", hook.name, mechanism(hook), hook = name - 2)?;
@@ -55,13 +56,14 @@ fn write_text(list: &PolicyList, out: &mut dyn io::Write) -> io::Result<()> {
     Ok(())
 }
 
-fn row(policy: &PolicyStatus) -> [String; 4] {
+fn row(policy: &PolicyStatus) -> [String; 5] {
     let name = policy.key().unwrap_or_else(|| "-".to_owned());
     let memory = match policy.kernel_memory_bytes {
         0 => "-".to_owned(),
         bytes => format!("{} KiB", bytes.div_ceil(1024)),
     };
-    [name, policy.state.as_str().to_owned(), memory, policy.from.to_string()]
+    let mode = policy.mode.map_or("-", PolicyMode::as_str).to_owned();
+    [name, policy.state.as_str().to_owned(), mode, memory, policy.from.to_string()]
 }
 
 fn mechanism(hook: &HookStatus) -> &str {
@@ -83,6 +85,7 @@ mod tests {
             name: name.map(str::to_owned),
             namespace: None,
             state,
+            mode: (state == State::Enabled).then_some(PolicyMode::MonitorOnly),
             since: jiff::Timestamp::UNIX_EPOCH,
             from,
             kernel_memory_bytes: if state == State::Enabled { 5000 } else { 0 },

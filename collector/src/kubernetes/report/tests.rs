@@ -8,6 +8,7 @@ fn told(name: &str, state: State, from: Origin) -> Told {
         name: Some(name.to_owned()),
         namespace: None,
         state,
+        mode: None,
         since: Timestamp::UNIX_EPOCH,
         from,
         hooks: Vec::new(),

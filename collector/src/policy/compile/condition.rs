@@ -1,9 +1,14 @@
 //! What the values of a dimension satisfy.
 
-use trigon_probes::hooks::plan::{Mask, SUFFIX_BYTES, TEXT_KEY_BYTES};
+use std::net::IpAddr;
+
+use trigon_probes::hooks::{
+    Address,
+    plan::{Mask, SUFFIX_BYTES, TEXT_KEY_BYTES},
+};
 
 use super::{
-    super::model::conditions::{Comparison, Number, NumberRange, TextOperator},
+    super::model::conditions::{Comparison, Network, Number, NumberRange, TextOperator},
     CompileError,
 };
 
@@ -30,6 +35,13 @@ pub(super) struct Texts {
     negated: bool,
     /// The texts are turned round, and so is what they are compared with.
     pub(super) from_end: bool,
+}
+
+/// A condition on an address: in any of some networks, or in none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Networks {
+    pub(super) networks: Vec<Network>,
+    pub(super) negated: bool,
 }
 
 /// The programs' order of numbers: that of two's complement.
@@ -157,6 +169,36 @@ pub(super) fn texts(conditions: &[(usize, Texts)], count: usize) -> (Mask, Vec<(
     let entries =
         keys.into_iter().map(|key| (key.clone(), mask(conditions, count, |texts| texts.holds(key))));
     (miss, entries.collect())
+}
+
+/// Likewise for addresses: how they begin, in how many bits.
+pub(super) fn addresses(conditions: &[(usize, Networks)], count: usize) -> (Mask, Vec<(Address, u32, Mask)>) {
+    let miss = mask(conditions, count, |networks| networks.negated);
+    let mut keys: Vec<Network> =
+        conditions.iter().flat_map(|(_, networks)| networks.networks.iter().copied()).collect();
+    keys.sort_unstable_by_key(|network| (network.address, network.bits));
+    keys.dedup();
+    let holds = |networks: &Networks, key: &Network| {
+        let around = |network: &Network| network.bits <= key.bits && network.has(key.address);
+        networks.networks.iter().any(around) != networks.negated
+    };
+    let entries = keys.into_iter().map(|key| {
+        let (address, bits) = address_key(key);
+        (address, bits, mask(conditions, count, |networks| holds(networks, &key)))
+    });
+    (miss, entries.collect())
+}
+
+/// As `bpf/hook/field.h` compares addresses. An IPv4 address is the end of an IPv6 one.
+fn address_key(network: Network) -> (Address, u32) {
+    let (version, address, fixed) = match network.address {
+        IpAddr::V4(address) => (4, address.to_ipv6_mapped(), 96),
+        IpAddr::V6(address) => (6, address, 0),
+    };
+    let mut key = [0; 17];
+    key[0] = version;
+    key[1..].copy_from_slice(&address.octets());
+    (key, u8::BITS + fixed + u32::from(network.bits))
 }
 
 /// Likewise for bits: which selectors ask for each; what is set turns their answer from that of none being set.

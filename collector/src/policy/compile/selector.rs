@@ -1,24 +1,31 @@
 //! One selector of a policy: its filters become conditions on dimensions, its actions what the programs do.
 
-use trigon_probes::hooks::plan::{self, PostArg, SELECTORS, ValueSpec, class, selector_flags, source};
+use trigon_probes::{
+    hooks::plan::{
+        self, EXPRESSION_OPERATIONS, PostArg, SELECTORS, ValueSpec, class, selector_flags, source,
+    },
+    record::arg_flags,
+};
 
 use super::{
     super::{
         model::{
             Located,
-            actions::{Action, RateLimitScope},
-            arguments::{ArgumentType, Integer},
+            actions::{Action, Post, RateLimitScope},
+            arguments::{ArgumentSlot, ArgumentType, Class, Integer, Source},
             conditions::{Comparison, Condition, TextOperator},
             hooks::Point,
             selectors::{
-                BinaryFilter, BinaryOperator, Membership, Namespace, NamespaceId, PidFilter, Selector,
+                ArgumentFilter, BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership,
+                Namespace, NamespaceId, PidFilter, Selector,
             },
         },
         placements::ScopeBit,
     },
     CompileError, Part, argument,
     builder::Builder,
-    condition::{Numbers, Turn},
+    condition::{Networks, Numbers, Turn},
+    expression::{self, TooLarge},
     index_of, number_of,
 };
 
@@ -56,13 +63,18 @@ impl Builder<'_> {
             number,
             group: part.policy,
             flags: selector_flags::POST,
-            action: number_of(&Action::Post(None)),
+            action: number_of(&Action::Post(Post::default())),
             ..plan::Selector::default()
         };
         let returns = selector.is_some_and(|selector| !selector.return_values.is_empty());
+        // What decides what the function returns can't wait for it.
+        let overrides = |action: &Action| matches!(action, Action::Override { .. });
+        let decides = selector.is_some_and(|selector| selector.all_actions().any(overrides));
         if part.hook.at_return() || returns {
-            self.late.set(bit);
             plan.flags |= selector_flags::RETURN;
+            if !decides {
+                self.late.set(bit);
+            }
         }
         if let Some(Some(scope)) = part.scopes.get(usize::from(number)) {
             self.within(scope, bit)?;
@@ -73,6 +85,9 @@ impl Builder<'_> {
             self.actions(part, actions, bit, &mut plan)?;
         }
         self.post(part, bit, &mut plan)?;
+        if part.trial {
+            plan.flags |= selector_flags::TRY;
+        }
         self.selectors.push(plan);
         Ok(())
     }
@@ -116,20 +131,22 @@ impl Builder<'_> {
             if filter.in_namespace {
                 self.outside_of_host(Namespace::User, bit)?;
             }
-            let index = filter.set as u8;
-            // The model's order is effective, inheritable, permitted; the plan's begins with the last two.
-            let index = [2, 0, 1][usize::from(index)];
+            let index = set_index(filter.set);
             let value =
                 self.value(ValueSpec { source: source::CAPABILITIES, index, ..ValueSpec::default() })?;
             self.bits(value, bit, filter.capabilities, filter.operator == Membership::NotIn)?;
         }
+        for filter in &selector.namespace_changes {
+            let value =
+                self.value(ValueSpec { source: source::NAMESPACE_CHANGES, ..ValueSpec::default() })?;
+            let kinds = filter.namespaces.iter().fold(0, |all, kind| all | 1 << index_of(*kind));
+            self.bits(value, bit, kinds, false)?;
+        }
+        for filter in &selector.capability_changes {
+            self.capability_changes(filter, bit)?;
+        }
         for filter in &selector.arguments {
-            let argument = argument(part.hook, filter.argument)?;
-            let value = self.argument(part, argument)?;
-            if argument.copy_at_return {
-                self.late.set(bit);
-            }
-            self.condition(value, argument.kind, &filter.condition, argument.copy_at_return, bit)?;
+            self.argument_filter(part, filter, bit)?;
         }
         for filter in &selector.return_values {
             let kind = part
@@ -196,6 +213,68 @@ impl Builder<'_> {
         self.texts(value, false, bit, operator, &filter.paths)
     }
 
+    /// In: one of these is not as it was. Not in: another is, and none of these.
+    fn capability_changes(&mut self, filter: &CapabilityFilter, bit: usize) -> Result<(), CompileError> {
+        if filter.in_namespace {
+            self.outside_of_host(Namespace::User, bit)?;
+        }
+        let index = set_index(filter.set);
+        let value =
+            self.value(ValueSpec { source: source::CAPABILITY_CHANGES, index, ..ValueSpec::default() })?;
+        if filter.operator == Membership::NotIn {
+            self.bits(value, bit, filter.capabilities, true)?;
+            return self.bits(value, bit, !filter.capabilities, false);
+        }
+        self.bits(value, bit, filter.capabilities, false)
+    }
+
+    fn argument_filter(
+        &mut self,
+        part: Part<'_>,
+        filter: &ArgumentFilter,
+        bit: usize,
+    ) -> Result<(), CompileError> {
+        let named = match &filter.condition {
+            Condition::Holds(expression) => expression.arguments(),
+            Condition::Gained { sets, .. } => sets.to_vec(),
+            _ => vec![filter.argument],
+        };
+        let mut late = false;
+        let mut values = Vec::with_capacity(named.len());
+        for slot in &named {
+            let argument = argument(part.hook, *slot)?;
+            values.push(self.argument(part, argument)?);
+            late |= argument.copy_at_return;
+        }
+        if late {
+            self.late.set(bit);
+        }
+        let place = |slot: ArgumentSlot| {
+            named
+                .iter()
+                .position(|named| *named == slot)
+                .and_then(|at| values.get(at))
+                .copied()
+                .unwrap_or_default()
+        };
+        match &filter.condition {
+            Condition::Holds(expression) => {
+                let operations = expression::operations(expression, place).map_err(|TooLarge| {
+                    CompileError::Full { what: "operations", limit: EXPRESSION_OPERATIONS }
+                })?;
+                self.expression(&values, late, bit, operations)
+            }
+            Condition::Gained { sets: [before, after], capabilities } => {
+                let operations = expression::gained(place(*before), place(*after), *capabilities);
+                self.expression(&values, late, bit, operations)
+            }
+            condition => {
+                let kind = argument(part.hook, filter.argument)?.kind;
+                self.condition(place(filter.argument), kind, condition, late, bit)
+            }
+        }
+    }
+
     fn condition(
         &mut self,
         value: u8,
@@ -204,8 +283,8 @@ impl Builder<'_> {
         late: bool,
         bit: usize,
     ) -> Result<(), CompileError> {
-        let turn = match kind {
-            ArgumentType::Integer(integer) if integer.is_signed() => Turn::Signed,
+        let turn = match kind.class() {
+            Class::Number(integer) if integer.is_signed() => Turn::Signed,
             _ => Turn::Unsigned,
         };
         match condition {
@@ -226,7 +305,18 @@ impl Builder<'_> {
                 let numbers = Numbers::among(modes, *negated, Turn::Unsigned);
                 self.numbers(value, class::FILE_TYPE, late, bit, numbers)
             }
-            Condition::Deferred(..) => {
+            Condition::Contains { any_case, texts } => self.search(value, *any_case, late, bit, texts),
+            Condition::Field { field, negated, ranges } => {
+                self.field(value, *field, late, bit, Numbers::within(ranges, *negated, Turn::Unsigned))
+            }
+            Condition::Address { end, negated, networks } => {
+                let networks = Networks { networks: networks.clone(), negated: *negated };
+                self.address(value, *end, late, bit, networks)
+            }
+            Condition::Holds(_) | Condition::Gained { .. } => {
+                Err(CompileError::Unsupported("an expression of what isn't an argument"))
+            }
+            Condition::Deferred(..) | Condition::DeferredSeveral { .. } => {
                 Err(CompileError::Unsupported("a filter on an argument whose type the kernel doesn't tell"))
             }
         }
@@ -240,10 +330,20 @@ impl Builder<'_> {
         plan: &mut plan::Selector,
     ) -> Result<(), CompileError> {
         for action in actions {
-            plan.action = number_of(action);
+            // What is done is told, rather than that it is told.
+            let only_told = matches!(action.value, Action::Post(_) | Action::NoPost | Action::ImaHash);
+            if !only_told || plan.action == number_of(&Action::Post(Post::default())) {
+                plan.action = number_of(action);
+            }
             match &action.value {
-                Action::Post(None) => {}
-                Action::Post(Some(limit)) => {
+                Action::Post(post) => {
+                    if post.kernel_stack {
+                        plan.flags |= selector_flags::KERNEL_STACK;
+                    }
+                    if post.user_stack {
+                        plan.flags |= selector_flags::USER_STACK;
+                    }
+                    let Some(limit) = post.limit else { continue };
                     plan.rate_interval = u64::try_from(limit.interval.as_nanos()).unwrap_or(u64::MAX);
                     plan.rate_scope = match limit.scope {
                         RateLimitScope::Thread => 0,
@@ -269,6 +369,18 @@ impl Builder<'_> {
                 }
                 // An open file is followed, not its number: a copy is the same open file.
                 Action::CopyFd { .. } => {}
+                Action::Override { error } => {
+                    plan.flags |= selector_flags::OVERRIDE;
+                    plan.error = *error;
+                }
+                Action::NotifyEnforcer { error, signal } => {
+                    plan.flags |= selector_flags::NOTIFY;
+                    plan.notify_error = error.unwrap_or(0);
+                    plan.notify_signal = signal.unwrap_or(0);
+                }
+                Action::CleanupEnforcerNotification => plan.flags |= selector_flags::NOTIFY,
+                Action::Enforce => plan.flags |= selector_flags::ENFORCER,
+                Action::ImaHash => plan.hash = 1,
             }
         }
         Ok(())
@@ -280,26 +392,52 @@ impl Builder<'_> {
         if part.hook.point == Point::Process {
             return Ok(());
         }
-        for (argument, number) in part.hook.arguments.iter().zip(0..) {
+        let arguments = part.hook.arguments.iter().zip(0..).map(|(argument, number)| (argument, number, 0));
+        let data = part.hook.data.iter().zip(0..).map(|(datum, number)| (datum, number, arg_flags::DATA));
+        for (argument, number, flags) in arguments.chain(data) {
             if argument.kind == ArgumentType::Nop {
                 continue;
             }
-            let index = self.raw(part, argument.index, false)?;
-            let unfollowed = plan.flags & selector_flags::UNFOLLOW != 0
-                && self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == index);
-            let value = if unfollowed { plan.follow } else { self.argument(part, argument)? };
+            let is_unfollowed = argument.source == Source::Call
+                && argument.path.is_none()
+                && plan.flags & selector_flags::UNFOLLOW != 0
+                && {
+                    let index = self.raw(part, argument.index, false)?;
+                    self.values.get(usize::from(plan.follow)).is_some_and(|spec| spec.index == index)
+                };
+            let value = if is_unfollowed { plan.follow } else { self.argument(part, argument)? };
             if part.follows && argument.kind == ArgumentType::Fd {
-                self.present(value, bit)?;
+                self.present(value, false, bit)?;
             }
             // What it was given is read when it is entered; a long buffer, for which there is no room, at its return.
             if self.late.has(bit) && !argument.copy_at_return && !argument.max_data {
                 self.captures |= 1 << value;
             }
-            let place = plan.arg.get_mut(usize::from(plan.args));
-            let place = place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })?;
-            *place = PostArg { value, number, ..PostArg::default() };
-            plan.args += 1;
+            push(plan, PostArg { value, number, flags })?;
+        }
+        // A number is in every record of a return; anything else has to be read.
+        if let Some(returned) = &part.hook.return_value
+            && !matches!(returned.kind, ArgumentType::Integer(_) | ArgumentType::Fd | ArgumentType::Nop)
+        {
+            let value = self.returned(returned.kind)?;
+            push(plan, PostArg { value, number: 0, flags: arg_flags::RETURNED })?;
         }
         Ok(())
+    }
+}
+
+fn push(plan: &mut plan::Selector, arg: PostArg) -> Result<(), CompileError> {
+    let place = plan.arg.get_mut(usize::from(plan.args));
+    *place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })? = arg;
+    plan.args += 1;
+    Ok(())
+}
+
+/// The place of a set in the programs' order: inheritable, permitted, effective.
+fn set_index(set: CapabilitySet) -> u8 {
+    match set {
+        CapabilitySet::Inheritable => 0,
+        CapabilitySet::Permitted => 1,
+        CapabilitySet::Effective => 2,
     }
 }

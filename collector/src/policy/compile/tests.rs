@@ -153,7 +153,17 @@ fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
     let hooks = &checked.policies[0].hooks;
     let parts: Vec<_> = hooks
         .iter()
-        .map(|hook| Part { policy: 1, policy_hook: 1, follows: false, alone: false, hook, scopes: &[] })
+        .map(|hook| Part {
+            policy: 1,
+            policy_hook: 1,
+            follows: false,
+            alone: false,
+            denies: false,
+            method: None,
+            hook,
+            scopes: &[],
+            trial: false,
+        })
         .collect();
     table(&parts, Host::default(), &mut Lineages::default())
 }

@@ -3,13 +3,13 @@
 use std::sync::Arc;
 
 use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
-use trigon_probes::hooks::Target;
+use trigon_probes::hooks::{Target, UserCode, UserPlace};
 
 use super::LoadError;
 use crate::policy::{
     compile::CompileError,
     model::{
-        arguments::ArgumentType,
+        arguments::{Argument, ArgumentType},
         hooks::{Abi, Function, Hook, Point},
     },
 };
@@ -30,6 +30,11 @@ pub(in crate::policy) fn targets(hook: &Hook) -> Result<Vec<Target>, LoadError> 
             Ok(vec![Target::RawTracepoint { subsystem: point.subsystem.clone(), event: point.event.clone() }])
         }
         Point::Process => Ok(vec![Target::Execution]),
+        Point::Lsm(hook) => Ok(vec![Target::Lsm(hook.clone())]),
+        Point::Program(_) | Point::Usdt(_) => match hook.point.found() {
+            [] => unsupported("a program's place that was not looked for"),
+            found => Ok(found.iter().cloned().map(Target::User).collect()),
+        },
         Point::Functions(functions) => {
             functions.functions.iter().map(targets_of).collect::<Option<Vec<_>>>().map_or_else(
                 || unsupported("a system call of another architecture"),
@@ -59,7 +64,7 @@ fn targets_of(function: &Function) -> Option<Vec<Target>> {
 
 /// Whether a hook can do without a target: the policy says so (`ignore.callNotFound`), or it is a 32-bit system call that
 /// came along with the machine's own.
-pub(super) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
+pub(in crate::policy) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
     let Point::Functions(functions) = &hook.point else { return false };
     let named = |name: &str| {
         let wanted = |function: &Function| matches!(function, Function::Syscall { name: wanted, abi: Abi::Ia32 } if wanted == name);
@@ -77,6 +82,26 @@ pub fn kind_of(target: &Target) -> HookKind {
         Target::Execution => {
             HookKind::Tracepoint { subsystem: "sched".into(), event: "sched_process_exec".into() }
         }
+        Target::Lsm(hook) => HookKind::Lsm { hook: hook.as_str().into() },
+        Target::User(UserPlace { path, code, offset, counter, .. }) => match code {
+            UserCode::Usdt { provider, name } => HookKind::Usdt {
+                path: (&**path).into(),
+                provider: (&**provider).into(),
+                name: (&**name).into(),
+            },
+            UserCode::Function(symbol) => HookKind::Uprobe {
+                path: (&**path).into(),
+                symbol: (&**symbol).into(),
+                offset: 0,
+                ref_ctr_offset: *counter,
+            },
+            UserCode::Offset => HookKind::Uprobe {
+                path: (&**path).into(),
+                symbol: Box::default(),
+                offset: *offset,
+                ref_ctr_offset: *counter,
+            },
+        },
         _ => HookKind::Kprobe { function: target.symbol().into() },
     }
 }
@@ -88,13 +113,17 @@ pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) 
     source.template = hook.template.clone();
     source.severity = hook.severity;
     source.tags = hook.tags.iter().map(|tag| tag.as_str().into()).collect();
-    let posted = hook.arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
-    source.args = posted
-        .map(|argument| ArgumentSpec {
-            label: argument.label.as_deref().map(Into::into),
-            kind: argument.kind.as_str().into(),
-        })
-        .collect();
+    let specs = |arguments: &[Argument]| -> Box<[ArgumentSpec]> {
+        let posted = arguments.iter().filter(|argument| argument.kind != ArgumentType::Nop);
+        posted
+            .map(|argument| ArgumentSpec {
+                label: argument.label.as_deref().map(Into::into),
+                kind: argument.kind.as_str().into(),
+            })
+            .collect()
+    };
+    source.args = specs(&hook.arguments);
+    source.data = specs(&hook.data);
     if let Some(returned) = &hook.return_value {
         source.returned = ArgumentSpec {
             label: returned.label.as_deref().map(Into::into),

@@ -204,6 +204,7 @@ impl Manager {
                 name: Some(key.name.clone()),
                 namespace: key.namespace.clone(),
                 state,
+                mode: None,
                 since: done.since,
                 from,
                 hooks: Vec::new(),

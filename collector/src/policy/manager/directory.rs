@@ -176,6 +176,7 @@ fn refused(policy: Option<&Policy>, state: State, file: PathBuf, error: String) 
         name: policy.map(|policy| policy.name.clone()),
         namespace: policy.and_then(|policy| policy.namespace.clone()),
         state,
+        mode: None,
         since: Timestamp::now(),
         from: Origin::Directory(file),
         hooks: Vec::new(),

@@ -7,8 +7,8 @@ use super::arguments::ArgumentSlot;
 /// An item of `matchActions`. All but `NoPost` also post the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Post the event, at this rate at most.
-    Post(Option<RateLimit>),
+    /// Post the event.
+    Post(Post),
     /// Don't post the event.
     NoPost,
     /// Kill the process. The call itself may still complete.
@@ -34,6 +34,35 @@ pub enum Action {
         /// `argName`: the copy's number.
         to: ArgumentSlot,
     },
+    /// Have the function return this, `argError`, and do nothing.
+    Override {
+        /// An error of errno(3) as a negative number; some functions have other returns. Never 0.
+        error: i16,
+    },
+    /// Have the policy's enforcer act at the thread's next call that it is on.
+    NotifyEnforcer {
+        /// `argError`: what that call returns in place of being made.
+        error: Option<i16>,
+        /// `argSig`: what the process is sent then.
+        signal: Option<u8>,
+    },
+    /// Take back what the enforcer was told of this thread.
+    CleanupEnforcerNotification,
+    /// Of an enforcer's own hooks: do what it was told.
+    Enforce,
+    /// `imaHash` of a `Post`: tell the hash of the file that the hook is about.
+    ImaHash,
+}
+
+/// How an event is posted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Post {
+    /// At this rate at most.
+    pub limit: Option<RateLimit>,
+    /// `kernelStackTrace`: with what led to it in the kernel.
+    pub kernel_stack: bool,
+    /// `userStackTrace`: with what led to it in the program.
+    pub user_stack: bool,
 }
 
 /// Of the same events within an interval, one is posted.
@@ -60,6 +89,22 @@ pub enum RateLimitScope {
 // === impl Action ===
 
 impl Action {
+    /// Whether it does something to the process or the call.
+    pub fn enforces(&self) -> bool {
+        matches!(self, Self::Sigkill | Self::Signal(_) | Self::Override { .. } | Self::NotifyEnforcer { .. })
+    }
+
+    /// Whether it can be done where a program is hooked: a followed file is one that the kernel passes.
+    pub fn works_in_program(&self) -> bool {
+        match self {
+            Self::Post(_) | Self::NoPost | Self::Sigkill | Self::Signal(_) => true,
+            Self::FollowFd { .. } | Self::UnfollowFd { .. } | Self::CopyFd { .. } => false,
+            // What a uprobe returns to is the program's own, and no call that the kernel could refuse.
+            Self::Override { .. } | Self::Enforce | Self::ImaHash => false,
+            Self::NotifyEnforcer { .. } | Self::CleanupEnforcerNotification => true,
+        }
+    }
+
     /// Whether it begins to follow a descriptor.
     pub fn follows(&self) -> bool {
         matches!(self, Self::FollowFd { .. } | Self::CopyFd { .. })

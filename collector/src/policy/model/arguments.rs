@@ -1,8 +1,13 @@
 //! What a hook reads of a call.
 
-use super::Position;
+use trigon_probes::hooks::plan::Chain;
 
-/// An item of `args`.
+use super::Position;
+pub use objects::ObjectType;
+
+mod objects;
+
+/// An item of `args` or `data`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Argument {
     /// Where it begins.
@@ -19,6 +24,35 @@ pub struct Argument {
     pub copy_at_return: bool,
     /// `maxData`: up to 327 360 bytes rather than 4 096.
     pub max_data: bool,
+    /// `source`: where it comes from.
+    pub source: Source,
+    /// `resolve`: the members that lead from there to what is read.
+    pub path: Option<MemberPath>,
+}
+
+/// Where an argument comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// The call, by the argument's index.
+    #[default]
+    Call,
+    /// `current_task`: the `struct task_struct` of the thread that calls.
+    CurrentTask,
+    /// `pt_regs`: the registers at the entry of the function, or at its return.
+    Registers,
+}
+
+/// Members that lead to a value: `mm.owner.comm`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberPath {
+    /// As it is written.
+    pub text: String,
+    /// `btfType`: the struct at which it begins, where that isn't what the kernel says of the argument.
+    pub start: Option<String>,
+    /// `btfTypeModule`: the module whose types the path is of.
+    pub module: Option<String>,
+    /// The way there, once this kernel was asked.
+    pub chain: Option<Chain>,
 }
 
 /// The place of an argument in its hook's `arguments`.
@@ -52,6 +86,14 @@ pub enum ArgumentType {
     Path,
     /// `dentry`: a `struct dentry *`; its path ends at its mount.
     Dentry,
+    /// `kiocb`: a `struct kiocb *`, for its file.
+    Kiocb,
+    /// `linux_binprm`: a `struct linux_binprm *`, for the file that is about to be executed.
+    LinuxBinprm,
+    /// `data_loc`: text elsewhere in a tracepoint's record.
+    DataLoc,
+    /// An object of the kernel.
+    Object(ObjectType),
 }
 
 /// How a number lies in its register.
@@ -92,6 +134,16 @@ pub enum Class {
     File,
     /// A path.
     Path,
+    /// A struct, of which nothing stands for the whole.
+    Object,
+    /// Ends of a connection, with protocol, family and state.
+    Socket,
+    /// Ends of a packet, with protocol and family.
+    Packet,
+    /// One address with its port and family.
+    SocketAddress,
+    /// A set of capabilities, as a number.
+    Capabilities,
 }
 
 // === impl ArgumentType ===
@@ -112,6 +164,10 @@ impl ArgumentType {
             Self::File => "file",
             Self::Path => "path",
             Self::Dentry => "dentry",
+            Self::Kiocb => "kiocb",
+            Self::LinuxBinprm => "linux_binprm",
+            Self::DataLoc => "data_loc",
+            Self::Object(object) => object.as_str(),
         }
     }
 
@@ -121,8 +177,14 @@ impl ArgumentType {
             Self::Auto => Class::Unknown,
             Self::Nop => Class::Nothing,
             Self::Integer(integer) => Class::Number(integer),
-            Self::String | Self::Filename | Self::CharBuf | Self::CharIovec | Self::ConstBuf => Class::Text,
-            Self::File | Self::Path => Class::File,
+            Self::String
+            | Self::Filename
+            | Self::CharBuf
+            | Self::CharIovec
+            | Self::ConstBuf
+            | Self::DataLoc => Class::Text,
+            Self::File | Self::Path | Self::Kiocb | Self::LinuxBinprm => Class::File,
+            Self::Object(object) => object.class(),
             Self::Fd | Self::Dentry => Class::Path,
         }
     }
@@ -130,6 +192,25 @@ impl ArgumentType {
     /// Whether it is bytes whose number something else tells.
     pub fn is_buffer(self) -> bool {
         matches!(self, Self::CharBuf | Self::CharIovec | Self::ConstBuf)
+    }
+
+    /// Whether another argument may tell how many bytes it has.
+    pub fn has_size(self) -> bool {
+        self.is_buffer() || self == Self::Object(ObjectType::SockaddrUn)
+    }
+
+    /// Whether it can be read of a program: a number, or what is in the program's own memory.
+    pub fn is_of_program(self) -> bool {
+        matches!(
+            self,
+            Self::Auto
+                | Self::Nop
+                | Self::Integer(_)
+                | Self::String
+                | Self::CharBuf
+                | Self::CharIovec
+                | Self::Fd
+        )
     }
 
     /// Whether it can be a descriptor's number.
@@ -143,7 +224,17 @@ impl ArgumentType {
 
     /// Whether it names a file.
     pub fn names_file(self) -> bool {
-        matches!(self, Self::Auto | Self::File | Self::Path | Self::Dentry | Self::String | Self::Filename)
+        matches!(
+            self,
+            Self::Auto
+                | Self::File
+                | Self::Kiocb
+                | Self::LinuxBinprm
+                | Self::Path
+                | Self::Dentry
+                | Self::String
+                | Self::Filename
+        )
     }
 }
 

@@ -1,6 +1,8 @@
 //! What an argument or a return value must be.
 
-use super::Located;
+use std::net::IpAddr;
+
+use super::{Located, arguments::ArgumentSlot, expressions::Expression};
 
 /// A test of one value, its operands parsed for the value's type.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +27,82 @@ pub enum Condition {
     },
     /// The value's type is `auto`: `check::condition` makes another of it once the kernel told the type.
     Deferred(Operator, Vec<Located<String>>),
+    /// `SubString` and `SubStringIgnCase`: any of some texts stands in it.
+    Contains {
+        /// ASCII's upper and lower case are the same.
+        any_case: bool,
+        /// The texts; none is empty.
+        texts: Vec<Box<[u8]>>,
+    },
+    /// A number of a socket, a packet or an address: in any of some ranges, or in none.
+    Field {
+        /// Which.
+        field: Field,
+        /// In none.
+        negated: bool,
+        /// The ranges.
+        ranges: Vec<NumberRange>,
+    },
+    /// `SAddr`, `DAddr` and their negations: in any of some networks, or in none.
+    Address {
+        /// Which end's.
+        end: End,
+        /// In none.
+        negated: bool,
+        /// The networks.
+        networks: Vec<Network>,
+    },
+    /// `CelExpr`: it holds. Where an argument that it names can't be read, it doesn't.
+    Holds(Expression),
+    /// `CapabilitiesGained`: of two sets the second has one that the first hasn't.
+    Gained {
+        /// The sets.
+        sets: [ArgumentSlot; 2],
+        /// Which capabilities count: a bit for each number.
+        capabilities: u64,
+    },
+    /// `CelExpr` or `CapabilitiesGained`, where an argument's type is `auto`.
+    DeferredSeveral {
+        /// The operator.
+        operator: Operator,
+        /// The arguments, as the filter lists them.
+        arguments: Vec<ArgumentSlot>,
+        /// Its values.
+        values: Vec<Located<String>>,
+    },
+}
+
+/// A number that sockets, packets and addresses have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Field {
+    /// `SPort`, `SPortPriv`; of a `sockaddr` its only port.
+    SourcePort,
+    /// `DPort`, `DPortPriv`
+    DestinationPort,
+    /// `Protocol`: IPPROTO_*
+    Protocol,
+    /// `Family`: AF_*
+    Family,
+    /// `State`: TCP_*
+    State,
+}
+
+/// One of the two ends of a connection or a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum End {
+    /// `SAddr`; of a `sockaddr` its only address.
+    Source,
+    /// `DAddr`
+    Destination,
+}
+
+/// Addresses that begin alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Network {
+    /// How they begin; what comes after `bits` doesn't matter. None is an IPv4 address that is mapped into IPv6.
+    pub address: IpAddr,
+    /// In how many bits.
+    pub bits: u8,
 }
 
 /// A number. It lies in its type's bounds.
@@ -110,6 +188,25 @@ pub enum Operator {
     NotInRange,
     FileType,
     NotFileType,
+    SPort,
+    NotSPort,
+    SPortPriv,
+    NotSPortPriv,
+    DPort,
+    NotDPort,
+    DPortPriv,
+    NotDPortPriv,
+    SAddr,
+    NotSAddr,
+    DAddr,
+    NotDAddr,
+    Protocol,
+    Family,
+    State,
+    SubString,
+    SubStringIgnCase,
+    CapabilitiesGained,
+    CelExpr,
 }
 
 // === impl Number ===
@@ -120,6 +217,25 @@ impl Number {
         // Every type's bounds lie within 64 bits.
         self.0 as u64
     }
+}
+
+// === impl Network ===
+
+impl Network {
+    /// Whether an address is one of these. One that is mapped into IPv6 is IPv4.
+    pub fn has(&self, address: IpAddr) -> bool {
+        let (own, other) = (self.address, address.to_canonical());
+        own.is_ipv4() == other.is_ipv4() && first_bits(own, self.bits) == first_bits(other, self.bits)
+    }
+}
+
+/// The first bits of an address as a number.
+fn first_bits(address: IpAddr, bits: u8) -> u128 {
+    let (number, width) = match address {
+        IpAddr::V4(address) => (u128::from(address.to_bits()), 32),
+        IpAddr::V6(address) => (address.to_bits(), 128),
+    };
+    number.checked_shr(width - u32::from(bits)).unwrap_or(0)
 }
 
 // === impl FileType ===

@@ -141,6 +141,11 @@ impl LabelSelector {
         Self(requirements)
     }
 
+    /// What must hold, in an order of its own.
+    pub fn requirements(&self) -> impl Iterator<Item = &Requirement> {
+        self.0.iter()
+    }
+
     /// Whether it has no requirements.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

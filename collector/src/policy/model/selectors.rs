@@ -25,6 +25,10 @@ pub struct Selector {
     pub namespaces: Vec<NamespaceFilter>,
     /// `matchCapabilities`
     pub capabilities: Vec<CapabilityFilter>,
+    /// `matchNamespaceChanges`
+    pub namespace_changes: Vec<NamespaceChangeFilter>,
+    /// `matchCapabilityChanges`
+    pub capability_changes: Vec<CapabilityFilter>,
     /// `matchWorkloads`: a further condition on where a process is.
     pub workloads: Option<Scope>,
     /// `matchActions`. None of them is `NoPost`: the event is posted.
@@ -136,6 +140,16 @@ pub enum Namespace {
     User,
 }
 
+/// An item of `matchNamespaceChanges`: the process has another namespace of one of these kinds than when it, or the
+/// ancestor whose program it runs, executed that program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceChangeFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// The kinds; with `NotIn` all but those in the file.
+    pub namespaces: Vec<Namespace>,
+}
+
 /// One namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum NamespaceId {
@@ -145,14 +159,15 @@ pub enum NamespaceId {
     Inode(u32),
 }
 
-/// An item of `matchCapabilities`.
+/// An item of `matchCapabilities`, which is about what a set holds, or of `matchCapabilityChanges`, about what it holds
+/// and didn't, or doesn't and did, when the program was executed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CapabilityFilter {
     /// Where it begins.
     pub at: Position,
     /// Which set of the process.
     pub set: CapabilitySet,
-    /// The set holds one of these, or none.
+    /// One of these, or none; of changes: others, and none of these.
     pub operator: Membership,
     /// A bit for each capability's number.
     pub capabilities: u64,
@@ -169,9 +184,47 @@ pub enum CapabilitySet {
     Permitted,
 }
 
+// === impl Namespace ===
+
+impl Namespace {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Uts,
+        Self::Ipc,
+        Self::Mnt,
+        Self::Pid,
+        Self::PidForChildren,
+        Self::Net,
+        Self::Time,
+        Self::TimeForChildren,
+        Self::Cgroup,
+        Self::User,
+    ];
+}
+
 // === impl Selector ===
 
 impl Selector {
+    /// One that takes every call.
+    pub fn of_actions(at: Position, actions: Vec<Located<Action>>) -> Self {
+        Self {
+            at,
+            label: None,
+            pids: Vec::new(),
+            binaries: None,
+            parent_binaries: None,
+            arguments: Vec::new(),
+            return_values: Vec::new(),
+            namespaces: Vec::new(),
+            capabilities: Vec::new(),
+            namespace_changes: Vec::new(),
+            capability_changes: Vec::new(),
+            workloads: None,
+            actions,
+            return_actions: Vec::new(),
+        }
+    }
+
     /// Actions at entry, then those at return.
     pub fn all_actions(&self) -> impl Iterator<Item = &Action> {
         self.actions.iter().chain(&self.return_actions).map(|action| &action.value)

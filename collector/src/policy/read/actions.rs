@@ -1,21 +1,21 @@
 //! `matchActions` and `matchReturnActions`.
 
-use std::time::Duration;
+use std::{cell::Cell, time::Duration};
 
 use super::{
     super::{
-        fault::{Feature, Quoted},
+        fault::Quoted,
         limits,
         model::{
             Located,
-            actions::{Action, RateLimit, RateLimitScope},
+            actions::{Action, Post, RateLimit, RateLimitScope},
             arguments::{ArgumentSlot, ArgumentType},
         },
         words::{Word, Words},
     },
     Fields, Item, Keys,
     arguments::Named,
-    selectors::Scope,
+    selectors::{Overrides, Scope},
 };
 
 pub mod schema;
@@ -29,6 +29,9 @@ enum Name {
     FollowFd,
     UnfollowFd,
     CopyFd,
+    Override,
+    NotifyEnforcer,
+    CleanupEnforcerNotification,
 }
 
 const NAMES: Words<Name> = Words {
@@ -42,13 +45,13 @@ const NAMES: Words<Name> = Words {
         ("FollowFD", Word::Is(Name::FollowFd)),
         ("UnfollowFD", Word::Is(Name::UnfollowFd)),
         ("CopyFD", Word::Is(Name::CopyFd)),
-        ("Override", Word::Later),
+        ("Override", Word::Is(Name::Override)),
         ("GetUrl", Word::Later),
         ("DnsLookup", Word::Later),
         ("TrackSock", Word::Later),
         ("UntrackSock", Word::Later),
-        ("NotifyEnforcer", Word::Later),
-        ("CleanupEnforcerNotification", Word::Later),
+        ("NotifyEnforcer", Word::Is(Name::NotifyEnforcer)),
+        ("CleanupEnforcerNotification", Word::Is(Name::CleanupEnforcerNotification)),
         ("Set", Word::Later),
     ],
 };
@@ -71,8 +74,8 @@ const KEYS: Keys = Keys {
         "argSig",
         "argFd",
         "argName",
-        // Those of actions that aren't supported yet: the action's name is the fault.
         "argError",
+        // Those of actions that aren't supported yet: the action's name is the fault.
         "argUrl",
         "argFqdn",
         "argSock",
@@ -82,7 +85,7 @@ const KEYS: Keys = Keys {
         "argNewOffset",
         "argIndex",
         "argValue",
-        // Of Post, each refused by name where it is true.
+        // Of Post, of which the last is refused by name where it is true.
         "kernelStackTrace",
         "userStackTrace",
         "imaHash",
@@ -90,10 +93,23 @@ const KEYS: Keys = Keys {
     later: &[],
 };
 
+/// Of `Post`: which stack traces it tells.
+const STACKS: [&str; 2] = ["kernelStackTrace", "userStackTrace"];
+
 /// Reads a list of actions.
 pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Action>> {
-    let actions = fields.list(key, limits::ACTIONS, |item| Some(item.locate(read(item, scope)?)));
+    let hashes = Cell::new(None);
+    let mut actions =
+        fields.list(key, limits::ACTIONS, |item| Some(item.locate(read(item, scope, &hashes)?)));
+    actions.extend(hashes.take());
     let posts = actions.iter().any(|action| matches!(action.value, Action::Post(_)));
+    let overrides = |action: &Located<Action>| matches!(action.value, Action::Override { .. });
+    if key == "matchReturnActions"
+        && actions.iter().any(overrides)
+        && let Some(item) = fields.get(key)
+    {
+        item.invalid("Override decides before the function is entered: it belongs to matchActions");
+    }
     let hides = actions.iter().any(|action| action.value == Action::NoPost);
     if posts
         && hides
@@ -104,19 +120,23 @@ pub fn list(fields: &Fields<'_>, key: &str, scope: &Scope<'_>) -> Vec<Located<Ac
     actions
 }
 
-fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Action> {
+fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>>>) -> Option<Action> {
     let fields = item.fields(&KEYS)?;
-    for name in ["kernelStackTrace", "userStackTrace", "imaHash"] {
-        if let Some(item) = fields.get(name)
-            && item.boolean() == Some(true)
-        {
-            item.unsupported(Feature { of: "", name });
+    if let Some(hash) = fields.get("imaHash")
+        && hash.boolean() == Some(true)
+    {
+        match scope.overrides {
+            Overrides::Errors => hashes.set(Some(hash.locate(Action::ImaHash))),
+            _ => hash.invalid("only a program of a security module can have a file hashed (lsmhooks)"),
         }
     }
     let name = fields.need("action")?.word(&NAMES)?;
     warn_unused(&fields, name);
     match name {
-        Name::Post => rate_limit(&fields).map(Action::Post),
+        Name::Post => rate_limit(&fields).map(|limit| {
+            let [kernel_stack, user_stack] = STACKS.map(|key| fields.flag(key, false));
+            Action::Post(Post { limit, kernel_stack, user_stack })
+        }),
         Name::NoPost => Some(Action::NoPost),
         Name::Sigkill => Some(Action::Sigkill),
         Name::Signal => {
@@ -133,7 +153,40 @@ fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Action> {
             let (from, to) = (descriptor(&fields, "argFd", scope), descriptor(&fields, "argName", scope));
             Some(Action::CopyFd { from: from?, to: to? })
         }
+        Name::Override => overriding(item, &fields, scope),
+        Name::NotifyEnforcer => {
+            let bounds = -limits::ERRNO..=-1;
+            let error = fields.get("argError").map(|error| error.integer(bounds)).unwrap_or(Some(0))?;
+            let signal = fields.get("argSig").map(|signal| signal.integer(1..=64)).unwrap_or(Some(0))?;
+            let error = i16::try_from(error).ok().filter(|error| *error != 0);
+            let signal = u8::try_from(signal).ok().filter(|signal| *signal != 0);
+            if error.is_none() && signal.is_none() {
+                item.invalid("NotifyEnforcer needs argError, argSig or both: what the enforcer is to do");
+                return None;
+            }
+            Some(Action::NotifyEnforcer { error, signal })
+        }
+        Name::CleanupEnforcerNotification => Some(Action::CleanupEnforcerNotification),
     }
+}
+
+fn overriding(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option<Action> {
+    let bounds = match scope.overrides {
+        Overrides::Never => {
+            item.invalid("Override: here is no function of the kernel whose return could be decided");
+            return None;
+        }
+        // Some functions have other returns than errors, the security modules' hooks none.
+        Overrides::Any => -limits::ERRNO..=limits::ERRNO,
+        Overrides::Errors => -limits::ERRNO..=-1,
+    };
+    let error = fields.need("argError")?;
+    let number = error.integer(bounds)?;
+    if number == 0 {
+        error.expected("argError: 0 lets the function do what it does", "-4095 to -1, or what it may return");
+        return None;
+    }
+    i16::try_from(number).ok().map(|error| Action::Override { error })
 }
 
 const DESCRIPTORS: &str = "an argument of type int or fd";
@@ -145,6 +198,9 @@ fn warn_unused(fields: &Fields<'_>, name: Name) {
         Name::Post => &["rateLimit", "rateLimitScope", "kernelStackTrace", "userStackTrace", "imaHash"],
         Name::NoPost | Name::Sigkill => &[],
         Name::Signal => &["argSig"],
+        Name::Override => &["argError"],
+        Name::NotifyEnforcer => &["argError", "argSig"],
+        Name::CleanupEnforcerNotification => &[],
         // Policies give both to UnfollowFD, for its schema once asked for both.
         Name::FollowFd | Name::UnfollowFd | Name::CopyFd => &["argFd", "argName"],
     };

@@ -2,9 +2,10 @@
 
 use super::{
     super::{
+        fault::Quoted,
         limits,
         model::{
-            arguments::{Argument, ArgumentSlot, ArgumentType, Integer},
+            arguments::{Argument, ArgumentSlot, ArgumentType, Integer, MemberPath, ObjectType, Source},
             hooks::ReturnValue,
         },
         words::{Word, Words},
@@ -19,13 +20,22 @@ pub mod schema;
 pub enum Place {
     /// At a function.
     Function,
+    /// At a function, where there are no registers to be seen.
+    Fentry,
     /// At a tracepoint, from its record.
     Tracepoint,
     /// At a tracepoint, as the kernel passes them.
     RawTracepoint,
+    /// At a hook of the security modules.
+    Lsm,
+    /// At a place in a program: where a function has its arguments.
+    Program,
+    /// At a USDT probe.
+    Usdt,
 }
 
 /// The arguments of a hook.
+#[derive(Default)]
 pub struct Arguments {
     /// Those that could be read.
     pub found: Vec<Argument>,
@@ -45,8 +55,31 @@ pub enum Named<'a> {
 }
 
 const ARGUMENT: Keys = Keys {
+    known: &[
+        "index",
+        "type",
+        "label",
+        "sizeArgIndex",
+        "returnCopy",
+        "maxData",
+        "resolve",
+        "source",
+        "btfType",
+        "btfTypeModule",
+    ],
+    later: &[],
+};
+
+/// Without a way through the kernel's structs: `returnArg`, and what programs have.
+const PLAIN: Keys = Keys {
     known: &["index", "type", "label", "sizeArgIndex", "returnCopy", "maxData"],
     later: &["resolve", "source", "btfType", "btfTypeModule"],
+};
+
+const SOURCES: Words<Source> = Words {
+    what: "source",
+    any_case: false,
+    words: &[("current_task", Word::Is(Source::CurrentTask)), ("pt_regs", Word::Is(Source::Registers))],
 };
 
 const TYPES: Words<ArgumentType> = Words {
@@ -80,31 +113,31 @@ const TYPES: Words<ArgumentType> = Words {
         ("path", Word::Is(ArgumentType::Path)),
         ("dentry", Word::Is(ArgumentType::Dentry)),
         ("nop", Word::Is(ArgumentType::Nop)),
-        ("skb", Word::Later),
-        ("sock", Word::Later),
-        ("sockaddr", Word::Later),
-        ("socket", Word::Later),
-        ("sockaddr_un", Word::Later),
-        ("bpf_attr", Word::Later),
-        ("perf_event", Word::Later),
-        ("bpf_map", Word::Later),
-        ("user_namespace", Word::Later),
-        ("capability", Word::Later),
-        ("kiocb", Word::Later),
-        ("iov_iter", Word::Later),
-        ("cred", Word::Later),
-        ("load_info", Word::Later),
-        ("module", Word::Later),
-        ("syscall64", Word::Later),
-        ("kernel_cap_t", Word::Later),
-        ("cap_inheritable", Word::Later),
-        ("cap_permitted", Word::Later),
-        ("cap_effective", Word::Later),
-        ("linux_binprm", Word::Later),
-        ("data_loc", Word::Later),
-        ("net_device", Word::Later),
-        ("bpf_cmd", Word::Later),
-        ("bpf_prog", Word::Later),
+        ("skb", Word::Is(ArgumentType::Object(ObjectType::Skb))),
+        ("sock", Word::Is(ArgumentType::Object(ObjectType::Sock))),
+        ("socket", Word::Is(ArgumentType::Object(ObjectType::Socket))),
+        ("sockaddr", Word::Is(ArgumentType::Object(ObjectType::Sockaddr))),
+        ("sockaddr_un", Word::Is(ArgumentType::Object(ObjectType::SockaddrUn))),
+        ("cred", Word::Is(ArgumentType::Object(ObjectType::Cred))),
+        ("user_namespace", Word::Is(ArgumentType::Object(ObjectType::UserNamespace))),
+        ("capability", Word::Is(ArgumentType::Object(ObjectType::Capability))),
+        ("kernel_cap_t", Word::Is(ArgumentType::Object(ObjectType::KernelCap))),
+        ("cap_inheritable", Word::Is(ArgumentType::Object(ObjectType::CapInheritable))),
+        ("cap_permitted", Word::Is(ArgumentType::Object(ObjectType::CapPermitted))),
+        ("cap_effective", Word::Is(ArgumentType::Object(ObjectType::CapEffective))),
+        ("load_info", Word::Is(ArgumentType::Object(ObjectType::LoadInfo))),
+        ("module", Word::Is(ArgumentType::Object(ObjectType::Module))),
+        ("bpf_attr", Word::Is(ArgumentType::Object(ObjectType::BpfAttr))),
+        ("bpf_prog", Word::Is(ArgumentType::Object(ObjectType::BpfProg))),
+        ("bpf_map", Word::Is(ArgumentType::Object(ObjectType::BpfMap))),
+        ("bpf_cmd", Word::Is(ArgumentType::Object(ObjectType::BpfCmd))),
+        ("perf_event", Word::Is(ArgumentType::Object(ObjectType::PerfEvent))),
+        ("syscall64", Word::Is(ArgumentType::Object(ObjectType::Syscall64))),
+        ("net_device", Word::Is(ArgumentType::Object(ObjectType::NetDevice))),
+        ("iov_iter", Word::Is(ArgumentType::Object(ObjectType::IovIter))),
+        ("kiocb", Word::Is(ArgumentType::Kiocb)),
+        ("linux_binprm", Word::Is(ArgumentType::LinuxBinprm)),
+        ("data_loc", Word::Is(ArgumentType::DataLoc)),
     ],
 };
 
@@ -118,16 +151,18 @@ pub fn of_execution(item: &Item<'_>) -> Arguments {
         size_from: None,
         copy_at_return: false,
         max_data: false,
+        source: Source::Call,
+        path: None,
     };
     let found: Vec<_> = (0..limits::ARGUMENTS as u8).map(argument).collect();
     let written = found.iter().map(|one| (Some(one.index), Some(ArgumentSlot(one.index)))).collect();
     Arguments { found, written }
 }
 
-/// Reads `args`.
-pub fn list(fields: &Fields<'_>, place: Place) -> Arguments {
-    let mut arguments = Arguments { found: Vec::new(), written: Vec::new() };
-    let Some(list) = fields.get("args") else { return arguments };
+/// Reads `args`, or `data`, which is read beside them.
+pub fn list(fields: &Fields<'_>, key: &'static str, place: Place) -> Arguments {
+    let mut arguments = Arguments::default();
+    let Some(list) = fields.get(key) else { return arguments };
     for item in list.items(limits::ARGUMENTS) {
         let (index, argument) = argument(&item, place);
         let slot = argument.map(|argument| {
@@ -140,8 +175,8 @@ pub fn list(fields: &Fields<'_>, place: Place) -> Arguments {
 }
 
 /// Reads `returnArg`.
-pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
-    let fields = item.fields(&ARGUMENT)?;
+pub fn return_value(item: &Item<'_>, place: Place) -> Option<ReturnValue> {
+    let fields = item.fields(&PLAIN)?;
     if let Some(index) = fields.get("index")
         && index.integer(0..=i64::from(u32::MAX)).is_some_and(|index| index != 0)
     {
@@ -152,33 +187,45 @@ pub fn return_value(item: &Item<'_>) -> Option<ReturnValue> {
             item.warn(format_args!("{key} has no effect on what a function returns"));
         }
     }
-    let kind = kind(&fields);
+    let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
     Some(ReturnValue { at: item.at(), kind: kind?, label })
 }
 
-fn kind(fields: &Fields<'_>) -> Option<ArgumentType> {
-    const LATER: &str = "the kernel tells the type when the policy is loaded";
+fn kind(fields: &Fields<'_>, place: Place) -> Option<ArgumentType> {
     let item = fields.get("type");
     let kind = match &item {
         Some(item) => item.word(&TYPES)?,
         None => ArgumentType::Auto,
     };
-    if kind == ArgumentType::Auto {
-        item.as_ref().unwrap_or(fields.item).note(LATER);
+    let at = item.as_ref().unwrap_or(fields.item);
+    match (kind, place) {
+        (ArgumentType::Auto, Place::Program) => {
+            at.expected("a program doesn't tell what its functions take: say the type", place.types());
+            return None;
+        }
+        (ArgumentType::Auto, Place::Usdt) => at.note("the file tells the type when the policy is loaded"),
+        (ArgumentType::Auto, _) => at.note("the kernel tells the type when the policy is loaded"),
+        (kind, place) if place.is_in_program() && !kind.is_of_program() => {
+            let message = format_args!("no program has a {}: that is the kernel's", kind.as_str());
+            at.expected(message, place.types());
+            return None;
+        }
+        _ => {}
     }
     Some(kind)
 }
 
 fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
-    let Some(fields) = item.fields(&ARGUMENT) else { return (None, None) };
-    let last = match place {
-        Place::Function => limits::FUNCTION_INDEX,
-        Place::Tracepoint => limits::TRACEPOINT_INDEX,
-        Place::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
+    let Some(fields) = item.fields(keys(place)) else { return (None, None) };
+    let last = place.last_index();
+    let (source, path) = origin(&fields, place);
+    // What doesn't come from the call has no place among its arguments.
+    let index = match fields.get("index") {
+        None if source.is_some_and(|source| source != Source::Call) => Some(0),
+        _ => fields.need("index").and_then(|item| item.integer(0..=last)).map(|index| index as u8),
     };
-    let index = fields.need("index").and_then(|item| item.integer(0..=last)).map(|index| index as u8);
-    let kind = kind(&fields);
+    let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
     // In the file it counts from 1, and 0 says that there is none.
     let size = fields.get("sizeArgIndex").and_then(|item| item.integer(0..=last + 1));
@@ -189,7 +236,7 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         && kind != ArgumentType::Auto
     {
         if !kind.is_buffer() {
-            let set = [("sizeArgIndex", size_from.is_some()), ("maxData", max_data)];
+            let set = [("sizeArgIndex", size_from.is_some() && !kind.has_size()), ("maxData", max_data)];
             for (key, _) in set.iter().filter(|(_, set)| *set) {
                 item.warn(format_args!(
                     "{key} has no effect here: only a char_buf, char_iovec or const_buf has a size"
@@ -199,10 +246,18 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
             item.warn("nothing says how many bytes to read: add sizeArgIndex, or returnCopy for what the function returns");
         }
     }
-    if copy_at_return && place != Place::Function {
-        item.invalid("returnCopy: a tracepoint doesn't return");
+    if copy_at_return && !place.returns() {
+        let what = match place {
+            Place::Usdt => "a USDT probe",
+            Place::Lsm => "a hook of the security modules",
+            _ => "a tracepoint",
+        };
+        item.invalid(format_args!("returnCopy: {what} doesn't return"));
     }
-    let argument = index.zip(kind).map(|(index, kind)| Argument {
+    if kind == Some(ArgumentType::DataLoc) && place != Place::Tracepoint {
+        item.invalid("data_loc: only the record of a tracepoint has such fields");
+    }
+    let argument = index.zip(kind).zip(source.zip(path)).map(|((index, kind), (source, path))| Argument {
         at: item.at(),
         index,
         kind,
@@ -210,8 +265,108 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         size_from,
         copy_at_return,
         max_data,
+        source,
+        path,
     });
     (index, argument)
+}
+
+/// The keys of an argument.
+fn keys(place: Place) -> &'static Keys {
+    if place.is_in_program() { &PLAIN } else { &ARGUMENT }
+}
+
+/// Where an argument comes from, and the way from there; none for what is wrong.
+fn origin(fields: &Fields<'_>, place: Place) -> (Option<Source>, Option<Option<MemberPath>>) {
+    let source = match fields.get("source") {
+        Some(item) => item.word(&SOURCES).inspect(|source| {
+            if *source == Source::Registers && place != Place::Function {
+                item.expected("only a kprobe sees registers", "current_task; or a hook of kprobes");
+            }
+        }),
+        None => Some(Source::Call),
+    };
+    let name = |key| fields.get(key).map(|item| name(&item)).transpose();
+    let (start, module) = (name("btfType"), name("btfTypeModule"));
+    let path = fields.get("resolve").map(|item| member_path(&item)).transpose();
+    let (Ok(start), Ok(module), Ok(text)) = (start, module, path) else { return (source, None) };
+    let Some(text) = text else {
+        for key in ["btfType", "btfTypeModule"] {
+            if let Some(item) = fields.get(key) {
+                item.warn(format_args!("{key} has no effect without resolve"));
+            }
+        }
+        if source == Some(Source::Registers) {
+            fields.item.expected("the register is missing", "resolve with the name of a register, as rip");
+            return (source, None);
+        }
+        return (source, Some(None));
+    };
+    (source, Some(Some(MemberPath { text, start, module, chain: None })))
+}
+
+/// What has been noted already.
+struct Noted;
+
+/// The name of a struct, or of a module.
+fn name(item: &Item<'_>) -> Result<String, Noted> {
+    let text = item.text(limits::SYMBOL_BYTES).ok_or(Noted)?;
+    let bare = ["struct ", "union "].iter().find_map(|sort| text.strip_prefix(sort)).unwrap_or(text);
+    // It becomes the name of a file, too.
+    if !bare.is_empty() && bare.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '-') {
+        return Ok(bare.to_owned());
+    }
+    item.expected(
+        format_args!("{} is no name of the kernel's", Quoted(text)),
+        "letters, digits, '_' and '-'",
+    );
+    Err(Noted)
+}
+
+fn member_path(item: &Item<'_>) -> Result<String, Noted> {
+    let text = item.text(limits::MEMBER_PATH_CHARS).ok_or(Noted)?;
+    let is_member = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '[' | ']');
+    if text.split('.').all(|member| !member.is_empty() && member.chars().all(is_member)) {
+        return Ok(text.to_owned());
+    }
+    let allowed = "names with dots between, as mm.owner.comm";
+    item.expected(format_args!("{} is no path of members", Quoted(text)), allowed);
+    Err(Noted)
+}
+
+// === impl Place ===
+
+impl Place {
+    /// The last argument that there can be.
+    fn last_index(self) -> i64 {
+        match self {
+            Self::Function | Self::Fentry | Self::Program | Self::Lsm => limits::FUNCTION_INDEX,
+            Self::Tracepoint => limits::TRACEPOINT_INDEX,
+            Self::RawTracepoint => limits::RAW_TRACEPOINT_INDEX,
+            Self::Usdt => limits::USDT_INDEX,
+        }
+    }
+
+    fn is_in_program(self) -> bool {
+        matches!(self, Self::Program | Self::Usdt)
+    }
+
+    fn returns(self) -> bool {
+        matches!(self, Self::Function | Self::Fentry | Self::Program)
+    }
+
+    /// The types that arguments of a program have.
+    fn type_names(self) -> impl Iterator<Item = &'static str> {
+        let of_program = move |(_, word): &&(&str, Word<ArgumentType>)| match word {
+            Word::Is(kind) => kind.is_of_program() && (self == Self::Usdt || *kind != ArgumentType::Auto),
+            _ => false,
+        };
+        TYPES.words.iter().filter(of_program).map(|(name, _)| *name)
+    }
+
+    fn types(self) -> String {
+        self.type_names().collect::<Vec<_>>().join(", ")
+    }
 }
 
 // === impl Arguments ===

@@ -10,6 +10,7 @@ use super::{
         fault::Quoted,
         limits,
         model::{
+            actions::Action,
             arguments::{Argument, ArgumentType},
             hooks::{
                 Abi, Function, FunctionSection, Functions, Generated, Hook, List, Point, ReturnValue,
@@ -21,10 +22,18 @@ use super::{
     },
     Fields, Item, Keys,
     arguments::{self, Place},
-    selectors::{self, Scope},
+    selectors::{self, Overrides, Scope},
 };
 
+pub mod programs;
 pub mod schema;
+
+/// What a hook reads of a call.
+struct Read {
+    arguments: arguments::Arguments,
+    data: arguments::Arguments,
+    return_value: Option<ReturnValue>,
+}
 
 /// The lists of a policy.
 pub struct Lists {
@@ -42,6 +51,7 @@ const FUNCTION: Keys = Keys {
         "args",
         "returnArg",
         "returnArgAction",
+        "data",
         "selectors",
         "message",
         "messageTemplate",
@@ -49,7 +59,7 @@ const FUNCTION: Keys = Keys {
         "tags",
         "ignore",
     ],
-    later: &["data"],
+    later: &[],
 };
 
 const IGNORE: Keys = Keys { known: &["callNotFound"], later: &[] };
@@ -87,6 +97,13 @@ const SEVERITIES: Words<Severity> = Words {
 
 const LIST: Keys = Keys { known: &["name", "type", "values", "pattern", "validated"], later: &[] };
 
+const LSM: Keys = Keys {
+    known: &["hook", "args", "selectors", "message", "messageTemplate", "severity", "tags"],
+    later: &[],
+};
+
+const ENFORCER: Keys = Keys { known: &["calls"], later: &[] };
+
 #[derive(Clone, Copy, PartialEq)]
 enum ListType {
     Functions,
@@ -118,18 +135,31 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let syscall = fields.flag("syscall", true);
     let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
     let at_return = fields.flag("return", false);
-    let arguments = arguments::list(&fields, Place::Function);
-    let return_value = return_value(&fields, at_return);
+    let place = match section {
+        FunctionSection::Kprobes | FunctionSection::Enforcers => Place::Function,
+        FunctionSection::Fentries => Place::Fentry,
+    };
+    let arguments = arguments::list(&fields, "args", place);
+    let data = arguments::list(&fields, "data", place);
+    let return_value = return_value(&fields, at_return, place);
     if let Some(action) = fields.get("returnArgAction") {
         action.word(&RETURN_ACTIONS);
     }
     let ignore = fields.get("ignore");
     let ignore = ignore.as_ref().and_then(|item| item.fields(&IGNORE));
     let ignore_missing = ignore.is_some_and(|ignore| ignore.flag("callNotFound", false));
-    let selectors = selectors(&fields, &arguments, return_value.as_ref());
+    let selectors = selectors(&fields, &arguments, return_value.as_ref(), Overrides::Any);
+    let overrides = |action: &Action| matches!(action, Action::Override { .. });
+    if arguments.found.iter().any(|argument| argument.copy_at_return)
+        && selectors.iter().any(|selector| selector.all_actions().any(overrides))
+    {
+        fields
+            .item
+            .invalid("Override decides before the function is entered: no argument can have returnCopy");
+    }
     let point = called
         .map(|(list, functions)| Point::Functions(Functions { section, list, functions, ignore_missing }));
-    hook(item, &fields, point, arguments.found, return_value, selectors)
+    hook(item, &fields, point, Read { arguments, data, return_value }, selectors)
 }
 
 /// Reads an item of `tracepoints`.
@@ -139,24 +169,64 @@ pub fn tracepoint(item: &Item<'_>) -> Option<Hook> {
     let (subsystem, event) = (name("subsystem"), name("event"));
     let raw = fields.flag("raw", false);
     let place = if raw { Place::RawTracepoint } else { Place::Tracepoint };
-    let arguments = arguments::list(&fields, place);
-    let selectors = selectors(&fields, &arguments, None);
+    let arguments = arguments::list(&fields, "args", place);
+    let data = arguments::Arguments::default();
+    let selectors = selectors(&fields, &arguments, None, Overrides::Never);
     let tracepoint = subsystem.zip(event).map(|(subsystem, event)| Tracepoint { subsystem, event });
     let point = tracepoint.map(if raw { Point::RawTracepoint } else { Point::Tracepoint });
-    hook(item, &fields, point, arguments.found, None, selectors)
+    hook(item, &fields, point, Read { arguments, data, return_value: None }, selectors)
+}
+
+/// Reads an item of `lsmhooks`.
+pub fn lsm(item: &Item<'_>) -> Option<Hook> {
+    let fields = item.fields(&LSM)?;
+    let name = fields.need("hook").and_then(|item| symbol(&item));
+    let arguments = arguments::list(&fields, "args", Place::Lsm);
+    let data = arguments::Arguments::default();
+    let selectors = selectors(&fields, &arguments, None, Overrides::Errors);
+    hook(item, &fields, name.map(Point::Lsm), Read { arguments, data, return_value: None }, selectors)
+}
+
+/// Reads an item of `enforcers`: a hook on each of its calls, which tells nothing.
+pub fn enforcer(item: &Item<'_>, lists: &Lists) -> Option<Vec<Hook>> {
+    let fields = item.fields(&ENFORCER)?;
+    let hook = |call: &Item<'_>| {
+        let (list, functions) = called(call, true, lists)?;
+        let section = FunctionSection::Enforcers;
+        let functions = Functions { section, list, functions, ignore_missing: false };
+        let act = [Action::NoPost, Action::Enforce].map(|action| call.locate(action));
+        let selectors = vec![Selector::of_actions(call.at(), act.into())];
+        Some(Hook {
+            at: call.at(),
+            point: Point::Functions(functions),
+            message: None,
+            template: None,
+            severity: None,
+            tags: Vec::new(),
+            arguments: Vec::new(),
+            data: Vec::new(),
+            return_value: None,
+            selectors,
+        })
+    };
+    if fields.need("calls").is_some_and(|calls| calls.items(usize::MAX).next().is_none()) {
+        item.invalid("this enforcer is on no call");
+    }
+    Some(fields.list("calls", limits::LIST_FUNCTIONS, hook))
 }
 
 fn hook(
     item: &Item<'_>,
     fields: &Fields<'_>,
     point: Option<Point>,
-    arguments: Vec<Argument>,
-    return_value: Option<ReturnValue>,
+    read: Read,
     selectors: Vec<Selector>,
 ) -> Option<Hook> {
     let message = fields.text("message", limits::MESSAGE_CHARS);
     let tag = |item: &Item<'_>| item.text(limits::LABEL_CHARS).map(str::to_owned);
     let tags = fields.list("tags", limits::TAGS, tag);
+    let Read { arguments, data, return_value } = read;
+    let (arguments, data) = (arguments.found, data.found);
     let severity = fields.get("severity").and_then(|item| item.word(&SEVERITIES));
     let template = template(fields, &arguments, return_value.is_some());
     if let Some(item) = fields.get("messageTemplate")
@@ -172,6 +242,7 @@ fn hook(
         severity,
         tags,
         arguments,
+        data,
         return_value,
         selectors,
     })
@@ -205,18 +276,19 @@ fn selectors(
     fields: &Fields<'_>,
     arguments: &arguments::Arguments,
     return_value: Option<&ReturnValue>,
+    overrides: Overrides,
 ) -> Vec<Selector> {
-    let scope = Scope { arguments, return_value };
+    let scope = Scope { arguments, return_value, overrides };
     fields.list("selectors", limits::SELECTORS, |item| selectors::read(item, &scope))
 }
 
 /// `returnArg`, where `return` asks for it.
-fn return_value(fields: &Fields<'_>, at_return: bool) -> Option<ReturnValue> {
+fn return_value(fields: &Fields<'_>, at_return: bool, place: Place) -> Option<ReturnValue> {
     match (fields.get("returnArg"), at_return) {
-        (Some(item), true) => arguments::return_value(&item),
+        (Some(item), true) => arguments::return_value(&item, place),
         (Some(item), false) => {
             item.warn("returnArg has no effect without return: true");
-            arguments::return_value(&item);
+            arguments::return_value(&item, place);
             None
         }
         (None, true) => {

@@ -5,7 +5,8 @@ use super::{
         fault::Class,
         limits,
         model::{
-            ApiVersion, Kind, Options, Policy,
+            ApiVersion, Kind, Mode, Options, OverrideMethod, Policy,
+            actions::Action,
             hooks::{FunctionSection, Hook},
             scope::{Scope, Workloads},
         },
@@ -47,6 +48,11 @@ const SPEC: Keys = Keys {
         "kprobes",
         "fentries",
         "tracepoints",
+        "uprobes",
+        "usdts",
+        "loader",
+        "lsmhooks",
+        "enforcers",
         "lists",
         "options",
         "podSelector",
@@ -56,7 +62,7 @@ const SPEC: Keys = Keys {
         "selectorsMacros",
         "process",
     ],
-    later: &["lsmhooks", "uprobes", "usdts", "loader", "enforcers"],
+    later: &[],
 };
 
 /// Sections that are of `trigon.io` alone.
@@ -88,7 +94,19 @@ const OPTION: Keys = Keys { known: &["name", "value"], later: &[] };
 #[derive(Clone, Copy)]
 enum OptionName {
     DisableKprobeMulti,
+    DisableUprobeMulti,
+    PolicyMode,
+    OverrideMethod,
     SleepablePreloadSize,
+}
+
+/// An option and its value.
+#[derive(Clone, Copy)]
+enum OptionValue {
+    DisableKprobeMulti(bool),
+    DisableUprobeMulti(bool),
+    PolicyMode(Mode),
+    OverrideMethod(OverrideMethod),
 }
 
 const OPTIONS: Words<OptionName> = Words {
@@ -96,9 +114,9 @@ const OPTIONS: Words<OptionName> = Words {
     any_case: false,
     words: &[
         ("disable-kprobe-multi", Word::Is(OptionName::DisableKprobeMulti)),
-        ("disable-uprobe-multi", Word::Later),
-        ("override-method", Word::Later),
-        ("policy-mode", Word::Later),
+        ("disable-uprobe-multi", Word::Is(OptionName::DisableUprobeMulti)),
+        ("override-method", Word::Is(OptionName::OverrideMethod)),
+        ("policy-mode", Word::Is(OptionName::PolicyMode)),
         ("sleepable-preload-size", Word::Is(OptionName::SleepablePreloadSize)),
     ],
 };
@@ -114,6 +132,23 @@ const BOOLEANS: Words<bool> = Words {
         ("0", Word::Is(false)),
         ("t", Word::Also(true)),
         ("f", Word::Also(false)),
+    ],
+};
+
+/// Values of `policy-mode`.
+pub(crate) const MODES: Words<Mode> = Words {
+    what: "mode",
+    any_case: false,
+    words: &[("enforce", Word::Is(Mode::Enforce)), ("monitor", Word::Is(Mode::Monitor))],
+};
+
+/// Values of `override-method`.
+const OVERRIDE_METHODS: Words<OverrideMethod> = Words {
+    what: "method",
+    any_case: false,
+    words: &[
+        ("fmod-ret", Word::Is(OverrideMethod::FmodRet)),
+        ("override-return", Word::Is(OverrideMethod::OverrideReturn)),
     ],
 };
 
@@ -139,17 +174,24 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section, &lists)));
     }
     found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
+    found.extend(spec.list("uprobes", limits::HOOKS, hooks::programs::uprobe));
+    found.extend(spec.list("usdts", limits::HOOKS, hooks::programs::usdt));
+    found.extend(spec.list("lsmhooks", limits::HOOKS, hooks::lsm));
+    let enforcers = spec.list("enforcers", limits::HOOKS, |item| hooks::enforcer(item, &lists));
+    check_notifications(&spec, &found, !enforcers.is_empty());
+    found.extend(enforcers.into_iter().flatten());
     found.extend(spec.get("process").and_then(|item| process::read(&item)));
     let functions: usize = found.iter().map(|hook| hook.point.count()).sum();
     if functions > limits::FUNCTIONS {
         let message = format_args!("its hooks are on {functions} functions");
         spec.item.fault(Class::Limit, message, Some(format!("at most {}", limits::FUNCTIONS)));
     }
+    let loader = loader(&spec, namespace.as_deref());
     macros.warn_unused();
     if api_version == Some(ApiVersion::CiliumV1Alpha1) {
         refuse_ours(&spec);
     }
-    if found.is_empty() && document.faults.fatal() == 0 {
+    if found.is_empty() && !loader && document.faults.fatal() == 0 {
         spec.item.warn("this policy has no hooks");
     }
     let scope = scope(&spec, namespace.as_deref());
@@ -164,6 +206,7 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
         options,
         scope,
         node_selector,
+        loader,
         lists: lists.found,
         hooks: found,
     })
@@ -207,27 +250,65 @@ fn scope(spec: &Fields<'_>, namespace: Option<&str>) -> Option<Scope> {
     Some(Scope { pods: Some(Workloads { namespace: Some(namespace.to_owned()), ..pods }), host: false })
 }
 
-fn options(found: &[(OptionName, bool)]) -> Options {
-    let last = |wanted: fn(&OptionName) -> bool| found.iter().rev().find(|(name, _)| wanted(name));
-    let multi = last(|name| matches!(name, OptionName::DisableKprobeMulti));
-    Options { disable_kprobe_multi: multi.is_some_and(|(_, value)| *value) }
+/// Whether it asks for what processes map. That is told of all processes of a node: no program of the kernel's chooses.
+fn loader(spec: &Fields<'_>, namespace: Option<&str>) -> bool {
+    let Some(item) = spec.get("loader") else { return false };
+    if item.boolean() != Some(true) {
+        return false;
+    }
+    let selects =
+        ["podSelector", "containerSelector", "hostSelector"].iter().any(|key| spec.get(key).is_some());
+    if namespace.is_some() || selects {
+        item.invalid("loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it");
+    }
+    true
 }
 
-fn option(item: &Item<'_>) -> Option<(OptionName, bool)> {
+/// Whoever is notified has to be there, and whoever is there has to be notified.
+fn check_notifications(spec: &Fields<'_>, hooks: &[Hook], enforced: bool) {
+    let notifies = |action: &Action| matches!(action, Action::NotifyEnforcer { .. });
+    let mut selectors = hooks.iter().flat_map(|hook| &hook.selectors);
+    let notified = selectors.any(|selector| selector.all_actions().any(notifies));
+    if notified && !enforced && spec.get("enforcers").is_none() {
+        spec.item.invalid("NotifyEnforcer needs enforcers, whose calls it is about");
+    }
+    if let Some(item) = spec.get("enforcers").filter(|_| !notified) {
+        item.warn("no action is NotifyEnforcer: these have nothing to do");
+    }
+}
+
+fn options(found: &[OptionValue]) -> Options {
+    let mut options = Options::default();
+    for option in found {
+        match option {
+            OptionValue::DisableKprobeMulti(value) => options.disable_kprobe_multi = *value,
+            OptionValue::DisableUprobeMulti(value) => options.disable_uprobe_multi = *value,
+            OptionValue::PolicyMode(mode) => options.mode = Some(*mode),
+            OptionValue::OverrideMethod(method) => options.override_method = Some(*method),
+        }
+    }
+    options
+}
+
+fn option(item: &Item<'_>) -> Option<OptionValue> {
     let fields = item.fields(&OPTION)?;
     let name = fields.need("name")?.word(&OPTIONS)?;
     let value = fields.need("value")?;
-    if let OptionName::SleepablePreloadSize = name {
-        // The size of a buffer of Tetragon's, which changes nothing of what a policy says.
-        let text = value.text(limits::LABEL_CHARS)?;
-        match text.parse::<u32>() {
-            Ok(1..) => value.note("it has no effect: nothing is loaded beforehand here"),
-            _ => value.expected(format_args!("{} is no size", Quoted(text)), "a number of bytes"),
+    Some(match name {
+        OptionName::SleepablePreloadSize => {
+            // The size of a buffer of Tetragon's, which changes nothing of what a policy says.
+            let text = value.text(limits::LABEL_CHARS)?;
+            match text.parse::<u32>() {
+                Ok(1..) => value.note("it has no effect: nothing is loaded beforehand here"),
+                _ => value.expected(format_args!("{} is no size", Quoted(text)), "a number of bytes"),
+            }
+            return None;
         }
-        return None;
-    }
-    let value = value.word(&BOOLEANS)?;
-    Some((name, value))
+        OptionName::DisableKprobeMulti => OptionValue::DisableKprobeMulti(value.word(&BOOLEANS)?),
+        OptionName::DisableUprobeMulti => OptionValue::DisableUprobeMulti(value.word(&BOOLEANS)?),
+        OptionName::PolicyMode => OptionValue::PolicyMode(value.word(&MODES)?),
+        OptionName::OverrideMethod => OptionValue::OverrideMethod(value.word(&OVERRIDE_METHODS)?),
+    })
 }
 
 /// A DNS subdomain (RFC 1123): what Kubernetes takes as a name.

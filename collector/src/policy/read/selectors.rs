@@ -4,17 +4,19 @@ use trigon_exporters::names;
 
 use super::{
     super::{
-        check::{self, condition},
-        fault::{Feature, Quoted},
+        check::{self, Wrong, condition},
+        fault::Quoted,
         limits,
         model::{
             Located,
+            actions::Action,
             arguments::{ArgumentSlot, ArgumentType},
             conditions::{Condition, Operator},
             hooks::ReturnValue,
             selectors::{
                 ArgumentFilter, BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership,
-                Namespace, NamespaceFilter, NamespaceId, PidFilter, ReturnFilter, Selector,
+                Namespace, NamespaceChangeFilter, NamespaceFilter, NamespaceId, PidFilter, ReturnFilter,
+                Selector,
             },
         },
         words::{Word, Words},
@@ -32,6 +34,19 @@ pub struct Scope<'a> {
     pub arguments: &'a Arguments,
     /// What its function returns.
     pub return_value: Option<&'a ReturnValue>,
+    /// What `Override` may have it return.
+    pub overrides: Overrides,
+}
+
+/// What a hook may decide that its function returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overrides {
+    /// Nothing: it has no return.
+    Never,
+    /// An error.
+    Errors,
+    /// Anything.
+    Any,
 }
 
 pub(super) const SELECTOR: Keys = Keys {
@@ -44,17 +59,20 @@ pub(super) const SELECTOR: Keys = Keys {
         "matchReturnArgs",
         "matchNamespaces",
         "matchCapabilities",
+        "matchNamespaceChanges",
+        "matchCapabilityChanges",
         "matchWorkloads",
         "matchActions",
         "matchReturnActions",
         "macros",
     ],
-    later: &["matchData", "matchNamespaceChanges", "matchCapabilityChanges", "matchCmdArgs"],
+    later: &["matchData", "matchCmdArgs"],
 };
 
 const PIDS: Keys = Keys { known: &["operator", "values", "isNamespacePID", "followForks"], later: &[] };
 const BINARIES: Keys = Keys { known: &["operator", "values", "followChildren"], later: &[] };
 const NAMESPACES: Keys = Keys { known: &["namespace", "operator", "values"], later: &[] };
+const NAMESPACE_CHANGES: Keys = Keys { known: &["operator", "values"], later: &[] };
 const CAPABILITIES: Keys =
     Keys { known: &["type", "operator", "isNamespaceCapability", "values"], later: &[] };
 const ARGUMENT: Keys = Keys { known: &["index", "args", "operator", "values"], later: &[] };
@@ -129,25 +147,26 @@ const OPERATORS: Words<Operator> = Words {
         ("NotInRange", Word::Is(Operator::NotInRange)),
         ("FileType", Word::Is(Operator::FileType)),
         ("NotFileType", Word::Is(Operator::NotFileType)),
-        ("SPort", Word::Later),
-        ("NotSPort", Word::Later),
-        ("SPortPriv", Word::Later),
-        ("NotSPortPriv", Word::Later),
-        ("DPort", Word::Later),
-        ("NotDPort", Word::Later),
-        ("DPortPriv", Word::Later),
-        ("NotDPortPriv", Word::Later),
-        ("SAddr", Word::Later),
-        ("NotSAddr", Word::Later),
-        ("DAddr", Word::Later),
-        ("NotDAddr", Word::Later),
-        ("Protocol", Word::Later),
-        ("Family", Word::Later),
-        ("State", Word::Later),
-        ("CapabilitiesGained", Word::Later),
-        ("SubString", Word::Later),
-        ("SubStringIgnCase", Word::Later),
-        ("CelExpr", Word::Later),
+        ("SPort", Word::Is(Operator::SPort)),
+        ("NotSPort", Word::Is(Operator::NotSPort)),
+        ("SPortPriv", Word::Is(Operator::SPortPriv)),
+        ("NotSPortPriv", Word::Is(Operator::NotSPortPriv)),
+        ("NotSportPriv", Word::Also(Operator::NotSPortPriv)),
+        ("DPort", Word::Is(Operator::DPort)),
+        ("NotDPort", Word::Is(Operator::NotDPort)),
+        ("DPortPriv", Word::Is(Operator::DPortPriv)),
+        ("NotDPortPriv", Word::Is(Operator::NotDPortPriv)),
+        ("SAddr", Word::Is(Operator::SAddr)),
+        ("NotSAddr", Word::Is(Operator::NotSAddr)),
+        ("DAddr", Word::Is(Operator::DAddr)),
+        ("NotDAddr", Word::Is(Operator::NotDAddr)),
+        ("Protocol", Word::Is(Operator::Protocol)),
+        ("Family", Word::Is(Operator::Family)),
+        ("State", Word::Is(Operator::State)),
+        ("SubString", Word::Is(Operator::SubString)),
+        ("SubStringIgnCase", Word::Is(Operator::SubStringIgnCase)),
+        ("CapabilitiesGained", Word::Is(Operator::CapabilitiesGained)),
+        ("CelExpr", Word::Is(Operator::CelExpr)),
     ],
 };
 
@@ -165,6 +184,8 @@ pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
         return_values: fields.list("matchReturnArgs", limits::FILTERS, |item| returned(item, scope)),
         namespaces: fields.list("matchNamespaces", limits::FILTERS, namespaces),
         capabilities: fields.list("matchCapabilities", limits::FILTERS, capabilities),
+        namespace_changes: fields.list("matchNamespaceChanges", limits::FILTERS, namespace_changes),
+        capability_changes: fields.list("matchCapabilityChanges", limits::FILTERS, capabilities),
         workloads: workloads::match_workloads(&fields),
         actions: actions::list(&fields, "matchActions", scope),
         return_actions: actions::list(&fields, "matchReturnActions", scope),
@@ -173,6 +194,14 @@ pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
         && scope.return_value.is_none()
     {
         needs_return(&actions);
+    }
+    let overrides = |action: &Located<Action>| matches!(action.value, Action::Override { .. });
+    if let Some(returned) = fields.get("matchReturnArgs")
+        && selector.actions.iter().any(overrides)
+    {
+        returned.invalid(
+            "Override decides before the function is entered, and what it returns is not known then",
+        );
     }
     Some(selector)
 }
@@ -243,6 +272,20 @@ fn namespaces(item: &Item<'_>) -> Option<NamespaceFilter> {
     Some(NamespaceFilter { at: item.at(), namespace: namespace?, operator: operator?, values: values? })
 }
 
+fn namespace_changes(item: &Item<'_>) -> Option<NamespaceChangeFilter> {
+    let fields = item.fields(&NAMESPACE_CHANGES)?;
+    let operator = fields.need("operator").and_then(|item| item.word(&MEMBERSHIP));
+    let named = values(&fields, limits::NAMESPACES, |item| item.word(&NAMESPACE_NAMES))?;
+    let wanted = operator? == Membership::In;
+    let namespaces: Vec<_> =
+        Namespace::ALL.into_iter().filter(|kind| named.contains(kind) == wanted).collect();
+    if namespaces.is_empty() {
+        item.invalid("no other namespaces are left that could change");
+        return None;
+    }
+    Some(NamespaceChangeFilter { at: item.at(), namespaces })
+}
+
 fn capabilities(item: &Item<'_>) -> Option<CapabilityFilter> {
     let fields = item.fields(&CAPABILITIES)?;
     let set = match fields.get("type") {
@@ -273,9 +316,21 @@ fn capability(item: &Item<'_>) -> Option<u32> {
 
 fn argument(item: &Item<'_>, scope: &Scope<'_>) -> Option<ArgumentFilter> {
     let fields = item.fields(&ARGUMENT)?;
+    let operator = fields.need("operator");
+    let operator = operator.as_ref().and_then(|item| Some(item.locate(item.word(&OPERATORS)?)));
+    let operator = operator.as_ref();
+    if operator.is_some_and(|operator| operator.takes_several()) {
+        let named = several(&fields, scope.arguments);
+        let first = named.as_ref().and_then(|named| named.first()).map(|(slot, _)| *slot);
+        let condition = read_condition(&fields, operator, |operator, values| {
+            Some(check::several(named.as_ref()?, operator, values))
+        });
+        return Some(ArgumentFilter { at: item.at(), argument: first?, condition: condition? });
+    }
     let named = named(&fields, scope.arguments);
-    let kind = named.map(|(_, kind)| kind);
-    let condition = read_condition(&fields, kind);
+    let condition = read_condition(&fields, operator, |operator, values| {
+        Some(condition(named.as_ref()?.1, operator, values))
+    });
     Some(ArgumentFilter { at: item.at(), argument: named?.0, condition: condition? })
 }
 
@@ -290,8 +345,32 @@ fn returned(item: &Item<'_>, scope: &Scope<'_>) -> Option<ReturnFilter> {
     if let Some(args) = fields.get("args") {
         args.warn("a function returns one value: args has no effect");
     }
-    let condition = read_condition(&fields, scope.return_value.map(|value| value.kind));
+    let operator_item = fields.need("operator");
+    let operator = operator_item.as_ref().and_then(|item| Some(item.locate(item.word(&OPERATORS)?)))?;
+    if let Some(item) = operator_item.filter(|_| operator.takes_several()) {
+        item.invalid(format_args!("{} is about arguments, and not what is returned", operator.name()));
+        return None;
+    }
+    let condition = read_condition(&fields, Some(&operator), |operator, values| {
+        Some(condition(scope.return_value?.kind, operator, values))
+    });
     Some(ReturnFilter { at: item.at(), condition: condition? })
+}
+
+/// The arguments that a filter is about which lists several: places in the hook's list, or one by its index.
+fn several(fields: &Fields<'_>, arguments: &Arguments) -> Option<Vec<(ArgumentSlot, ArgumentType)>> {
+    let Some(list) = fields.get("args").filter(|_| fields.get("index").is_none()) else {
+        return named(fields, arguments).map(|named| vec![named]);
+    };
+    let items = list.items(limits::ARGUMENTS).collect::<Vec<_>>();
+    if items.is_empty() {
+        list.expected("a filter is about an argument", "places in the hook's args");
+        return None;
+    }
+    all(&items, |item| {
+        let place = item.integer(0..=limits::ARGUMENTS as i64 - 1)?;
+        slot(item, arguments.by_place(place), &places_of(arguments))
+    })
 }
 
 /// The argument that a filter is about: `index` is that of the function, `args` is a place in the hook's list.
@@ -309,11 +388,11 @@ fn named(fields: &Fields<'_>, arguments: &Arguments) -> Option<(ArgumentSlot, Ar
             let place = |item: Item<'_>| item.integer(0..=limits::ARGUMENTS as i64 - 1);
             let places = list.items(limits::ARGUMENTS).filter_map(place).collect::<Vec<_>>();
             let [place] = places.as_slice() else {
-                if places.is_empty() {
-                    list.expected("a filter is about an argument", "a place in the hook's args");
-                } else {
-                    list.unsupported(Feature { of: "", name: "a filter on several args" });
-                }
+                let message = match places.len() {
+                    0 => "a filter is about an argument",
+                    _ => "with this operator a filter is about one argument",
+                };
+                list.expected(message, "a place in the hook's args");
                 return None;
             };
             let named = arguments.by_place(*place);
@@ -324,8 +403,11 @@ fn named(fields: &Fields<'_>, arguments: &Arguments) -> Option<(ArgumentSlot, Ar
             return slot(fields.item, arguments.by_index(0), &arguments.indices());
         }
     };
-    let places = (0..arguments.found.len()).map(|place| place.to_string()).collect::<Vec<_>>().join(", ");
-    slot(&item, named, &places)
+    slot(&item, named, &places_of(arguments))
+}
+
+fn places_of(arguments: &Arguments) -> String {
+    (0..arguments.found.len()).map(|place| place.to_string()).collect::<Vec<_>>().join(", ")
 }
 
 fn slot(item: &Item<'_>, named: Named<'_>, allowed: &str) -> Option<(ArgumentSlot, ArgumentType)> {
@@ -343,16 +425,19 @@ fn slot(item: &Item<'_>, named: Named<'_>, allowed: &str) -> Option<(ArgumentSlo
     }
 }
 
-/// `operator` and `values`. Without the argument's type only the words are looked at.
-fn read_condition(fields: &Fields<'_>, kind: Option<ArgumentType>) -> Option<Condition> {
-    let operator_item = fields.need("operator");
-    let operator = operator_item.as_ref().and_then(|item| Some(item.locate(item.word(&OPERATORS)?)))?;
+/// What `check` makes of the values; nothing, where it isn't known what they are about: they are only looked at.
+fn read_condition(
+    fields: &Fields<'_>,
+    operator: Option<&Located<Operator>>,
+    check: impl FnOnce(&Located<Operator>, &[Located<String>]) -> Option<Result<Condition, Vec<Wrong>>>,
+) -> Option<Condition> {
     let list = fields.get("values");
     let items = list.as_ref().map(|list| list.items(limits::MAP_VALUES).collect::<Vec<_>>());
     let items = items.unwrap_or_default();
     let value = |item: &Item<'_>| Some(item.locate(item.text(limits::EQUAL_BYTES)?.to_owned()));
     let values: Vec<Located<String>> = all(&items, value)?;
-    let wrong = match condition(kind?, &operator, &values) {
+    let operator_item = fields.get("operator");
+    let wrong = match check(operator?, &values)? {
         Ok(condition) => return Some(condition),
         Err(wrong) => wrong,
     };

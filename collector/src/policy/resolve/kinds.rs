@@ -2,7 +2,7 @@
 
 use trigon_probes::types::{CType, Parameter, Prototype, Shape};
 
-use super::super::model::arguments::{Argument, ArgumentType, Integer};
+use super::super::model::arguments::{Argument, ArgumentType, Integer, ObjectType};
 
 /// Why something has no type, and what could be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,11 +12,13 @@ pub(super) struct Refused {
 }
 
 /// Structs that are read, behind a pointer.
-const STRUCTS: [(&str, ArgumentType); 4] = [
+const STRUCTS: [(&str, ArgumentType); 6] = [
     ("file", ArgumentType::File),
     ("path", ArgumentType::Path),
     ("dentry", ArgumentType::Dentry),
     ("filename", ArgumentType::Filename),
+    ("kiocb", ArgumentType::Kiocb),
+    ("linux_binprm", ArgumentType::LinuxBinprm),
 ];
 
 /// The type of an argument of a function, a system call or a raw tracepoint.
@@ -45,7 +47,7 @@ pub(super) fn returned(prototype: &Prototype) -> Result<ArgumentType, Refused> {
 
 /// The type of a tracepoint's field; where the policy gives one, whether it can be read so.
 pub(super) fn field(field: &Parameter, argument: &Argument) -> Result<ArgumentType, Refused> {
-    use ArgumentType::{Auto, CharBuf, CharIovec, ConstBuf, Nop, String as Text};
+    use ArgumentType::{Auto, CharBuf, CharIovec, ConstBuf, DataLoc, Nop, String as Text};
     let (asked, ctype) = (argument.kind, &field.ctype);
     let array = match &ctype.shape {
         Shape::Array { text } => Some(*text),
@@ -64,13 +66,15 @@ pub(super) fn field(field: &Parameter, argument: &Argument) -> Result<ArgumentTy
         (Auto, Some(true)) => Ok(Text),
         (Auto, Some(false)) => Ok(ConstBuf),
         (Auto, None) => value(ctype).ok_or_else(|| refused(&format!("the field {}", field.name), ctype)),
-        (Text, Some(true)) | (ConstBuf, Some(_)) => Ok(asked),
+        (Text | DataLoc, Some(true)) | (ConstBuf, Some(_)) => Ok(asked),
         (_, Some(true)) => misread("string, const_buf, nop"),
         (_, Some(false)) => misread("const_buf, nop"),
         (ConstBuf, None) if argument.size_from.is_none() => {
             misread("a type of numbers; or sizeArgIndex as well")
         }
+        (DataLoc, None) => misread("string; a type of numbers"),
         (ArgumentType::Integer(_) | ArgumentType::Fd, None) => Ok(asked),
+        (ArgumentType::Object(object), None) if object.is_number() || object.is_capabilities() => Ok(asked),
         (Text | CharBuf | CharIovec | ConstBuf, None) if is_pointer => Ok(asked),
         (_, None) if is_pointer => Ok(asked),
         _ => misread("int, uint32 or another type of numbers, nop"),
@@ -81,12 +85,18 @@ fn value(ctype: &CType) -> Option<ArgumentType> {
     Some(match &ctype.shape {
         Shape::Integer { bytes, signed } => ArgumentType::Integer(integer(&ctype.text, *bytes, *signed)?),
         Shape::Text => ArgumentType::String,
-        Shape::Pointer(name) => STRUCTS.iter().find(|(known, _)| known == name)?.1,
+        Shape::Pointer(name) => of_struct(name)?,
         Shape::Void | Shape::Array { .. } | Shape::Other => return None,
     })
 }
 
-fn integer(text: &str, bytes: u8, signed: bool) -> Option<Integer> {
+/// What is read behind a pointer to a struct.
+pub(super) fn of_struct(name: &str) -> Option<ArgumentType> {
+    let known = STRUCTS.iter().find(|(known, _)| *known == name).map(|(_, kind)| *kind);
+    known.or_else(|| ObjectType::of_struct(name).map(ArgumentType::Object))
+}
+
+pub(super) fn integer(text: &str, bytes: u8, signed: bool) -> Option<Integer> {
     Some(match (bytes, signed) {
         (1, true) => Integer::I8,
         (1, false) => Integer::U8,
@@ -108,7 +118,7 @@ fn refused(what: &str, ctype: &CType) -> Refused {
         Shape::Pointer(name) if name.is_empty() => {
             "char_buf or const_buf with sizeArgIndex; uint64 for the address; nop"
         }
-        Shape::Pointer(_) => "uint64 for the address; nop",
+        Shape::Pointer(_) => "resolve with the path to one of its members; uint64 for the address; nop",
         Shape::Void => return Refused { message: format!("auto: {what} is nothing"), allowed: None },
         _ => "nop",
     };

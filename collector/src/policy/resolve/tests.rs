@@ -22,7 +22,24 @@ fn prototype(returned: Option<(&str, Shape)>, parameters: &[(&str, &str, Shape)]
     }
 }
 
-/// A kernel that knows these.
+/// A kernel that knows these, and the structs of the running one.
+struct Known;
+
+impl Kernel for Known {
+    fn prototype(&mut self, target: &Target) -> Result<Prototype, ProbeError> {
+        kernel(target)
+    }
+
+    fn way(
+        &mut self,
+        start: &str,
+        module: Option<&str>,
+        path: &str,
+    ) -> Result<Result<Way, WayError>, ProbeError> {
+        Types::read()?.way(start, module, path)
+    }
+}
+
 fn kernel(target: &Target) -> Result<Prototype, ProbeError> {
     let pointer = |name: &str| Shape::Pointer(name.to_owned());
     let long = Some(("long", LONG));
@@ -77,14 +94,14 @@ fn policy(spec: &str) -> Policy {
 
 /// The types of the first hook's arguments and of its return value, once they are known.
 fn kinds(spec: &str) -> Vec<&'static str> {
-    let policy = resolve(policy(spec), &mut kernel).unwrap();
+    let policy = resolve(policy(spec), &mut Known).unwrap();
     let hook = &policy.hooks[0];
     let arguments = hook.arguments.iter().map(|argument| argument.kind);
     arguments.chain(hook.return_value.as_ref().map(|value| value.kind)).map(ArgumentType::as_str).collect()
 }
 
 fn faults(spec: &str) -> String {
-    resolve(policy(spec), &mut kernel).unwrap_err().to_string()
+    resolve(policy(spec), &mut Known).unwrap_err().to_string()
 }
 
 #[test]
@@ -148,7 +165,7 @@ fn what_has_no_type_is_refused_with_its_place() {
 fn filters_get_the_type() {
     let policy = resolve(
         policy("  kprobes:\n  - call: fd_install\n    syscall: false\n    args: [{index: 1}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Prefix, values: [/etc/]}]\n"),
-        &mut kernel,
+        &mut Known,
     )
     .unwrap();
     let condition = &policy.hooks[0].selectors[0].arguments[0].condition;

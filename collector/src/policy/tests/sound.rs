@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     super::model::{
         Position,
-        actions::{Action, RateLimit, RateLimitScope},
+        actions::{Action, Post, RateLimit, RateLimitScope},
         arguments::{ArgumentSlot, ArgumentType, Integer},
         conditions::{Comparison, Condition, FileType, Number, Operator, TextOperator},
         hooks::{Abi, Function, FunctionSection, Functions, Point},
@@ -284,11 +284,13 @@ fn actions_are_taken_in_any_case_and_rates_in_three_units() {
         let selector = selector(&format!("    - matchActions: [{text}]\n"));
         selector.actions.into_iter().map(|action| action.value).collect::<Vec<_>>()
     };
-    let post =
-        |seconds, scope| Action::Post(Some(RateLimit { interval: Duration::from_secs(seconds), scope }));
+    let post = |seconds, scope| {
+        let limit = Some(RateLimit { interval: Duration::from_secs(seconds), scope });
+        Action::Post(Post { limit, ..Post::default() })
+    };
     assert_eq!(
         actions("{action: post}, {action: SIGKILL}, {action: signal, argSig: 64}"),
-        [Action::Post(None), Action::Sigkill, Action::Signal(64)]
+        [Action::Post(Post::default()), Action::Sigkill, Action::Signal(64)]
     );
     assert_eq!(
         actions(

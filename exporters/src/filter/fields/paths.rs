@@ -185,8 +185,9 @@ mod tests {
     };
 
     /// Within these are arguments, lists and ids that have no paths.
-    const ENDS: [&str; 8] = [
+    const ENDS: [&str; 9] = [
         "args",
+        "data",
         "process.pod.pod_annotations",
         "process.pod.pod_labels",
         "return",

@@ -54,7 +54,7 @@ fn body(record: &LogRecord) -> &str {
     }
 }
 
-const NO_ARGUMENTS: &str = "[[fields]]\naction = 'EXCLUDE'\nfields = 'process.arguments,args'";
+const NO_ARGUMENTS: &str = "[[fields]]\naction = 'EXCLUDE'\nfields = 'process.arguments,args,data'";
 
 #[test]
 fn arguments_that_are_excluded_are_nowhere_and_all_else_is_as_it_was() {
@@ -64,6 +64,8 @@ fn arguments_that_are_excluded_are_nowhere_and_all_else_is_as_it_was() {
         let is_gone = |key: &str| {
             gone.contains(&key)
                 || key == "trigon.args"
+                || key == "trigon.data"
+                || key.starts_with("network.")
                 || key.starts_with("file.")
                 || key.starts_with("trigon.file.")
         };

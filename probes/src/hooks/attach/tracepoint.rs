@@ -81,7 +81,7 @@ impl Hooks {
         const TRACEPOINT: u32 = 2;
         let object = self.object("tracepoints", kernel)?;
         let program = object.program("tracepoint_entry", program_type::TRACEPOINT, attach_type::NONE, 0)?;
-        let perf = sys::open_perf_event(TRACEPOINT, event.id, None).map_err(attaching)?;
+        let perf = sys::open_perf_event(TRACEPOINT, event.id, None, 0).map_err(attaching)?;
         let mut attachment = Attachment::default();
         attachment.link_event(program.as_fd(), perf, u64::from(id.0))?;
         attachment.programs.push(self.programs.watch(program, place));

@@ -115,6 +115,7 @@ fn rounds(receiver: &Receiver, protocol: Protocol, execs: bool) -> Vec<Round> {
         linger: Duration::from_secs(10),
         variables: Vec::new(),
         redaction: Redaction::default(),
+        expose_stack_addresses: false,
     };
     let mut tracker = Tracker::new(settings, Clock::new());
     // The first fills the table and everybody's buffers.

@@ -34,6 +34,7 @@ fn tell(wanted: &Wanted) -> Told {
         name: Some(object.key.name.clone()),
         namespace: object.key.namespace.clone(),
         state,
+        mode: None,
         since: Timestamp::UNIX_EPOCH,
         from: Origin::Kubernetes(object.key.group),
         hooks: hooks

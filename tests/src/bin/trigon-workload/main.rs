@@ -1,5 +1,6 @@
 //! Does a deed of known shape with real processes. Each execution that takes part prints one fact (a JSON line).
 
+mod births;
 mod calls;
 mod exec;
 mod exit;
@@ -32,6 +33,7 @@ const USAGE: &str = "trigon-workload DEED [ARG…]
   hostile-args | long-args | many-args                exec with odd arguments
   signal NUMBER         a child that a signal ends    core                a child that dumps core
   exit-in-threads       the leader ends first, another thread ends the process
+  born-in PROGRAM       a program in each cgroup that standard input names; an empty line waits for them
   hold PATH N           opens a file N times, closes none, exits 0
   open-and PATH DEED…   opens a file, to be closed at the next exec, and executes the deed
   calls NAME ARG… ; …   system calls: see calls.rs    (as `vi`) PATH       an editor that writes in place";
@@ -44,6 +46,7 @@ fn main() {
     }
     let deed = args.next().unwrap_or_default();
     match deed.to_str().unwrap_or_default() {
+        "born-in" => births::born_in(args),
         "calls" => calls::calls(args),
         "exit" => exit::exit(args),
         "quiet" => std::process::exit(number(&mut args)),

@@ -6,7 +6,7 @@ use super::{
     super::{
         super::limits,
         schema::{
-            Build as _, Schema, has, integer, list, never, object, one_of, text, text_or_number, unknown,
+            Build as _, Schema, boolean, has, integer, list, object, one_of, text, text_or_number, unknown,
             word,
         },
     },
@@ -20,24 +20,34 @@ pub fn actions() -> Schema {
 
 fn action() -> Schema {
     let argument = || integer(0..=limits::TRACEPOINT_INDEX).about("The index of an argument of the hook.");
-    // A signal without its number is none.
-    let signal = Schema { type_: None, ..one_of(["Signal"].into_iter()) };
-    let signal =
-        Schema { properties: Some(BTreeMap::from([("action".to_owned(), signal)])), ..Schema::default() };
+    // A signal without its number is none, nor is an override without what it returns.
+    let is = |names: &[&'static str]| {
+        let action = Schema { type_: None, ..one_of(names.iter().copied()) };
+        Schema { properties: Some(BTreeMap::from([("action".to_owned(), action)])), ..Schema::default() }
+    };
+    let with = |name: &'static str, key: &str| Schema { required: has(key).required, ..is(&[name]) };
     object(&KEYS, &["action"], |key| match key {
         "action" => word(&NAMES),
         "rateLimit" => text(limits::LABEL_CHARS)
             .pattern("^[0-9]+[smh]?$")
             .about("One event of the same within so many seconds, or 5m, 1h."),
         "rateLimitScope" => word(&SCOPES).about("Whose events are the same."),
+        "argError" => integer(-limits::ERRNO..=limits::ERRNO)
+            .about("What the function returns in place of doing anything: -1 is EPERM."),
         "argSig" => integer(1..=64).about("The signal's number."),
         "argFd" | "argName" => argument(),
-        "kernelStackTrace" | "userStackTrace" | "imaHash" => never(),
+        "kernelStackTrace" => boolean().about("Of Post: tell what led to it in the kernel."),
+        "userStackTrace" => boolean().about("Of Post: tell what led to it in the program."),
+        "imaHash" => boolean().about("Tell the hash of the file that a hook of lsmhooks is about."),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
-        "argError" | "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset"
-        | "argIndex" | "argValue" => text_or_number(limits::EQUAL_BYTES),
+        "argUrl" | "argFqdn" | "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex"
+        | "argValue" => text_or_number(limits::EQUAL_BYTES),
         _ => unknown(),
     })
-    .any(vec![Schema::default().not(signal), has("argSig")])
+    .any(vec![
+        Schema::default().not(is(&["Signal", "Override"])),
+        with("Signal", "argSig"),
+        with("Override", "argError"),
+    ])
 }

@@ -9,7 +9,7 @@ use super::{
         schema::{Build as _, Schema, boolean, has, list, object, one_of, text, unknown, word},
         selectors,
     },
-    FUNCTION, IGNORE, LIST, LIST_TYPES, RETURN_ACTIONS, SEVERITIES, TRACEPOINT,
+    ENFORCER, FUNCTION, IGNORE, LIST, LIST_TYPES, LSM, RETURN_ACTIONS, SEVERITIES, TRACEPOINT,
 };
 
 /// Names of the kernel's: as `symbol` reads them.
@@ -18,15 +18,16 @@ const SYMBOL: &str = "^[A-Za-z0-9_.$-]+$";
 const CALL: &str = "^(list:.+|[A-Za-z0-9_.$-]+)$";
 
 /// An item of `kprobes` or `fentries`.
-pub fn function() -> Schema {
+pub fn function(place: Place) -> Schema {
     let prefixes = ["list:"].into_iter().chain(ABIS.map(Abi::prefix));
     let begins = prefixes.map(|prefix| format!("self.call.startsWith('{prefix}')")).collect::<Vec<_>>();
     object(&FUNCTION, &["call"], |key| match key {
         "call" => text(limits::SYMBOL_BYTES).pattern(CALL).about("The function, or list:NAME."),
         "syscall" => boolean().about("Whether it is a system call. It is, unless this says false."),
         "return" => boolean().about("Wait for the return, and tell what it returns."),
-        "args" => arguments::schema::arguments(Place::Function),
-        "returnArg" => arguments::schema::return_value(),
+        "args" => arguments::schema::arguments(place),
+        "data" => arguments::schema::data(place),
+        "returnArg" => arguments::schema::return_value(place),
         "returnArgAction" => word(&RETURN_ACTIONS),
         "ignore" => object(&IGNORE, &[], |_| boolean().about("Do without it where the kernel has no such function.")),
         other => common(other),
@@ -58,7 +59,7 @@ pub fn tracepoint() -> Schema {
     })
     .rule(
         &format!(
-            "!has(self.raw) || !self.raw || !has(self.args) || self.args.all(arg, arg.index <= {})",
+            "!has(self.raw) || !self.raw || !has(self.args) || self.args.all(arg, !has(arg.index) || arg.index <= {})",
             limits::RAW_TRACEPOINT_INDEX
         ),
         &format!("a raw tracepoint has no argument after {}", limits::RAW_TRACEPOINT_INDEX),
@@ -67,6 +68,29 @@ pub fn tracepoint() -> Schema {
         "!has(self.selectors) || !self.selectors.exists(selector, has(selector.matchReturnActions) || (has(selector.matchReturnArgs) && size(selector.matchReturnArgs) > 0))",
         "a tracepoint doesn't return",
     )
+}
+
+/// An item of `lsmhooks`.
+pub fn lsm() -> Schema {
+    object(&LSM, &["hook"], |key| match key {
+        "hook" => text(limits::SYMBOL_BYTES)
+            .pattern(SYMBOL)
+            .about("Its name in the kernel (include/linux/lsm_hook_defs.h): file_open."),
+        "args" => arguments::schema::arguments(Place::Lsm),
+        other => common(other),
+    })
+    .rule(
+        "!has(self.selectors) || !self.selectors.exists(selector, has(selector.matchReturnActions) || (has(selector.matchReturnArgs) && size(selector.matchReturnArgs) > 0))",
+        "what a hook of the security modules is asked about has not been done: there is no return",
+    )
+}
+
+/// An item of `enforcers`.
+pub fn enforcer() -> Schema {
+    let call = text(limits::SYMBOL_BYTES).pattern(CALL);
+    object(&ENFORCER, &["calls"], |_| {
+        list(limits::LIST_FUNCTIONS, call.clone()).at_least(1).about("System calls, or list:NAME.")
+    })
 }
 
 /// An item of `lists`.
@@ -104,7 +128,7 @@ pub fn function_list() -> Schema {
 const ABIS: [Abi; 4] = [Abi::Native, Abi::X64, Abi::Ia32, Abi::Arm64];
 
 /// What all hooks have.
-fn common(key: &str) -> Schema {
+pub(super) fn common(key: &str) -> Schema {
     match key {
         "message" => text(limits::MESSAGE_CHARS).about("What events say of it."),
         "messageTemplate" => text(limits::TEMPLATE_CHARS)

@@ -3,12 +3,17 @@
 use super::{
     super::{
         super::limits,
-        hooks::schema::{function, function_list, tracepoint},
+        super::words::Words,
+        arguments::Place,
+        hooks::{
+            programs::schema::{uprobe, usdt},
+            schema::{enforcer, function, function_list, lsm, tracepoint},
+        },
         process::schema::process,
-        schema::{Build as _, Schema, labels, list, map, object, text, unknown, word},
+        schema::{Build as _, Schema, boolean, labels, list, map, object, text, unknown, word},
         selectors::schema::selector,
     },
-    OPTION, OPTIONS, SPEC,
+    BOOLEANS, MODES, OPTION, OPTIONS, OVERRIDE_METHODS, SPEC,
 };
 
 /// `spec` of a policy; of a `namespaced` one, which is about a namespace's pods.
@@ -18,6 +23,14 @@ pub fn spec(namespaced: bool) -> Schema {
         spec = spec
             .rule("!has(self.hostSelector)", "a policy of a namespace is about its pods, not about the host");
     }
+    let selects = match namespaced {
+        true => "true",
+        false => "(has(self.podSelector) || has(self.containerSelector) || has(self.hostSelector))",
+    };
+    spec = spec.rule(
+        &format!("!has(self.loader) || !self.loader || !{selects}"),
+        "loader: true tells of all processes of a node: a policy of a namespace, or of some pods, can't have it",
+    );
     for section in ["kprobes", "fentries"] {
         spec = spec.rule(
             &format!(
@@ -31,11 +44,16 @@ pub fn spec(namespaced: bool) -> Schema {
 
 fn key(key: &str) -> Schema {
     match key {
-        "kprobes" => list(limits::HOOKS, function()).about("Functions of the kernel."),
-        "fentries" => {
-            list(limits::HOOKS, function()).about("Functions of the kernel, entered by a trampoline.")
-        }
+        "kprobes" => list(limits::HOOKS, function(Place::Function)).about("Functions of the kernel."),
+        "fentries" => list(limits::HOOKS, function(Place::Fentry))
+            .about("Functions of the kernel, entered by a trampoline."),
+        "lsmhooks" => list(limits::HOOKS, lsm()).about("Hooks of the security modules."),
+        "enforcers" => list(limits::HOOKS, enforcer())
+            .about("System calls that NotifyEnforcer is about: what it asks for is done there."),
         "tracepoints" => list(limits::HOOKS, tracepoint()).about("Tracepoints of the kernel."),
+        "uprobes" => list(limits::HOOKS, uprobe()).about("Functions of programs and libraries."),
+        "usdts" => list(limits::HOOKS, usdt()).about("USDT probes of programs and libraries."),
+        "loader" => boolean().about("Tell what processes map to execute, of the whole node."),
         "lists" => list(limits::LISTS, function_list())
             .by("name")
             .about("Functions that a hook's call names as list:NAME."),
@@ -58,7 +76,19 @@ fn key(key: &str) -> Schema {
 fn option() -> Schema {
     object(&OPTION, &["name", "value"], |key| match key {
         "name" => word(&OPTIONS),
-        // A truth value, or a size.
-        _ => text(limits::LABEL_CHARS).pattern("^(true|false|t|f|[0-9]+)$"),
+        _ => text(limits::LABEL_CHARS),
     })
+    .rule(&values("disable-kprobe-multi", &BOOLEANS), &format!("disable-kprobe-multi is one of {BOOLEANS}"))
+    .rule(&values("disable-uprobe-multi", &BOOLEANS), &format!("disable-uprobe-multi is one of {BOOLEANS}"))
+    .rule(&values("policy-mode", &MODES), &format!("policy-mode is one of {MODES}"))
+    .rule(
+        &values("override-method", &OVERRIDE_METHODS),
+        &format!("override-method is one of {OVERRIDE_METHODS}"),
+    )
+}
+
+/// The rule that an option has one of these values.
+fn values<T: Copy>(name: &str, words: &Words<T>) -> String {
+    let all: Vec<_> = words.all().map(|word| format!("'{word}'")).collect();
+    format!("self.name != '{name}' || self.value in [{}]", all.join(", "))
 }

@@ -11,8 +11,8 @@ use super::{
             unknown, word,
         },
     },
-    ARGUMENT, BINARIES, BINARY_OPERATORS, CAPABILITIES, CAPABILITY_SETS, MEMBERSHIP, NAMESPACE_NAMES,
-    NAMESPACES, OPERATORS, PIDS, SELECTOR,
+    ARGUMENT, BINARIES, BINARY_OPERATORS, CAPABILITIES, CAPABILITY_SETS, MEMBERSHIP, NAMESPACE_CHANGES,
+    NAMESPACE_NAMES, NAMESPACES, OPERATORS, PIDS, SELECTOR,
 };
 
 /// An item of `selectors`.
@@ -26,6 +26,11 @@ pub fn selector() -> Schema {
         "matchReturnArgs" => list(limits::FILTERS, condition()).about("The value that is returned."),
         "matchNamespaces" => list(limits::FILTERS, namespaces()),
         "matchCapabilities" => list(limits::FILTERS, capabilities()),
+        "matchNamespaceChanges" => list(limits::FILTERS, namespace_changes())
+            .about("Namespaces that are not those in which the program was executed."),
+        "matchCapabilityChanges" => list(limits::FILTERS, capabilities()).about(
+            "Capabilities that the process has and hadn't when the program was executed, or the reverse.",
+        ),
         "matchWorkloads" => {
             labels::workloads().about("Pods, containers and the host, beside the policy's own.")
         }
@@ -72,6 +77,14 @@ fn namespaces() -> Schema {
     })
 }
 
+fn namespace_changes() -> Schema {
+    object(&NAMESPACE_CHANGES, &["operator", "values"], |key| match key {
+        "operator" => word(&MEMBERSHIP),
+        "values" => list(limits::NAMESPACES, word(&NAMESPACE_NAMES)).at_least(1),
+        _ => unknown(),
+    })
+}
+
 fn capabilities() -> Schema {
     let names = || (0..u64::BITS).filter_map(names::capability);
     object(&CAPABILITIES, &["operator", "values"], |key| match key {
@@ -90,11 +103,17 @@ fn argument() -> Schema {
 
 fn condition() -> Schema {
     let place = || integer(0..=limits::ARGUMENTS as i64 - 1);
-    object(&ARGUMENT, &["operator", "values"], |key| match key {
+    object(&ARGUMENT, &["operator"], |key| match key {
         "index" => integer(0..=limits::TRACEPOINT_INDEX).about("The argument's index."),
-        "args" => list(1, place()).at_least(1).about("Its place in the hook's args, instead."),
+        "args" => list(limits::ARGUMENTS, place())
+            .at_least(1)
+            .about("Its place in the hook's args, instead; of CelExpr and CapabilitiesGained several."),
         "operator" => word(&OPERATORS),
         "values" => list(limits::MAP_VALUES, text_or_number(limits::EQUAL_BYTES)).at_least(1),
         _ => unknown(),
     })
+    .rule(
+        "has(self.values) || self.operator in ['SPortPriv', 'NotSPortPriv', 'NotSportPriv', 'DPortPriv', 'NotDPortPriv', 'CapabilitiesGained']",
+        "the operator needs values",
+    )
 }

@@ -16,16 +16,18 @@ use trigon_tests::{
     workload::Workload,
 };
 
+mod deeds;
+
 const KERNEL: &[Need] = &[Need::Kernel];
 
-const SENSITIVE: &str = include_str!("../../deploy/policies/sensitive-files.yaml");
-const CHANGED: &str = include_str!("../../deploy/policies/sensitive-files-changed.yaml");
-const WEB: &str = include_str!("../../deploy/policies/web-content.yaml");
-const SHELL: &str = include_str!("../../deploy/policies/container-shell.yaml");
-const MODULES: &str = include_str!("../../deploy/policies/kernel-modules.yaml");
-const BPF: &str = include_str!("../../deploy/policies/bpf-load.yaml");
-const UNIT: &str = include_str!("../../deploy/systemd/trigon.service");
-const PRIVILEGE: &str = include_str!("../../deploy/policies/privilege-change.yaml");
+const SENSITIVE: &str = include_str!("../../../deploy/policies/sensitive-files.yaml");
+const CHANGED: &str = include_str!("../../../deploy/policies/sensitive-files-changed.yaml");
+const WEB: &str = include_str!("../../../deploy/policies/web-content.yaml");
+const SHELL: &str = include_str!("../../../deploy/policies/container-shell.yaml");
+const MODULES: &str = include_str!("../../../deploy/policies/kernel-modules.yaml");
+const BPF: &str = include_str!("../../../deploy/policies/bpf-load.yaml");
+const UNIT: &str = include_str!("../../../deploy/systemd/trigon.service");
+const PRIVILEGE: &str = include_str!("../../../deploy/policies/privilege-change.yaml");
 
 /// Folders of the container's own: what is done there is done to nobody's files.
 const PREPARE: &str = "
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         suite.test("bpf_programs", KERNEL, bpf_programs);
         suite.test("bpf_programs_of_the_agent", KERNEL, bpf_programs_of_the_agent);
         suite.test("privilege_changes", KERNEL, privilege_changes);
+        deeds::tests(suite);
     })
 }
 
@@ -144,11 +147,12 @@ fn every_policy_is_accepted() {
         ("bpf-load", BPF),
         ("privilege-change", PRIVILEGE),
     ];
-    for (name, text) in policies {
+    let policies: Vec<_> = policies.into_iter().chain(deeds::POLICIES).collect();
+    for (name, text) in &policies {
         let checked = check_text(text);
         assert!(checked.errors == 0 && checked.faults.is_empty(), "{name}: {:?}", checked.faults);
         let policy = &checked.policies[0];
-        assert_eq!(policy.name, name);
+        assert_eq!(policy.name, *name);
         assert!(policy.hooks.iter().all(|hook| hook.message.is_some() && !hook.tags.is_empty()), "{name}");
         let untold = policy.hooks.iter().filter(|hook| hook.selectors.is_empty()).count();
         assert_eq!(untold, 0, "{name}: a hook without a selector tells of everything");

@@ -1,0 +1,82 @@
+use super::{
+    super::tests::{policy, sound},
+    cost::{Class, Cost, Frequency},
+    *,
+};
+
+fn explained(spec: &str) -> Explanation {
+    explain(&sound(&policy(spec)), &[])
+}
+
+fn cost(spec: &str) -> Cost {
+    explained(spec).cost.unwrap()
+}
+
+#[test]
+fn points_are_frequency_times_work() {
+    let of_call = |call: &str, args: &str, selectors: &str| {
+        cost(&format!(
+            "  kprobes:\n  - call: sys_{call}\n    syscall: true\n    args: {args}\n    selectors: {selectors}\n"
+        ))
+    };
+    let number = r#"[{matchArgs: [{index: 0, operator: Equal, values: ["1"]}]}]"#;
+    let text = r#"[{matchArgs: [{index: 1, operator: Prefix, values: [/etc/]}]}]"#;
+    // One lookup, no text.
+    let mount = of_call("unshare", "[{index: 0, type: int}]", number);
+    assert_eq!((mount.points, mount.class, mount.frequency), (2, Class::Negligible, Frequency::Rare));
+    // One lookup and its text, for each open.
+    let open = of_call("openat", "[{index: 1, type: string}]", text);
+    assert_eq!((open.points, open.lookups, open.texts, open.class), (500, 1, 1, Class::Low));
+    // For each read.
+    assert_eq!(of_call("read", "[{index: 0, type: int}]", number).class, Class::Moderate);
+    assert_eq!(of_call("read", "[{index: 1, type: string}]", text).class, Class::High);
+    // Without a condition each call is posted, with what it carries.
+    let all = of_call("openat", "[{index: 1, type: string}]", "[]");
+    assert_eq!((all.points, all.class), (900, Class::Low));
+}
+
+#[test]
+fn a_list_costs_what_its_functions_cost() {
+    let list = "  lists:\n  - {name: some, type: syscalls, values: [sys_read, sys_write, sys_unshare]}\n  kprobes:\n  - call: list:some\n    syscall: true\n    args: [{index: 0, type: int}]\n    selectors:\n    - matchArgs: [{index: 0, operator: Equal, values: [\"1\"]}]\n";
+    let cost = cost(list);
+    assert_eq!((cost.points, cost.frequency), (2 * 2_000 + 2, Frequency::Access));
+}
+
+#[test]
+fn what_the_kernel_has_to_tell_first_has_no_cost_yet() {
+    let spec = "  kprobes:\n  - call: fd_install\n    syscall: false\n    args: [{index: 1, type: auto}]\n";
+    assert_eq!(explained(spec).cost, None);
+}
+
+/// No name is in two classes, where the first found would hide the other.
+#[test]
+fn names_have_one_frequency() {
+    for (name, expected) in [
+        ("raw_syscalls/sys_enter", Frequency::EveryCall),
+        ("security_file_permission", Frequency::Access),
+        ("syscalls/sys_enter_openat", Frequency::Open),
+        ("sched/sched_process_exec", Frequency::Process),
+        ("init_module", Frequency::Rare),
+        ("some_function", Frequency::Unknown),
+    ] {
+        assert_eq!(Frequency::of(name), expected, "{name}");
+    }
+    let all: Vec<_> = cost::known().collect();
+    for (index, (name, _)) in all.iter().enumerate() {
+        assert!(all[index + 1..].iter().all(|(other, _)| other != name), "{name} is there twice");
+    }
+}
+
+#[test]
+fn limits_follow_from_what_a_policy_does() {
+    let kill = explained(
+        "  kprobes:\n  - call: sys_openat\n    syscall: true\n    args: [{index: 1, type: string}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Equal, values: [/etc/shadow]}]\n      matchActions: [{action: Sigkill}]\n",
+    );
+    let has =
+        |explanation: &Explanation, words: &str| explanation.limits.iter().any(|limit| limit.contains(words));
+    assert!(has(&kill, "the system call still completes"));
+    assert!(has(&kill, "relative paths") && has(&kill, "io_uring"));
+    assert!(!has(&kill, "It observes") && !has(&kill, "rate limit"));
+    let watch = explained("  kprobes:\n  - call: fd_install\n    syscall: false\n");
+    assert!(has(&watch, "It observes") && !has(&watch, "relative paths") && !has(&watch, "io_uring"));
+}

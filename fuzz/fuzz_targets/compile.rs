@@ -1,0 +1,38 @@
+//! Policies that are sound, compiled to the kernel's tables: alone, all of a file together, and explained.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use trigon::policy::{
+    self,
+    compile::{self, Host, Part, lineage::Lineages},
+    explain, model::Policy,
+};
+
+fn part<'a>(policy: &'a Policy, number: u32, hook: &'a policy::model::hooks::Hook) -> Part<'a> {
+    Part {
+        policy: number,
+        policy_hook: number,
+        follows: policy.follows(),
+        alone: false,
+        hook,
+        scopes: &[],
+        trial: number % 2 == 1,
+    }
+}
+
+fuzz_target!(|bytes: &[u8]| {
+    let policies = policy::check_bytes(bytes).policies;
+    let mut lineages = Lineages::default();
+    let mut parts = Vec::new();
+    for (policy, number) in policies.iter().zip(1..) {
+        let explanation = explain::explain(policy, &[]);
+        assert_eq!(explanation.hooks.len(), policy.hooks.len());
+        parts.extend(policy.hooks.iter().map(|hook| part(policy, number, hook)));
+    }
+    for one in &parts {
+        if let Ok(plan) = compile::table(std::slice::from_ref(one), Host::default(), &mut lineages) {
+            assert_eq!(plan.selectors.len(), one.hook.selectors.len().max(1));
+        }
+    }
+    let _ = compile::table(&parts, Host::default(), &mut lineages);
+});

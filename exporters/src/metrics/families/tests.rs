@@ -78,8 +78,8 @@ fn a_label_that_is_not_chosen_is_empty() {
 
 #[test]
 fn the_cap_holds_and_sums_stay_true() {
-    // Seven are kept for what finds no room, of which two are needed.
-    let (max_series, binaries, rounds) = (17, 50, 3);
+    // For what finds no room one is kept for each type and one more, of which two are needed.
+    let (max_series, binaries, rounds) = (10 + EventType::ALL.len() + 1, 50, 3);
     let (registry, mut metrics) = register(&MetricsConfig { max_series, ..all_labels() });
     for _ in 0..rounds {
         for n in 0..binaries {

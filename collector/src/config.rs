@@ -481,7 +481,11 @@ impl Default for TraceConfig {
 
 impl Default for PolicyConfig {
     fn default() -> Self {
-        Self { dir: PathBuf::new(), traces_ctx: "/sys/fs/bpf/otel/traces_ctx_v1".into() }
+        Self {
+            dir: PathBuf::new(),
+            expose_stack_addresses: false,
+            traces_ctx: "/sys/fs/bpf/otel/traces_ctx_v1".into(),
+        }
     }
 }
 

@@ -181,6 +181,7 @@ fn place_of(hook: &Hook) -> String {
         Point::RawTracepoint(point) => format!("raw tracepoint {}/{}", point.subsystem, point.event),
         Point::Lsm(hook) => format!("hook {hook} of the security modules"),
         Point::Program(_) => format!("code of a program, {}", hook.point),
+        Point::Process => "executions: whether they are told".to_owned(),
         Point::Usdt(_) => format!("the probe of a program, {}", hook.point),
         Point::Functions(functions) => {
             let calls = functions.functions.iter().all(|one| matches!(one, Function::Syscall { .. }));

@@ -274,6 +274,10 @@ mod tests {
             action: Action::Post,
             return_action: None,
             selector: 0,
+            data: Box::default(),
+            monitored: false,
+            ima_hash: None,
+            stacks: None,
             descriptor: None,
             request: None,
         };

@@ -81,7 +81,7 @@ pub(super) struct LsmLine<'a> {
     function_name: &'a str,
     policy_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Arguments::is_empty")]
     args: Arguments<'a>,
     #[serde(skip_serializing_if = "ActionName::is_unknown")]
@@ -254,7 +254,7 @@ impl<'a> Context<'a> {
                 ima_hash: hook.ima_hash.as_deref().unwrap_or_default(),
                 trigon,
             }),
-            HookKind::Uprobe { .. } | HookKind::Usdt { .. } => self.program(event, hook),
+            HookKind::Uprobe { .. } | HookKind::Usdt { .. } => self.program(event, hook, message),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! `tetragon.ProcessUprobe`, `tetragon.ProcessUsdt` and `tetragon.ProcessLoader`: what policies ask for of programs.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 
 use super::{
@@ -23,7 +25,7 @@ pub(super) struct UprobeLine<'a> {
     symbol: &'a str,
     policy_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Arguments::is_empty")]
     args: Arguments<'a>,
     /// Tetragon tells what a function returns as one of its arguments, or not at all.
@@ -54,7 +56,7 @@ pub(super) struct UsdtLine<'a> {
     name: &'a str,
     policy_name: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    message: Option<&'a str>,
+    message: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Arguments::is_empty")]
     args: Arguments<'a>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -100,12 +102,12 @@ impl<'a> Context<'a> {
     }
 
     /// The line of a hook in a program.
-    pub(super) fn program(self, event: &'a Event, hook: &'a Hook) -> Body<'a> {
+    pub(super) fn program(self, event: &'a Event, hook: &'a Hook, message: Option<Cow<'a, str>>) -> Body<'a> {
         let process = Process::new(self, &event.process);
         let parent = self.parent(event);
         let source = &*hook.source;
         let trigon = Facts::new(&event.process).with_hook(hook);
-        let (policy_name, message) = (&*source.policy.name, source.message.as_deref());
+        let policy_name = &*source.policy.name;
         let (args, tags, action) = (Arguments::new(hook, self.host), &*source.tags, ActionName(hook.action));
         match source.kind() {
             HookKind::Usdt { path, provider, name } => Body::Usdt(UsdtLine {

@@ -7,7 +7,7 @@ use std::{
 
 use super::{
     Hooks, Mechanism, Target,
-    attach::{Attachment, attaching, event_type, first_of, symbols},
+    attach::{Attachment, attaching, event_type, first_of, symbols_of},
     function_type,
     lsm::{self, FileOf},
 };

@@ -11,6 +11,7 @@ use super::{
     super::model::{
         arguments::{Argument, ArgumentType, Source},
         conditions::{End, Field, TextOperator},
+        hooks::Point,
         selectors::Namespace,
     },
     CompileError, Host, Part,

@@ -387,6 +387,7 @@ fn names(point: &Point) -> Vec<String> {
         }
         Point::Lsm(hook) => vec![format!("security_{hook}")],
         // How often a program comes there, nobody knows beforehand.
+        Point::Process => vec!["sched/sched_process_exec".to_owned()],
         Point::Program(_) | Point::Usdt(_) => vec![point.to_string()],
     }
 }

@@ -4,12 +4,12 @@ use super::{
     super::{
         limits,
         model::{
-            actions::Action,
+            actions::{Action, Post},
             hooks::{Hook, Point},
         },
     },
     Item, Keys, arguments,
-    selectors::{self, Scope},
+    selectors::{self, Overrides, Scope},
 };
 
 pub mod schema;
@@ -20,13 +20,17 @@ const PROCESS: Keys = Keys { known: &["selectors"], later: &[] };
 pub fn read(item: &Item<'_>) -> Option<Hook> {
     let fields = item.fields(&PROCESS)?;
     let arguments = arguments::of_execution(item);
-    let scope = Scope { arguments: &arguments, return_value: None };
+    let scope = Scope { arguments: &arguments, return_value: None, overrides: Overrides::Never };
     let list = fields.need("selectors")?;
     let selectors: Vec<_> = list
         .items(limits::SELECTORS)
         .filter_map(|item| {
             let selector = selectors::read(&item, &scope)?;
-            let fits = |action: &Action| matches!(action, Action::Post(None) | Action::NoPost);
+            let plain = Post::default();
+            let fits = |action: &Action| match action {
+                Action::Post(how) => *how == plain,
+                action => *action == Action::NoPost,
+            };
             if !selector.all_actions().all(fits) {
                 item.expected(
                     "an execution is told or not, and nothing else is done about it",
@@ -47,6 +51,7 @@ pub fn read(item: &Item<'_>) -> Option<Hook> {
         severity: None,
         tags: Vec::new(),
         arguments: arguments.found,
+        data: Vec::new(),
         return_value: None,
         selectors,
     })

@@ -37,6 +37,8 @@ const UPROBE: Keys = Keys {
         "returnArg",
         "selectors",
         "message",
+        "messageTemplate",
+        "severity",
         "tags",
     ],
     later: &["btfPath", "data"],
@@ -45,7 +47,17 @@ const UPROBE: Keys = Keys {
 const IGNORE: Keys = Keys { known: &["digestVerificationFailure"], later: &[] };
 
 const USDT: Keys = Keys {
-    known: &["path", "provider", "name", "args", "selectors", "message", "tags"],
+    known: &[
+        "path",
+        "provider",
+        "name",
+        "args",
+        "selectors",
+        "message",
+        "messageTemplate",
+        "severity",
+        "tags",
+    ],
     later: &["btfPath"],
 };
 

@@ -23,6 +23,7 @@ pub mod place;
 pub mod policed;
 pub mod policies;
 pub mod prometheus;
+pub mod reference;
 pub mod rig;
 pub mod rotel;
 pub mod schemas;

@@ -1,10 +1,12 @@
-use trigon_probes::hooks::plan::Mask;
+use std::net::IpAddr;
+
+use trigon_probes::hooks::{Address, plan::Mask};
 
 use super::{
-    condition::{self, Numbers, Texts, Turn},
+    condition::{self, Networks, Numbers, Texts, Turn},
     *,
 };
-use crate::policy::model::conditions::{Comparison, Number, NumberRange, TextOperator};
+use crate::policy::model::conditions::{Comparison, Network, Number, NumberRange, TextOperator};
 
 /// What the programs answer for a number: that of the longest entry which covers it, or the miss.
 fn look_up(miss: Mask, entries: &[(u64, u32, Mask)], number: u64) -> Mask {
@@ -192,4 +194,49 @@ fn more_fields_than_a_call_has_room_for_are_refused() {
     assert!(of_tracepoints(&[&five(4), &five(7)]).is_ok());
     let full = of_tracepoints(&[&five(4), &five(8)]).unwrap_err();
     assert!(full.to_string().starts_with("different fields of a tracepoint"), "{full}");
+}
+
+/// What the programs answer for an address: that of the longest entry that it begins with, or the miss.
+fn look_up_address(miss: Mask, entries: &[(Address, u32, Mask)], address: &str) -> Mask {
+    let address: IpAddr = address.parse().unwrap();
+    let mut key = [0; 17];
+    key[0] = if address.to_canonical().is_ipv4() { 4 } else { 6 };
+    key[1..].copy_from_slice(&match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().octets(),
+        IpAddr::V6(address) => address.octets(),
+    });
+    let bit = |bytes: &Address, at: u32| bytes[at as usize / 8] >> (7 - at % 8) & 1;
+    let covers = |entry: &&(Address, u32, Mask)| (0..entry.1).all(|at| bit(&entry.0, at) == bit(&key, at));
+    entries.iter().filter(covers).max_by_key(|(_, bits, _)| *bits).map_or(miss, |(.., mask)| *mask)
+}
+
+#[test]
+fn networks_lie_in_networks() {
+    let networks = |negated, networks: &[(&str, u8)]| Networks {
+        networks: networks
+            .iter()
+            .map(|(address, bits)| Network { address: address.parse().unwrap(), bits: *bits })
+            .collect(),
+        negated,
+    };
+    let conditions = [
+        (0, networks(false, &[("10.0.0.0", 8), ("::1", 128)])),
+        (1, networks(true, &[("10.1.0.0", 16)])),
+        (2, networks(false, &[("0.0.0.0", 0)])),
+        (3, networks(false, &[("::", 0)])),
+        // A second condition on the same address: both have to hold.
+        (0, networks(true, &[("10.1.2.3", 32)])),
+    ];
+    let (miss, entries) = condition::addresses(&conditions, 5);
+    let selectors = |address: &str| {
+        let found = look_up_address(miss, &entries, address);
+        (0..5).filter(|bit| found.has(*bit)).collect::<Vec<_>>()
+    };
+    assert_eq!(selectors("10.0.0.1"), [0, 1, 2, 4]);
+    assert_eq!(selectors("10.1.0.1"), [0, 2, 4]);
+    assert_eq!(selectors("10.1.2.3"), [2, 4]);
+    assert_eq!(selectors("::ffff:11.0.0.1"), [1, 2, 4]);
+    assert_eq!(selectors("::1"), [0, 1, 3, 4]);
+    assert_eq!(selectors("::2"), [1, 3, 4]);
+    assert_eq!((0..5).filter(|bit| miss.has(*bit)).collect::<Vec<_>>(), [1, 4]);
 }

@@ -204,6 +204,8 @@ fn filters() {
             "    - matchNamespaces: [{namespace: Pid, operator: NotIn, values: [host, '4294967296', -1]}]\n",
             "    - matchCapabilities: [{operator: In, values: [SYS_ADMIN, CAP_SYS_ADMN]}]\n",
             "    - matchCapabilities: [{type: Bounding, operator: Has, isNamespaceCapability: 1, values: [CAP_BPF]}]\n",
+            "    - matchNamespaceChanges: [{operator: In, values: [Mnts]}, {operator: Is, values: [Mnt]}, {operator: In}, {operator: NotIn, values: [Uts, Ipc, Mnt, Pid, PidForChildren, Net, Time, TimeForChildren, Cgroup, User]}]\n",
+            "    - matchCapabilityChanges: [{operator: In, values: [SYS_ADMIN]}, {type: Ambient, operator: In, values: [CAP_BPF]}]\n",
         ],
     );
     insta::assert_snapshot!(table);
@@ -220,6 +222,10 @@ fn operators() {
             "    - matchArgs: [{index: 1, operator: In, values: ['1']}]\n",
             "    - matchArgs: [{index: 1, operator: SubStringIgnoreCase, values: [a]}, {index: 1, operator: SubString, values: [a]}]\n",
             "    - matchArgs: [{index: 0, operator: NotSportPriv}, {index: 0, operator: saddr, values: [1.1.1.1]}]\n",
+            "    - matchArgs: [{index: 1, operator: SubString, values: ['']}, {index: 0, operator: SubStringIgnCase, values: [a]}]\n",
+            "    - matchArgs: [{index: 0, operator: CelExpr, values: ['arg0 == 1', 'arg0 == 2']}, {args: [], operator: CelExpr, values: ['arg0 == 1']}]\n",
+            "    - matchArgs: [{args: [0, 1], operator: CelExpr, values: ['arg0 > 1 && arg1 == 2']}, {args: [0], operator: CelExpr, values: ['arg0 == 5u']}, {args: [0], operator: CelExpr}]\n",
+            "    - matchArgs: [{args: [0, 5], operator: CapabilitiesGained}, {args: [0], operator: CapabilitiesGained}, {args: [0, 1], operator: CapabilitiesGained, values: [CAP_NO]}, {args: [0, 1], operator: Equal, values: ['1']}]\n",
             "    - matchArgs: [{index: 2, operator: Equal, values: ['1']}]\n",
             "    - matchArgs: [{args: [2], operator: Equal, values: ['1']}, {args: [0, 1], operator: CelExpr, values: ['1']}]\n",
             "    - matchArgs: [{index: 0, args: [0], operator: Equal, values: ['1']}, {operator: Equal, values: ['1']}]\n",
@@ -229,6 +235,7 @@ fn operators() {
             "    - matchArgs: [{index: 1, operator: FileType, values: [reg, directory]}]\n",
             "    - matchArgs: [{index: 1, operator: Equal, values: [\"a\\0b\"]}]\n",
             "    - matchReturnArgs: [{index: 0, operator: Equal, values: ['1']}]\n",
+            "    - matchReturnArgs: [{index: 0, operator: CelExpr, values: ['arg0 == 1']}]\n",
             "    - matchReturnActions: [{action: Post}]\n",
         ],
     );

@@ -8,6 +8,7 @@ use super::{
         actions::{Action, Post, RateLimit, RateLimitScope},
         arguments::{ArgumentSlot, ArgumentType, Integer},
         conditions::{Comparison, Condition, FileType, Number, Operator, TextOperator},
+        expressions::{Binary, Expression, Node, Type, Unary},
         hooks::{Abi, Function, FunctionSection, Functions, Point},
         selectors::{
             BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership, Namespace,
@@ -276,6 +277,47 @@ fn who_calls_is_filtered() {
             },
         ]
     );
+}
+
+#[test]
+fn what_changed_is_filtered() {
+    let selector = selector(
+        r#"    - matchNamespaceChanges:
+      - {operator: In, values: [Mnt, uts]}
+      - {operator: NotIn, values: [Uts, Ipc, Pid, PidForChildren, Net, Time, TimeForChildren]}
+      matchCapabilityChanges:
+      - {operator: NotIn, values: [CAP_CHOWN], isNamespaceCapability: true}
+"#,
+    );
+    let namespaces: Vec<_> = selector.namespace_changes.into_iter().map(|filter| filter.namespaces).collect();
+    let others = vec![Namespace::Mnt, Namespace::Cgroup, Namespace::User];
+    assert_eq!(namespaces, [vec![Namespace::Uts, Namespace::Mnt], others]);
+    assert_eq!(
+        selector.capability_changes,
+        [CapabilityFilter {
+            at: Position { line: 17, column: 9 },
+            set: CapabilitySet::Effective,
+            operator: Membership::NotIn,
+            capabilities: 1,
+            in_namespace: true,
+        }]
+    );
+}
+
+#[test]
+fn text_may_stand_anywhere_and_numbers_be_computed_with() {
+    let contains = |any_case| Condition::Contains { any_case, texts: vec![b"Ab".as_slice().into()] };
+    let found = conditions(
+        "{index: 1, operator: SubString, values: [Ab]}, {index: 1, operator: substringigncase, values: [Ab]}",
+    );
+    assert_eq!(found, [contains(false), contains(true)]);
+    let found = conditions("{args: [0], operator: CelExpr, values: [\"arg0 < int32(3)\"]}");
+    let less = Node::Binary(
+        Binary::Less,
+        Box::new(Node::Argument(ArgumentSlot(0), Type::I32)),
+        Box::new(Node::Unary(Unary::ToI32, Box::new(Node::Constant(Type::I64, 3)))),
+    );
+    assert_eq!(found, [Condition::Holds(Expression { root: less })]);
 }
 
 #[test]

@@ -112,8 +112,4 @@ fn condition() -> Schema {
         "values" => list(limits::MAP_VALUES, text_or_number(limits::EQUAL_BYTES)).at_least(1),
         _ => unknown(),
     })
-    .rule(
-        "has(self.values) || self.operator in ['SPortPriv', 'NotSPortPriv', 'NotSportPriv', 'DPortPriv', 'NotDPortPriv', 'CapabilitiesGained']",
-        "the operator needs values",
-    )
 }

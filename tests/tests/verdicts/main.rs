@@ -161,7 +161,7 @@ impl Rig {
             match compile::table(&parts(&policies), self.host, &mut Lineages::default()) {
                 Ok(_) => {}
                 Err(CompileError::Full { .. } | CompileError::TooLong { .. }) => drop(policies.pop()),
-                Err(error) => panic!("{error}\n{text}"),
+                Err(error) => panic!("{error}\n{:?}", policies.last()),
             }
         }
         let mut lineages = Lineages::default();

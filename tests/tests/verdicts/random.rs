@@ -130,7 +130,7 @@ impl Random {
                 path.push(if path.len() % 50 == 0 { '/' } else { 'x' });
             }
             for _ in 0..self.below(5) {
-                path.push_str(self.of(&["a", "b", "ab", "aab", "AB", "Ab", "/", "secret", "Secret"]));
+                path.push_str(self.of::<&str>(&["a", "b", "ab", "aab", "AB", "Ab", "/", "secret", "Secret"]));
             }
             path
         });
@@ -308,13 +308,13 @@ impl Random {
         };
         if self.one_in(4) {
             let at = self.below(part.len());
-            part.replace_range(at..=at, self.of(&["a", "A", "b", "x"]));
+            part.replace_range(at..=at, self.of::<&str>(&["a", "A", "b", "x"]));
         }
         if self.one_in(8) { part.to_uppercase() } else { part }
     }
 
     fn expression(&mut self, draft: &Draft, deeds: &[Deed]) -> String {
-        let mut comparison = |random: &mut Self| {
+        let comparison = |random: &mut Self| {
             let place = random.below(2);
             let kind = draft.types[place];
             let (wide, suffix, unsigned) =

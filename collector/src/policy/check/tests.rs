@@ -129,6 +129,31 @@ fn operators_fit_what_an_argument_is() {
 }
 
 #[test]
+fn operators_on_several_arguments_look_at_all_of_them() {
+    let caps = ArgumentType::Object(ObjectType::KernelCap);
+    let several = |kinds: &[ArgumentType], operator, values: &[&str]| {
+        let arguments: Vec<_> =
+            kinds.iter().zip(0..).map(|(kind, slot)| (ArgumentSlot(slot), *kind)).collect();
+        let located = |value: &&str| Located { at: AT, value: (*value).to_owned() };
+        let values: Vec<_> = values.iter().map(located).collect();
+        several(&arguments, &Located { at: AT, value: operator }, &values)
+    };
+    let gained = |capabilities| Ok(Condition::Gained { sets: [0, 1].map(ArgumentSlot), capabilities });
+    assert_eq!(several(&[caps, caps], Operator::CapabilitiesGained, &[]), gained(u64::MAX));
+    assert_eq!(
+        several(&[caps, caps], Operator::CapabilitiesGained, &["CAP_CHOWN", "CAP_KILL"]),
+        gained(0b10_0001)
+    );
+    assert!(several(&[caps, INT], Operator::CapabilitiesGained, &[]).is_err());
+    assert!(several(&[caps], Operator::CapabilitiesGained, &[]).is_err());
+    assert!(several(&[INT, caps], Operator::CelExpr, &["arg0 == 1 && arg1 == 2u"]).is_ok());
+    assert!(several(&[INT, ArgumentType::String], Operator::CelExpr, &["arg0 == arg1"]).is_err());
+    assert!(several(&[INT], Operator::CelExpr, &["arg0 == 1", "arg0 == 2"]).is_err());
+    let waits = several(&[INT, ArgumentType::Auto], Operator::CelExpr, &["arg0 == arg1"]);
+    assert!(matches!(waits, Ok(Condition::DeferredSeveral { .. })), "{waits:?}");
+}
+
+#[test]
 fn an_unknown_types_condition_waits_for_the_type() {
     let Ok(Condition::Deferred(operator, values)) = check(ArgumentType::Auto, Operator::Equal, &["1"]) else {
         panic!("it didn't wait");

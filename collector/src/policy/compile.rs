@@ -95,8 +95,8 @@ pub fn table(parts: &[Part<'_>], host: Host, lineages: &mut Lineages) -> Result<
     builder.finish()
 }
 
-fn argument(hook: &Hook, slot: ArgumentSlot) -> Result<&Argument, CompileError> {
-    hook.arguments
+fn argument(among: &[Argument], slot: ArgumentSlot) -> Result<&Argument, CompileError> {
+    among
         .get(usize::from(slot.0))
         .ok_or(CompileError::Unsupported("a filter on an argument that isn't there"))
 }

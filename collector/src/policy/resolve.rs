@@ -275,8 +275,10 @@ impl Resolver<'_> {
 
     /// Filters that waited for the type, and actions that need a certain one.
     fn filters(&mut self, hook: &mut Hook) {
-        let kinds: Vec<_> = hook.arguments.iter().map(|argument| argument.kind).collect();
+        let kinds = |arguments: &[Argument]| arguments.iter().map(|one| one.kind).collect::<Vec<_>>();
+        let (kinds, data) = (kinds(&hook.arguments), kinds(&hook.data));
         let kind_of = |slot: ArgumentSlot| kinds.get(usize::from(slot.0)).copied();
+        let kind_of_data = |slot: ArgumentSlot| data.get(usize::from(slot.0)).copied();
         let return_kind = hook.return_value.as_ref().map(|value| value.kind);
         for (number, selector) in hook.selectors.iter_mut().enumerate() {
             let path = format!("selectors[{number}]");
@@ -284,6 +286,11 @@ impl Resolver<'_> {
                 let path = format!("{path}.matchArgs[{place}]");
                 self.several(&kind_of, filter.at, &mut filter.condition, &path);
                 self.condition(kind_of(filter.argument), filter.at, &mut filter.condition, &path);
+            }
+            for (place, filter) in selector.data.iter_mut().enumerate() {
+                let path = format!("{path}.matchData[{place}]");
+                self.several(&kind_of_data, filter.at, &mut filter.condition, &path);
+                self.condition(kind_of_data(filter.argument), filter.at, &mut filter.condition, &path);
             }
             for (place, filter) in selector.return_values.iter_mut().enumerate() {
                 let path = format!("{path}.matchReturnArgs[{place}]");

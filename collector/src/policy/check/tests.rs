@@ -1,4 +1,5 @@
 use super::*;
+use crate::policy::model::arguments::ObjectType;
 
 const AT: Position = Position::START;
 

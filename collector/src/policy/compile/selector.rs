@@ -12,7 +12,7 @@ use super::{
         model::{
             Located,
             actions::{Action, Post, RateLimitScope},
-            arguments::{ArgumentSlot, ArgumentType, Class, Integer, Source},
+            arguments::{Argument, ArgumentSlot, ArgumentType, Class, Integer, Source},
             conditions::{Comparison, Condition, TextOperator},
             hooks::Point,
             selectors::{
@@ -146,7 +146,10 @@ impl Builder<'_> {
             self.capability_changes(filter, bit)?;
         }
         for filter in &selector.arguments {
-            self.argument_filter(part, filter, bit)?;
+            self.argument_filter(part, &part.hook.arguments, filter, bit)?;
+        }
+        for filter in &selector.data {
+            self.argument_filter(part, &part.hook.data, filter, bit)?;
         }
         for filter in &selector.return_values {
             let kind = part
@@ -231,6 +234,7 @@ impl Builder<'_> {
     fn argument_filter(
         &mut self,
         part: Part<'_>,
+        among: &[Argument],
         filter: &ArgumentFilter,
         bit: usize,
     ) -> Result<(), CompileError> {
@@ -242,7 +246,7 @@ impl Builder<'_> {
         let mut late = false;
         let mut values = Vec::with_capacity(named.len());
         for slot in &named {
-            let argument = argument(part.hook, *slot)?;
+            let argument = argument(among, *slot)?;
             values.push(self.argument(part, argument)?);
             late |= argument.copy_at_return;
         }
@@ -269,7 +273,7 @@ impl Builder<'_> {
                 self.expression(&values, late, bit, operations)
             }
             condition => {
-                let kind = argument(part.hook, filter.argument)?.kind;
+                let kind = argument(among, filter.argument)?.kind;
                 self.condition(place(filter.argument), kind, condition, late, bit)
             }
         }
@@ -355,7 +359,7 @@ impl Builder<'_> {
                 Action::Sigkill => plan.signal = 9,
                 Action::Signal(signal) => plan.signal = *signal,
                 Action::FollowFd { name, .. } => {
-                    let file = argument(part.hook, *name)?;
+                    let file = argument(&part.hook.arguments, *name)?;
                     if file.kind != ArgumentType::File {
                         return Err(CompileError::Unsupported("FollowFD whose argName is no `file`"));
                     }
@@ -364,7 +368,7 @@ impl Builder<'_> {
                 }
                 Action::UnfollowFd { fd } => {
                     plan.flags |= selector_flags::UNFOLLOW;
-                    let fd = argument(part.hook, *fd)?;
+                    let fd = argument(&part.hook.arguments, *fd)?;
                     plan.follow = self.followed(part, fd, bit)?;
                 }
                 // An open file is followed, not its number: a copy is the same open file.

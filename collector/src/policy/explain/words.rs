@@ -7,7 +7,7 @@ use trigon_exporters::names;
 use super::{
     super::model::{
         actions::{Action, Post, RateLimit, RateLimitScope},
-        arguments::ArgumentSlot,
+        arguments::{Argument, ArgumentSlot},
         conditions::{Comparison, Condition, End, Field, FileType, NumberRange, TextOperator},
         hooks::Hook,
         scope::{LabelOperator, LabelSelector, Scope, Workloads},
@@ -37,11 +37,13 @@ pub(super) fn case(hook: &Hook, selector: &Selector) -> Case {
     when.extend(selector.namespace_changes.iter().map(namespace_changes));
     when.extend(selector.capability_changes.iter().map(capability_changes));
     when.extend(selector.arguments.iter().map(|filter| {
-        let name = subject(hook, filter.argument);
-        condition(hook, &name, &filter.condition)
+        condition(&hook.arguments, &subject("argument", &hook.arguments, filter.argument), &filter.condition)
+    }));
+    when.extend(selector.data.iter().map(|filter| {
+        condition(&hook.data, &subject("data", &hook.data, filter.argument), &filter.condition)
     }));
     let returned = "what it returned";
-    when.extend(selector.return_values.iter().map(|filter| condition(hook, returned, &filter.condition)));
+    when.extend(selector.return_values.iter().map(|filter| condition(&[], returned, &filter.condition)));
     let mut then: Vec<_> = selector.all_actions().map(action).collect();
     let posts = selector.all_actions().any(|action| matches!(action, Action::Post(_) | Action::NoPost));
     if !posts {
@@ -91,19 +93,19 @@ fn labels(selector: &LabelSelector) -> String {
     all.join(" and ")
 }
 
-/// What a filter is on.
-fn subject(hook: &Hook, slot: ArgumentSlot) -> String {
-    hook.arguments.get(usize::from(slot.0)).map_or_else(
-        || "an argument".to_owned(),
+/// What a filter is on: one of the hook's arguments, or of its further data.
+fn subject(what: &str, among: &[Argument], slot: ArgumentSlot) -> String {
+    among.get(usize::from(slot.0)).map_or_else(
+        || format!("an {what}"),
         |argument| {
             let label = argument.label.as_deref().map(|label| format!(" ({label})")).unwrap_or_default();
-            format!("argument {}{label}", argument.index)
+            format!("{what} {}{label}", argument.index)
         },
     )
 }
 
 /// A condition on a value.
-fn condition(hook: &Hook, what: &str, condition: &Condition) -> String {
+fn condition(among: &[Argument], what: &str, condition: &Condition) -> String {
     match condition {
         Condition::Compare(comparison, numbers) => {
             let numbers: Vec<_> = numbers.iter().map(|number| number.0.to_string()).collect();
@@ -145,12 +147,12 @@ fn condition(hook: &Hook, what: &str, condition: &Condition) -> String {
         Condition::Holds(_) => "its expression (CelExpr) holds".to_owned(),
         Condition::Gained { sets: [before, after], capabilities } => format!(
             "{} has of {} what {} has not",
-            subject(hook, *after),
+            subject("argument", among, *after),
             any(&capability_names(*capabilities)),
-            subject(hook, *before)
+            subject("argument", among, *before)
         ),
         Condition::DeferredSeveral { operator, arguments, .. } => {
-            let arguments: Vec<_> = arguments.iter().map(|slot| subject(hook, *slot)).collect();
+            let arguments: Vec<_> = arguments.iter().map(|slot| subject("argument", among, *slot)).collect();
             format!("{}, whose types the kernel tells, satisfy {}", arguments.join(" and "), operator.name())
         }
     }

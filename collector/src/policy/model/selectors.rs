@@ -19,6 +19,8 @@ pub struct Selector {
     pub parent_binaries: Option<BinaryFilter>,
     /// `matchArgs`
     pub arguments: Vec<ArgumentFilter>,
+    /// `matchData`: their arguments are the hook's further data.
+    pub data: Vec<ArgumentFilter>,
     /// `matchReturnArgs`
     pub return_values: Vec<ReturnFilter>,
     /// `matchNamespaces`
@@ -91,7 +93,7 @@ pub enum BinaryOperator {
     NotPostfix,
 }
 
-/// An item of `matchArgs`.
+/// An item of `matchArgs` or `matchData`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentFilter {
     /// Where it begins.
@@ -214,6 +216,7 @@ impl Selector {
             binaries: None,
             parent_binaries: None,
             arguments: Vec::new(),
+            data: Vec::new(),
             return_values: Vec::new(),
             namespaces: Vec::new(),
             capabilities: Vec::new(),

@@ -148,7 +148,7 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     let ignore = fields.get("ignore");
     let ignore = ignore.as_ref().and_then(|item| item.fields(&IGNORE));
     let ignore_missing = ignore.is_some_and(|ignore| ignore.flag("callNotFound", false));
-    let selectors = selectors(&fields, &arguments, return_value.as_ref(), Overrides::Any);
+    let selectors = selectors(&fields, &arguments, &data, return_value.as_ref(), Overrides::Any);
     let overrides = |action: &Action| matches!(action, Action::Override { .. });
     if arguments.found.iter().any(|argument| argument.copy_at_return)
         && selectors.iter().any(|selector| selector.all_actions().any(overrides))
@@ -171,7 +171,7 @@ pub fn tracepoint(item: &Item<'_>) -> Option<Hook> {
     let place = if raw { Place::RawTracepoint } else { Place::Tracepoint };
     let arguments = arguments::list(&fields, "args", place);
     let data = arguments::Arguments::default();
-    let selectors = selectors(&fields, &arguments, None, Overrides::Never);
+    let selectors = selectors(&fields, &arguments, &data, None, Overrides::Never);
     let tracepoint = subsystem.zip(event).map(|(subsystem, event)| Tracepoint { subsystem, event });
     let point = tracepoint.map(if raw { Point::RawTracepoint } else { Point::Tracepoint });
     hook(item, &fields, point, Read { arguments, data, return_value: None }, selectors)
@@ -183,7 +183,7 @@ pub fn lsm(item: &Item<'_>) -> Option<Hook> {
     let name = fields.need("hook").and_then(|item| symbol(&item));
     let arguments = arguments::list(&fields, "args", Place::Lsm);
     let data = arguments::Arguments::default();
-    let selectors = selectors(&fields, &arguments, None, Overrides::Errors);
+    let selectors = selectors(&fields, &arguments, &data, None, Overrides::Errors);
     hook(item, &fields, name.map(Point::Lsm), Read { arguments, data, return_value: None }, selectors)
 }
 
@@ -275,10 +275,11 @@ fn template(fields: &Fields<'_>, arguments: &[Argument], returns: bool) -> Optio
 fn selectors(
     fields: &Fields<'_>,
     arguments: &arguments::Arguments,
+    data: &arguments::Arguments,
     return_value: Option<&ReturnValue>,
     overrides: Overrides,
 ) -> Vec<Selector> {
-    let scope = Scope { arguments, return_value, overrides };
+    let scope = Scope { arguments, data, return_value, overrides };
     fields.list("selectors", limits::SELECTORS, |item| selectors::read(item, &scope))
 }
 

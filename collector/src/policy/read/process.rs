@@ -8,7 +8,8 @@ use super::{
             hooks::{Hook, Point},
         },
     },
-    Item, Keys, arguments,
+    Item, Keys,
+    arguments::{self, Arguments},
     selectors::{self, Overrides, Scope},
 };
 
@@ -20,7 +21,12 @@ const PROCESS: Keys = Keys { known: &["selectors"], later: &[] };
 pub fn read(item: &Item<'_>) -> Option<Hook> {
     let fields = item.fields(&PROCESS)?;
     let arguments = arguments::of_execution(item);
-    let scope = Scope { arguments: &arguments, return_value: None, overrides: Overrides::Never };
+    let scope = Scope {
+        arguments: &arguments,
+        data: &Arguments::default(),
+        return_value: None,
+        overrides: Overrides::Never,
+    };
     let list = fields.need("selectors")?;
     let selectors: Vec<_> = list
         .items(limits::SELECTORS)

@@ -32,6 +32,8 @@ pub mod schema;
 pub struct Scope<'a> {
     /// Its arguments.
     pub arguments: &'a Arguments,
+    /// Its further data.
+    pub data: &'a Arguments,
     /// What its function returns.
     pub return_value: Option<&'a ReturnValue>,
     /// What `Override` may have it return.
@@ -56,6 +58,7 @@ pub(super) const SELECTOR: Keys = Keys {
         "matchBinaries",
         "matchParentBinaries",
         "matchArgs",
+        "matchData",
         "matchReturnArgs",
         "matchNamespaces",
         "matchCapabilities",
@@ -66,7 +69,7 @@ pub(super) const SELECTOR: Keys = Keys {
         "matchReturnActions",
         "macros",
     ],
-    later: &["matchData", "matchCmdArgs"],
+    later: &["matchCmdArgs"],
 };
 
 const PIDS: Keys = Keys { known: &["operator", "values", "isNamespacePID", "followForks"], later: &[] };
@@ -180,7 +183,8 @@ pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
         pids: fields.list("matchPIDs", limits::FILTERS, pids),
         binaries: one(&fields, "matchBinaries", binaries),
         parent_binaries: one(&fields, "matchParentBinaries", binaries),
-        arguments: fields.list("matchArgs", limits::FILTERS, |item| argument(item, scope)),
+        arguments: fields.list("matchArgs", limits::FILTERS, |item| argument(item, scope.arguments)),
+        data: fields.list("matchData", limits::FILTERS, |item| argument(item, scope.data)),
         return_values: fields.list("matchReturnArgs", limits::FILTERS, |item| returned(item, scope)),
         namespaces: fields.list("matchNamespaces", limits::FILTERS, namespaces),
         capabilities: fields.list("matchCapabilities", limits::FILTERS, capabilities),
@@ -314,20 +318,20 @@ fn capability(item: &Item<'_>) -> Option<u32> {
     number
 }
 
-fn argument(item: &Item<'_>, scope: &Scope<'_>) -> Option<ArgumentFilter> {
+fn argument(item: &Item<'_>, arguments: &Arguments) -> Option<ArgumentFilter> {
     let fields = item.fields(&ARGUMENT)?;
     let operator = fields.need("operator");
     let operator = operator.as_ref().and_then(|item| Some(item.locate(item.word(&OPERATORS)?)));
     let operator = operator.as_ref();
     if operator.is_some_and(|operator| operator.takes_several()) {
-        let named = several(&fields, scope.arguments);
+        let named = several(&fields, arguments);
         let first = named.as_ref().and_then(|named| named.first()).map(|(slot, _)| *slot);
         let condition = read_condition(&fields, operator, |operator, values| {
             Some(check::several(named.as_ref()?, operator, values))
         });
         return Some(ArgumentFilter { at: item.at(), argument: first?, condition: condition? });
     }
-    let named = named(&fields, scope.arguments);
+    let named = named(&fields, arguments);
     let condition = read_condition(&fields, operator, |operator, values| {
         Some(condition(named.as_ref()?.1, operator, values))
     });
@@ -415,7 +419,7 @@ fn slot(item: &Item<'_>, named: Named<'_>, allowed: &str) -> Option<(ArgumentSlo
         Named::Found(slot, argument) => Some((slot, argument.kind)),
         Named::Unread => None,
         Named::Missing if allowed.is_empty() => {
-            item.invalid("the hook has no args");
+            item.invalid("the hook has none of these");
             None
         }
         Named::Missing => {

@@ -73,7 +73,8 @@ pub fn uprobe(item: &Item<'_>) -> Option<Hook> {
     let at_return = fields.flag("return", false);
     let arguments = arguments::list(&fields, "args", Place::Program);
     let return_value = return_value(&fields, at_return, Place::Program);
-    let selectors = selectors(&fields, &arguments, return_value.as_ref(), Overrides::Never);
+    let data = arguments::Arguments::default();
+    let selectors = selectors(&fields, &arguments, &data, return_value.as_ref(), Overrides::Never);
     refuse_actions(&fields, &selectors);
     let point = path.zip(places).map(|(path, places)| {
         Point::Program(Program { path, places, digests, ignore_digests, found: Vec::new() })
@@ -89,7 +90,8 @@ pub fn usdt(item: &Item<'_>) -> Option<Hook> {
     let name = |key| fields.need(key).and_then(|item| name(&item));
     let (provider, name) = (name("provider"), name("name"));
     let arguments = arguments::list(&fields, "args", Place::Usdt);
-    let selectors = selectors(&fields, &arguments, None, Overrides::Never);
+    let data = arguments::Arguments::default();
+    let selectors = selectors(&fields, &arguments, &data, None, Overrides::Never);
     refuse_actions(&fields, &selectors);
     let point = path
         .zip(provider.zip(name))

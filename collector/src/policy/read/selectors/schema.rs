@@ -23,6 +23,9 @@ pub fn selector() -> Schema {
         "matchBinaries" => list(1, binaries()).about("The program's path."),
         "matchParentBinaries" => list(1, binaries()).about("The parent's program."),
         "matchArgs" => list(limits::FILTERS, argument()).about("Values of arguments."),
+        "matchData" => {
+            list(limits::FILTERS, argument()).about("Values of data; args are places in that list.")
+        }
         "matchReturnArgs" => list(limits::FILTERS, condition()).about("The value that is returned."),
         "matchNamespaces" => list(limits::FILTERS, namespaces()),
         "matchCapabilities" => list(limits::FILTERS, capabilities()),

@@ -17,6 +17,7 @@ use trigon_tests::{
 };
 
 mod deeds;
+mod network;
 
 const KERNEL: &[Need] = &[Need::Kernel];
 
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         suite.test("bpf_programs_of_the_agent", KERNEL, bpf_programs_of_the_agent);
         suite.test("privilege_changes", KERNEL, privilege_changes);
         deeds::tests(suite);
+        network::tests(suite);
     })
 }
 
@@ -147,7 +149,7 @@ fn every_policy_is_accepted() {
         ("bpf-load", BPF),
         ("privilege-change", PRIVILEGE),
     ];
-    let policies: Vec<_> = policies.into_iter().chain(deeds::POLICIES).collect();
+    let policies: Vec<_> = policies.into_iter().chain(deeds::POLICIES).chain(network::POLICIES).collect();
     for (name, text) in &policies {
         let checked = check_text(text);
         assert!(checked.errors == 0 && checked.faults.is_empty(), "{name}: {:?}", checked.faults);

@@ -230,8 +230,11 @@ fn parts(policies: &[(String, Policy)]) -> Vec<Part<'_>> {
         policy_hook,
         follows: false,
         alone: false,
+        denies: false,
+        method: None,
         hook: &policy.hooks[0],
         scopes: &[],
+        trial: false,
     });
     parts.collect()
 }

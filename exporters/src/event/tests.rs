@@ -4,7 +4,7 @@ use crate::samples::hooks::{bytes, file, file_hook, hook, kprobe, path, read, te
 #[test]
 fn events_are_cheap_to_move() {
     assert_eq!(size_of::<Option<Value>>(), 32);
-    assert!(size_of::<Event>() <= 120, "{}", size_of::<Event>());
+    assert!(size_of::<Event>() <= 152, "{}", size_of::<Event>());
 }
 
 #[test]

@@ -42,10 +42,13 @@ fn passing(rule: &str) -> Vec<&'static str> {
 #[test]
 fn each_key_matches_what_it_says_on_events_and_on_lines() {
     let hooks: Vec<&str> =
-        samples::table().iter().map(|(name, _)| *name).filter(|name| name.starts_with("hook_")).collect();
+        samples::table().iter().map(|(name, _)| *name).filter(|name| ["hook_", "object_"].iter().any(|of| name.starts_with(of))).collect();
     for (rule, expected) in [
         ("event_set = ['PROCESS_EXIT']", &["exit_status", "killed_with_core", "forked_only"][..]),
-        ("event_set = ['PROCESS_TRACEPOINT', 'PROCESS_LSM']", &["hook_tracepoint", "hook_raw_syscall"]),
+        (
+            "event_set = ['PROCESS_TRACEPOINT', 'PROCESS_LSM']",
+            &["hook_tracepoint", "hook_raw_syscall", "hook_lsm", "object_syscall", "object_syscall_compat"],
+        ),
         ("binary_regex = ['^/usr/bin/sudo$']", &["setuid", "exit_status"]),
         ("binary_regex = ['^nothing', 'nginx']", &["container", "pod", "sandbox"]),
         ("binary_regex = ['^$']", &["no_parent"]),

@@ -92,7 +92,7 @@ impl AgentMetrics {
             )?,
             untold_executions: registry.counter(
                 "trigon_untold_executions_total",
-                "Executions that the process section of a policy keeps out of records, spans and counters",
+                "Executions that the process section of a policy keeps out of records, spans and counters.",
             )?,
             missed_starts: registry.counter(
                 "trigon_missed_starts_total",

@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 86] = [
+const SOURCES: [(&str, &[&str]); 87] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -60,6 +60,7 @@ const SOURCES: [(&str, &[&str]); 86] = [
     ("trigon.policy.name", &["policy_name"]),
     ("security_rule.name", &["policy_name"]),
     ("trigon.policy.namespace", &["trigon.policy_namespace"]),
+    ("trigon.policy.mode", &["trigon.policy_mode"]),
     ("trigon.policy.tags", &["tags"]),
     ("security_rule.category", &["tags"]),
     ("security_rule.description", &["message"]),

@@ -17,9 +17,9 @@ const LOCKED: &str = "boot without lockdown=confidentiality";
 /// A helper: name, number, the type of program that calls it, need, cost, mend.
 type Helper = (&'static str, bpf_func_id, ProgramType, Need, &'static str, &'static str);
 
-const ALL: [Helper; 24] = {
+const ALL: [Helper; 30] = {
     use Need::{Required, Useful};
-    use ProgramType::{BtfTracepoint, Fentry, Fexit, Kprobe, RawTracepoint, TaskIterator};
+    use ProgramType::{BtfTracepoint, Fentry, Fexit, Kprobe, Lsm, RawTracepoint, TaskIterator};
     const ALL: &str = "no agent";
     const READS: &str = "nothing of a process can be read";
     const POLICIES: &str = "no policies";
@@ -57,6 +57,26 @@ const ALL: [Helper; 24] = {
             Useful,
             "policies can't send signals (Sigkill, Signal)",
             OLD,
+        ),
+        ("bpf_get_current_comm", BPF_FUNC_get_current_comm, RawTracepoint, Useful, POLICIES, OLD),
+        ("bpf_get_current_task_btf", BPF_FUNC_get_current_task_btf, RawTracepoint, Useful, POLICIES, OLD),
+        ("bpf_get_task_stack", BPF_FUNC_get_task_stack, RawTracepoint, Useful, POLICIES, OLD),
+        ("bpf_tail_call", BPF_FUNC_tail_call, BtfTracepoint, Required, ALL, OLD),
+        (
+            "bpf_ima_file_hash",
+            BPF_FUNC_ima_file_hash,
+            Lsm,
+            Useful,
+            "no hashes of files (imaHash)",
+            "a kernel of 5.18 or later with CONFIG_IMA, and BPF among its security modules",
+        ),
+        (
+            "bpf_override_return",
+            BPF_FUNC_override_return,
+            Kprobe,
+            Useful,
+            "Override works by LSM and fmod_ret alone",
+            "a kernel with CONFIG_BPF_KPROBE_OVERRIDE",
         ),
         ("bpf_get_attach_cookie", BPF_FUNC_get_attach_cookie, Fentry, Useful, TRAMPOLINES, OLD),
         ("bpf_get_func_arg", BPF_FUNC_get_func_arg, Fentry, Useful, TRAMPOLINES, OLD),
@@ -140,7 +160,9 @@ pub(super) mod tests {
                 let (name, _) = text[at..].split_once('(')?;
                 name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_').then_some(name)
             })
-            .filter(|name| !name.starts_with("bpf_core_") && *name != "bpf_cpu_to_be64")
+            // What is no call: relocations, and bytes put in the network's order.
+            .filter(|name| !name.starts_with("bpf_core_"))
+            .filter(|name| !["bpf_cpu_to_be64", "bpf_htonl", "bpf_htons", "bpf_ntohs"].contains(name))
             .collect();
         assert!(used.contains("bpf_loop"), "{used:?}");
         let known: BTreeSet<_> = ALL.iter().map(|helper| helper.0).collect();

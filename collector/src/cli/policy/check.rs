@@ -143,9 +143,9 @@ mod tests {
         let (found, text) = report(&[("a.yaml", SOUND), ("b.yaml", BROKEN)]);
         insta::assert_snapshot!(text, @r"
         a.yaml: ok sound: 2 hooks
-        b.yaml:5:3: error: spec.selectorsMacros: selectorsMacros is not supported yet
+        b.yaml:5:24: warning: spec.selectorsMacros.a: no selector uses this macro
         b.yaml:6:13: error: spec.kprobes[0]: the key call is missing
-        b.yaml:6:14: error: spec.kprobes[0].cal: no such key: did you mean call?; allowed: call, syscall, return, args, returnArg, returnArgAction, selectors, message, messageTemplate, severity, tags, ignore
+        b.yaml:6:14: error: spec.kprobes[0].cal: no such key: did you mean call?; allowed: call, syscall, return, args, returnArg, returnArgAction, data, selectors, message, messageTemplate, severity, tags, ignore
         ");
         assert!(!found.ok);
         let faults = serde_json::to_value(&found.files[1].faults).unwrap();

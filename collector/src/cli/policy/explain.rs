@@ -18,8 +18,8 @@ use crate::policy::{
 /// Arguments of `trigon policy explain`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-As root each hook is attached for a moment, doing nothing, to find its mechanism. Without root that is not tried, and what
-only the kernel knows (the fields of tracepoints) stays unknown.
+As root each hook is attached for a moment, doing nothing, to find its mechanism. Without root
+that is not tried, and what only the kernel knows (the fields of tracepoints) stays unknown.
 
 Exit codes: as `trigon policy check`
 

@@ -116,7 +116,16 @@ fn operators_fit_what_an_argument_is() {
             [false, true, true, true, false, true]
         }
         Operator::FileType | Operator::NotFileType => [false, false, true, false, false, true],
-        _ => [true, false, false, false, false, true],
+        Operator::SubString | Operator::SubStringIgnCase => [false, true, true, true, false, true],
+        Operator::GreaterThan
+        | Operator::LessThan
+        | Operator::Mask
+        | Operator::InMap
+        | Operator::NotInMap
+        | Operator::InRange
+        | Operator::NotInRange => [true, false, false, false, false, true],
+        // Of sockets, packets and addresses, or of several arguments.
+        _ => [false, false, false, false, false, true],
     };
     for operator in Operator::ALL {
         let value = match operator {

@@ -193,7 +193,7 @@ fn more_fields_than_a_call_has_room_for_are_refused() {
     };
     assert!(of_tracepoints(&[&five(4), &five(7)]).is_ok());
     let full = of_tracepoints(&[&five(4), &five(8)]).unwrap_err();
-    assert!(full.to_string().starts_with("different fields of a tracepoint"), "{full}");
+    assert!(full.to_string().starts_with("different fields or arguments"), "{full}");
 }
 
 /// What the programs answer for an address: that of the longest entry that it begins with, or the miss.

@@ -33,6 +33,11 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
             .map(|place| place.name.clone())
     };
 
+    say(
+        policy.loader,
+        "What processes map to execute is told of the whole node. A build-id is missing where the file has none, or where \
+         its first page was not in memory.",
+    );
     say(!policy.enforces(), "It observes: nothing is stopped, denied or killed.");
     say(
         signals,

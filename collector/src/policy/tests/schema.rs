@@ -193,7 +193,6 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "  kprobes: [{call: sys_read, args: [{type: int}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 6, type: int}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 0, type: integer}]}]\n",
-        "  kprobes: [{call: sys_read, args: [{index: 0, type: sock}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 0}, {index: 1}, {index: 2}, {index: 3}, {index: 4}, {index: 5}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 0, resolve: a.b}]}]\n",
         "  kprobes: [{call: sys_read, data: [{index: 0}]}]\n",
@@ -360,5 +359,6 @@ fn both_scopes_differ_in_what_is_about_the_host_alone() {
         let rules = schema["x-kubernetes-validations"].as_array().unwrap().clone();
         rules.iter().map(|rule| rule["rule"].to_string()).collect()
     };
-    assert!(rules(false).is_subset(&rules(true)));
+    let (cluster, namespaced) = (rules(false), rules(true));
+    assert!(cluster.is_subset(&namespaced), "{:?}", cluster.difference(&namespaced));
 }

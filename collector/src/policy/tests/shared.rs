@@ -42,10 +42,12 @@ fn real_policies_are_accepted_or_refused_by_the_name_of_what_is_missing() {
         }
         accepted += 1;
         let found: usize = checked.policies.iter().map(|policy| policy.hooks.len()).sum();
-        assert!(found > 0, "{name} has no hooks");
+        let loads = checked.policies.iter().any(|policy| policy.loader);
+        assert!(found > 0 || loads, "{name} has no hooks");
         hooks += found;
         eprintln!("accepted {name}: {found} hooks");
     }
     eprintln!("{} policies: {accepted} accepted with {hooks} hooks, {refused} refused", files.len());
     assert_eq!(accepted + refused, files.len());
+    assert!(accepted >= 36, "{accepted} are accepted");
 }

@@ -134,6 +134,8 @@ const OF_EVENT: [&str; 56] = [
     "trigon.user_time",
     "trigon.system_time",
     "trigon.policy_namespace",
+    "trigon.policy_mode",
+    "trigon.ima_hash_missing",
     "trigon.selector",
     "trigon.severity",
     "trigon.message_of_event",

@@ -41,8 +41,11 @@ fn passing(rule: &str) -> Vec<&'static str> {
 
 #[test]
 fn each_key_matches_what_it_says_on_events_and_on_lines() {
-    let hooks: Vec<&str> =
-        samples::table().iter().map(|(name, _)| *name).filter(|name| ["hook_", "object_"].iter().any(|of| name.starts_with(of))).collect();
+    let hooks: Vec<&str> = samples::table()
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| ["hook_", "object_"].iter().any(|of| name.starts_with(of)))
+        .collect();
     for (rule, expected) in [
         ("event_set = ['PROCESS_EXIT']", &["exit_status", "killed_with_core", "forked_only"][..]),
         (

@@ -150,12 +150,11 @@ mod tests {
         assert!(!found.ok);
         let faults = serde_json::to_value(&found.files[1].faults).unwrap();
         let first = serde_json::json!({
-            "class": "unsupported",
-            "feature": "selectorsMacros",
+            "class": "warning",
             "line": 5,
-            "column": 3,
-            "path": "spec.selectorsMacros",
-            "message": "selectorsMacros is not supported yet",
+            "column": 24,
+            "path": "spec.selectorsMacros.a",
+            "message": "no selector uses this macro",
         });
         assert_eq!(faults[0], first);
         assert_eq!(

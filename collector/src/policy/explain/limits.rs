@@ -40,6 +40,11 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
     );
     say(!policy.enforces(), "It observes: nothing is stopped, denied or killed.");
     say(
+        actions().any(|action| matches!(action, Action::Override { .. })),
+        "What is denied fails with the policy's error before it begins. A call that interrupts two others which are being \
+         looked at on its CPU is made all the same, and counted (trigon_lost_events_total, reason busy).",
+    );
+    say(
         signals,
         "A signal answers a call and does not undo it: the system call still completes. A file that was to be deleted \
          is deleted; only an execve that is killed never runs its program.",

@@ -194,8 +194,8 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "  kprobes: [{call: sys_read, args: [{index: 6, type: int}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 0, type: integer}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 0}, {index: 1}, {index: 2}, {index: 3}, {index: 4}, {index: 5}]}]\n",
-        "  kprobes: [{call: sys_read, args: [{index: 0, resolve: a.b}]}]\n",
-        "  kprobes: [{call: sys_read, data: [{index: 0}]}]\n",
+        "  kprobes: [{call: sys_read, args: [{index: 0, resolve: a..b}]}]\n",
+        "  kprobes: [{call: sys_read, data: [{index: 6}]}]\n",
         "  kprobes: [{call: 'list:other'}]\n",
         "  fentries: [{call: 'list:other'}]\n  lists: [{name: calls, values: [a]}]\n",
         "  lists: [{name: calls, type: syscalls, values: [open]}]\n",
@@ -272,11 +272,16 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "matchArg: []",
     ];
     let server = Server::new();
+    let mut taken = Vec::new();
     for text in texts.iter().map(|spec| policy(spec)).chain(filters.iter().map(|text| filter(text))) {
-        assert!(check_text(&text).errors > 0, "the agent takes\n{text}");
-        let faults = server.faults(&spec_of(&text));
-        assert!(!faults.is_empty(), "the API server takes\n{text}");
+        if check_text(&text).errors == 0 {
+            taken.push(format!("the agent takes\n{text}"));
+        }
+        if server.faults(&spec_of(&text)).is_empty() {
+            taken.push(format!("the API server takes\n{text}"));
+        }
     }
+    assert!(taken.is_empty(), "{}", taken.join("\n"));
 }
 
 /// Every place in a value.
@@ -359,6 +364,8 @@ fn both_scopes_differ_in_what_is_about_the_host_alone() {
         let rules = schema["x-kubernetes-validations"].as_array().unwrap().clone();
         rules.iter().map(|rule| rule["rule"].to_string()).collect()
     };
-    let (cluster, namespaced) = (rules(false), rules(true));
+    let (mut cluster, namespaced) = (rules(false), rules(true));
+    // What processes map is told of the whole node.
+    cluster.retain(|rule| !rule.contains("self.loader"));
     assert!(cluster.is_subset(&namespaced), "{:?}", cluster.difference(&namespaced));
 }

@@ -85,7 +85,7 @@ const OF_PROCESS: [&str; 75] = [
 ];
 
 /// Paths beside processes.
-const OF_EVENT: [&str; 56] = [
+const OF_EVENT: [&str; 58] = [
     "signal",
     "status",
     "time",

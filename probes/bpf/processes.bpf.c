@@ -111,9 +111,10 @@ static long step_argument(__u32 index, void *context)
 	long length = bpf_probe_read_user_str(text, TEXT_BYTES_MOST, (void *)at->at);
 
 	/* One that is longer than a text hides where the next begins. */
-	if (length <= 0 || length == TEXT_BYTES_MOST)
+	if (length < 0 || length == TEXT_BYTES_MOST)
 		return 1;
-	at->at += length;
+	/* Before 6.13 an empty one has no NUL (strncpy_from_user_nofault). */
+	at->at += length ? length : 1;
 	return 0;
 }
 

@@ -192,6 +192,7 @@ fn place_of(hook: &Hook) -> String {
                 function => function.to_string(),
             };
             match &*functions.functions {
+                [] => format!("{many} that the kernel lists when the policy is loaded"),
                 [only] => format!("{one} {}", name(only)),
                 all => {
                     let names: Vec<_> = all.iter().map(name).collect();

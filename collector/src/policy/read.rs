@@ -141,6 +141,19 @@ impl<'a> Item<'a> {
         }
     }
 
+    /// Text that is nothing else in YAML, as the API server has it: numbers and truth values have to be quoted.
+    pub fn strict_text(&self, max: usize) -> Option<&'a str> {
+        if let Value::Scalar { text, plain: true } = &self.node.value
+            && (matches!(&**text, "true" | "false")
+                || (text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c))
+                    && text.parse::<f64>().is_ok()))
+        {
+            self.expected(format_args!("{} is no text", Quoted(text)), "the same in quotes");
+            return None;
+        }
+        self.text(max)
+    }
+
     /// `true` or `false`, as YAML 1.1 spells them too.
     pub fn boolean(&self) -> Option<bool> {
         if let Value::Scalar { text, plain: true } = &self.node.value {

@@ -175,7 +175,12 @@ static __always_inline long read_sockaddr(struct endpoint *to, const void *from)
 
 static __always_inline long read_text(char *to, __u32 most, const void *from)
 {
-	return (long)from >= 0 ? bpf_probe_read_user_str(to, most, from) : bpf_probe_read_kernel_str(to, most, from);
+	if ((long)from < 0)
+		return bpf_probe_read_kernel_str(to, most, from);
+	long length = bpf_probe_read_user_str(to, most, from);
+
+	/* Before 6.13 an empty text of the user's had no NUL (strncpy_from_user_nofault). */
+	return length ? length : 1;
 }
 
 #define UNIX_PATH_BYTES 108

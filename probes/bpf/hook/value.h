@@ -49,10 +49,11 @@ static __always_inline void read_string(struct call *call, int index, struct val
 		length = bpf_probe_read_user_str(text, TEXT_BYTES_MOST, from);
 	else
 		length = bpf_probe_read_kernel_str(text, TEXT_BYTES_MOST, from);
-	if (length <= 0)
+	if (length < 0)
 		return;
 	value->offset = 0;
-	value->length = length - 1;
+	/* Before 6.13 an empty text of the user's had no NUL (strncpy_from_user_nofault). */
+	value->length = length ? length - 1 : 0;
 	if (length == TEXT_BYTES_MOST)
 		value->flags |= VALUE_TRUNCATED;
 	value->state = VALUE_READ;

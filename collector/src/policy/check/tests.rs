@@ -124,7 +124,8 @@ fn operators_fit_what_an_argument_is() {
         | Operator::NotInMap
         | Operator::InRange
         | Operator::NotInRange => [true, false, false, false, false, true],
-        // Of sockets, packets and addresses, or of several arguments.
+        Operator::CelExpr => [true, false, false, false, false, true],
+        // Of sockets, packets and addresses, or of sets.
         _ => [false, false, false, false, false, true],
     };
     for operator in Operator::ALL {

@@ -149,9 +149,9 @@ fn key(text: &str, item: &Item<'_>, labels: Labels) -> Option<String> {
 
 fn value(item: &Item<'_>, labels: Labels) -> Option<String> {
     if labels == Labels::Container {
-        return item.text(limits::IMAGE_BYTES).map(str::to_owned);
+        return item.strict_text(limits::IMAGE_BYTES).map(str::to_owned);
     }
-    let text = item.text(limits::LABEL_CHARS)?;
+    let text = item.strict_text(limits::LABEL_CHARS)?;
     if !is_label_text(text) {
         let message = format_args!("{} is no label's value", Quoted(text));
         item.expected(message, "letters, digits, '-', '_' and '.', 63 at most, or nothing at all");

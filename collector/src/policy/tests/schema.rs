@@ -265,7 +265,6 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "matchActions: [{action: Signal, argSig: 65}]",
         "matchActions: [{action: Post, rateLimit: soon}]",
         "matchActions: [{action: Post, rateLimit: 5s, rateLimitScope: world}]",
-        "matchActions: [{action: Post, imaHash: true}]",
         "matchData: [{index: 0}]",
         "matchNamespaceChanges: [{operator: In}]",
         "macros: a",

@@ -131,7 +131,9 @@ fn shared_policies_in_words() {
             let explanation = explain::explain(&policy, &[]);
             assert_eq!(explanation.hooks.len(), policy.hooks.len(), "{}", file.display());
             for (hook, of) in explanation.hooks.iter().zip(&policy.hooks) {
-                assert!(!hook.places.is_empty(), "{}: {} is nowhere", file.display(), hook.at);
+                // Only the kernel knows what a generated list has, and only the file where a program's places are.
+                let places = !hook.places.is_empty() || of.point.count() == 0 || of.point.is_in_program();
+                assert!(places, "{}: {} is nowhere", file.display(), hook.at);
                 assert_eq!(hook.cases.len(), of.selectors.len().max(1), "{}", file.display());
                 assert!(hook.cases.iter().all(|case| !case.then.is_empty()), "{}", file.display());
             }

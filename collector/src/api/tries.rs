@@ -269,7 +269,7 @@ impl Caller {
         }
         let caller = |((binary, pod), (matched, posted))| Self { binary, pod, matched, posted };
         let mut callers: Vec<_> = callers.into_iter().map(caller).collect();
-        callers.sort_by(|one, other| other.matched.cmp(&one.matched));
+        callers.sort_by_key(|caller| std::cmp::Reverse(caller.matched));
         callers
     }
 }

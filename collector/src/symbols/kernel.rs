@@ -36,7 +36,7 @@ impl KernelSymbols {
         let frames: Vec<_> =
             addresses.iter().enumerate().map(|(index, address)| self.frame(index, *address)).collect();
         // Innermost are the program's own frames, and those of what started it.
-        let own = frames.iter().rposition(|frame| is_of_programs(frame)).map_or(0, |last| last + 1);
+        let own = frames.iter().rposition(is_of_programs).map_or(0, |last| last + 1);
         frames.into_iter().skip(own).collect()
     }
 

@@ -221,7 +221,7 @@ pub(super) struct DeviceArgument<'a> {
     name: &'a str,
 }
 
-fn is_empty(text: &Cow<'static, str>) -> bool {
+fn is_empty(text: &str) -> bool {
     text.is_empty()
 }
 

@@ -127,7 +127,7 @@ impl Random {
                 if self.one_in(3) { *self.of(&[126, 127, 128, 129, 250, 251, 252, 253, 300]) } else { 0 };
             let mut path = NOWHERE.to_owned();
             while path.len() < long {
-                path.push(if path.len() % 50 == 0 { '/' } else { 'x' });
+                path.push(if path.len().is_multiple_of(50) { '/' } else { 'x' });
             }
             for _ in 0..self.below(5) {
                 path.push_str(self.of::<&str>(&["a", "b", "ab", "aab", "AB", "Ab", "/", "secret", "Secret"]));

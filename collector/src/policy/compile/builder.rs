@@ -300,8 +300,8 @@ impl<'a> Builder<'a> {
         texts: &[Box<[u8]>],
     ) -> Result<(), CompileError> {
         let class = if any_case { class::SEARCH_ANY_CASE } else { class::SEARCH };
-        let lower = |text: &Box<[u8]>| if any_case { text.to_ascii_lowercase() } else { text.to_vec() };
-        let wanted = (bit, texts.iter().map(lower).collect());
+        let lower = |text: &[u8]| if any_case { text.to_ascii_lowercase() } else { text.to_vec() };
+        let wanted = (bit, texts.iter().map(|text| lower(text)).collect());
         for asked in &mut self.dimensions {
             if let Conditions::Search(all) = &mut asked.conditions
                 && (asked.value, asked.class, asked.late) == (value, class, late)

@@ -36,7 +36,7 @@ impl Resolver<'_> {
         let before = self.faults.len();
         let elf = match Elf::open(Path::new(&*path)) {
             Ok(elf) => elf,
-            Err(error) => return self.refuse(hook.at, "path", plain(error)),
+            Err(error) => return self.refuse(hook.at, "path", plain(&error)),
         };
         match &mut hook.point {
             Point::Program(program) => {
@@ -67,7 +67,7 @@ impl Resolver<'_> {
                         CodePlace::Offset(_) => "offsets",
                         CodePlace::Address(_) => "addrs",
                     };
-                    self.refuse(place.at, &format!("{key}[{index}]"), plain(message));
+                    self.refuse(place.at, &format!("{key}[{index}]"), plain(&message));
                 }
             }
         }
@@ -97,7 +97,7 @@ impl Resolver<'_> {
         if program.ignore_digests {
             warn!(hook = self.path, "{message}; it is hooked all the same, as the policy says");
         } else {
-            self.refuse(first.at, "binaryDigests", plain(message));
+            self.refuse(first.at, "binaryDigests", plain(&message));
         }
     }
 
@@ -107,7 +107,7 @@ impl Resolver<'_> {
         let all = match usdt::sites(elf) {
             Ok(all) => all,
             Err(error) => {
-                self.refuse(hook.at, "path", plain(error));
+                self.refuse(hook.at, "path", plain(&error));
                 return Vec::new();
             }
         };
@@ -115,7 +115,7 @@ impl Resolver<'_> {
         let sites: Vec<_> = all.iter().filter(is_it).collect();
         if sites.is_empty() {
             let message = format!("{path} has no probe {provider}:{name}{}", hint(&all, provider, name));
-            self.refuse(hook.at, "name", plain(message));
+            self.refuse(hook.at, "name", plain(&message));
             return Vec::new();
         }
         if sites.len() > limits::USDT_SITES {
@@ -138,7 +138,7 @@ impl Resolver<'_> {
             match agreed(&hook.arguments[place], &sites) {
                 Ok(kind) => hook.arguments[place].kind = kind,
                 Err(message) => {
-                    self.refuse(hook.arguments[place].at, &format!("args[{place}]"), plain(message))
+                    self.refuse(hook.arguments[place].at, &format!("args[{place}]"), plain(&message))
                 }
             }
         }
@@ -146,7 +146,7 @@ impl Resolver<'_> {
     }
 }
 
-fn plain(message: impl ToString) -> Refused {
+fn plain(message: &dyn ToString) -> Refused {
     Refused { message: message.to_string(), allowed: None }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn follow(
     };
     let way = kernel.way(&start, path.module.as_deref(), &members);
     let way = way.map_err(|error| Refused { message: error.to_string(), allowed: None })?;
-    let Way { mut chain, text, end } = way.map_err(nowhere)?;
+    let Way { mut chain, text, end } = way.map_err(|error| nowhere(&error))?;
     let kind = reached(argument.kind, &text, &end, &mut chain)?;
     Ok((kind, chain))
 }
@@ -87,9 +87,9 @@ fn register(name: &str) -> String {
     }
 }
 
-fn nowhere(error: WayError) -> Refused {
+fn nowhere(error: &WayError) -> Refused {
     let message = error.to_string();
-    let allowed = match &error {
+    let allowed = match error {
         WayError::NoMember { member, known, .. } => {
             let near = nearest(member, known.iter().map(String::as_str));
             Some(near.map_or_else(|| shown(known), |near| format!("did you mean {near}?")))

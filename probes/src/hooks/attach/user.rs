@@ -104,7 +104,7 @@ impl Hooks {
         target: &Target,
         returns: bool,
         mechanism: Mechanism,
-        place: Place,
+        place: &Place,
     ) -> Result<Attachment, ProbeError> {
         let Target::User(at) = target else { return Err(ProbeError::NoFunction(target.to_string())) };
         let elf = Elf::open(Path::new(&*at.path))?;

@@ -72,7 +72,8 @@ fn cap() {
     let metrics = scene.agent.metrics();
     let [own, other] = exits(&metrics);
     assert!(own > 0.0 && other > 0.0, "{own} have series of their own, {other} none");
-    assert_eq!(own + other, many as f64);
+    // What else ends on this machine meanwhile may be folded, too.
+    assert!(own + other >= many as f64, "{own} and {other} of {many}");
     let folded = metrics.sum("trigon_metrics_folded_total", &[("family", "trigon_events_total")]);
     assert_eq!(folded, metrics.sum("trigon_events_total", &[("namespace", "other")]));
     for family in ["trigon_events_total", "trigon_process_exits_total"] {

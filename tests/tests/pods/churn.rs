@@ -93,7 +93,7 @@ fn cap() {
     assert_eq!(metrics.sum("trigon_lost_events_total", &[]), 0.0, "{metrics}");
 }
 
-/// Told, run, deleted, removed: a batch at a time, since the kernel takes a moment to give up a cgroup.
+/// Told, run, deleted, removed: a batch at a time, so that there are never many cgroups.
 fn come_and_go(scene: &Scene, numbers: Range<usize>) {
     let mut births = Births::start(&scene.workload);
     for first in numbers.clone().step_by(BATCH) {

@@ -34,7 +34,7 @@ use trigon_exporters::{
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
     placements::PlacementMap,
-    ring::Stop,
+    ring::Waker,
 };
 
 use crate::{
@@ -127,7 +127,7 @@ impl Signals {
 /// An agent that runs.
 struct Agent {
     reader: reader::Thread,
-    stop: Stop,
+    waker: Waker,
     reader_ended: tokio::sync::oneshot::Receiver<()>,
     ways_out: WaysOut,
     give_up: CancellationToken,
@@ -201,7 +201,11 @@ impl Agent {
             .map_err(|source| AgentError::Bootstrap(Box::new(source)))?;
         info!(processes = found.found, inexact = found.inexact, gone = found.gone, "read what runs already");
 
-        let (pipeline, jobs) = jobs::channel();
+        let waker = ring.waker();
+        let (pipeline, jobs) = jobs::channel_to({
+            let waker = waker.clone();
+            move || waker.wake()
+        });
         let host = Host { namespaces: found.host };
         let parts = Parts {
             shared: lifecycle.shared(),
@@ -239,7 +243,6 @@ impl Agent {
 
         health.ring_capacity.set(i64::from(limits.ring_buffer()));
         health.table_capacity.set(i64::try_from(settings.config.process_table.capacity).unwrap_or(i64::MAX));
-        let stop = ring.stop();
         let stages = Pipeline {
             tracker,
             placements,
@@ -290,7 +293,7 @@ impl Agent {
         notify::ready();
         Ok(Self {
             reader,
-            stop,
+            waker,
             reader_ended,
             ways_out,
             give_up,
@@ -328,7 +331,7 @@ impl Agent {
         if timeout(patience, self.policies.call(Manager::stop)).await.is_err() {
             warn!("a policy is being loaded; its hooks go with the agent");
         }
-        self.stop.stop();
+        self.waker.stop();
         let pushing = self.ways_out.pushing();
         let drained = async {
             // It drops the queues, and with that the ways out come to their end.

@@ -1,13 +1,20 @@
 //! Asking a thread that owns something to do a thing with it: one job after the other, and an answer to each.
 
+use std::{
+    fmt::{self, Debug, Formatter},
+    sync::Arc,
+};
+
 use tokio::sync::{mpsc, oneshot};
 
 /// What is to be done with a `T`.
 pub type Job<T> = Box<dyn FnOnce(&mut T) + Send>;
 
 /// Gives jobs to the thread that owns a `T`.
-#[derive(Debug)]
-pub struct Handle<T>(mpsc::Sender<Job<T>>);
+pub struct Handle<T> {
+    jobs: mpsc::Sender<Job<T>>,
+    wake: Arc<dyn Fn() + Send + Sync>,
+}
 
 /// The owner's end: the jobs, in the order in which they came.
 #[derive(Debug)]
@@ -21,17 +28,28 @@ pub struct Stopping;
 /// Jobs that wait; more wait with whoever gives them.
 const WAITING: usize = 16;
 
-/// Two ends.
+/// Two ends, where the owner waits for nothing but jobs.
 pub fn channel<T>() -> (Handle<T>, Jobs<T>) {
-    let (sender, receiver) = mpsc::channel(WAITING);
-    (Handle(sender), Jobs(receiver))
+    channel_to(|| ())
+}
+
+/// Two ends, where the owner waits for other things, too, and `wake` tells it of each job.
+pub fn channel_to<T>(wake: impl Fn() + Send + Sync + 'static) -> (Handle<T>, Jobs<T>) {
+    let (jobs, receiver) = mpsc::channel(WAITING);
+    (Handle { jobs, wake: Arc::new(wake) }, Jobs(receiver))
 }
 
 // === impl Handle ===
 
 impl<T> Clone for Handle<T> {
     fn clone(&self) -> Self {
-        Self(self.0.clone())
+        Self { jobs: self.jobs.clone(), wake: Arc::clone(&self.wake) }
+    }
+}
+
+impl<T> Debug for Handle<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Handle").field(&self.jobs).finish()
     }
 }
 
@@ -49,7 +67,8 @@ impl<T: 'static> Handle<T> {
             // Whoever asked may have gone.
             let _ = done.send(job(owned));
         });
-        self.0.send(job).await.map_err(|_| Stopping)?;
+        self.jobs.send(job).await.map_err(|_| Stopping)?;
+        (self.wake)();
         result.await.map_err(|_| Stopping)
     }
 
@@ -58,7 +77,9 @@ impl<T: 'static> Handle<T> {
     /// # Errors
     /// The agent stops.
     pub fn blocking_give(&self, job: impl FnOnce(&mut T) + Send + 'static) -> Result<(), Stopping> {
-        self.0.blocking_send(Box::new(job)).map_err(|_| Stopping)
+        self.jobs.blocking_send(Box::new(job)).map_err(|_| Stopping)?;
+        (self.wake)();
+        Ok(())
     }
 }
 

@@ -26,8 +26,8 @@ pub struct Pipeline {
     pub deleted_linger: Duration,
 }
 
-/// Gives the reader's thread jobs. It looks for them at least every 100 ms, between two chunks of records: what a job
-/// does must be quick, since records wait meanwhile.
+/// Gives the reader's thread jobs, which it does between two chunks of records: what a job does must be quick, since
+/// records wait meanwhile.
 pub type Handle = jobs::Handle<Pipeline>;
 
 // === impl Pipeline ===

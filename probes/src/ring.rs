@@ -8,7 +8,7 @@ use std::{
     ptr::null_mut,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -39,7 +39,7 @@ pub struct Ring {
     control: Array<MapData, Control>,
     polling: bool,
     drained: usize,
-    stop: Arc<OwnedFd>,
+    waker: Waker,
     positions: Positions,
 }
 
@@ -53,7 +53,13 @@ pub(crate) struct Control {
 
 /// Ends the wait of a [`Ring`] from another thread.
 #[derive(Clone, Debug)]
-pub struct Stop(Arc<OwnedFd>);
+pub struct Waker(Arc<Wakes>);
+
+#[derive(Debug)]
+struct Wakes {
+    eventfd: OwnedFd,
+    stopped: AtomicBool,
+}
 
 #[expect(unsafe_code, reason = "what aya asks of a map's value")]
 // SAFETY: two u32 without padding: every bit pattern is a value.
@@ -66,15 +72,16 @@ impl Ring {
         records: RingBuf<MapData>,
         control: Array<MapData, Control>,
     ) -> Result<Self, ProbeError> {
-        let stop = eventfd(0, EventfdFlags::CLOEXEC)
+        let eventfd = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
             .map_err(|source| ProbeError::Io { what: "make an eventfd", source: source.into() })?;
         let positions = Positions::map(&records)?;
-        Ok(Self { records, control, polling: false, drained: 0, stop: Arc::new(stop), positions })
+        let waker = Waker(Arc::new(Wakes { eventfd, stopped: AtomicBool::new(false) }));
+        Ok(Self { records, control, polling: false, drained: 0, waker, positions })
     }
 
-    /// A handle that makes [`Self::wait`] return at once, from then on.
-    pub fn stop(&self) -> Stop {
-        Stop(Arc::clone(&self.stop))
+    /// Makes [`Self::wait`] return at once.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
     }
 
     /// Hands at most `most` records to `each`; returns how many there were.
@@ -89,7 +96,7 @@ impl Ring {
         count
     }
 
-    /// Waits until there may be records; returns false once [`Stop::stop`] was called.
+    /// Waits until there may be records, or for [`Waker::wake`]; returns false once [`Waker::stop`] was called.
     ///
     /// # Errors
     /// Fails where the kernel refuses to wait or to take the wish about being woken.
@@ -107,12 +114,17 @@ impl Ring {
         // SAFETY: the descriptor belongs to `self.records`, which outlives this borrow.
         let records = unsafe { BorrowedFd::borrow_raw(self.records.as_raw_fd()) };
         let mut both = [
-            PollFd::from_borrowed_fd(self.stop.as_fd(), PollFlags::IN),
+            PollFd::from_borrowed_fd(self.waker.0.eventfd.as_fd(), PollFlags::IN),
             PollFd::from_borrowed_fd(records, PollFlags::IN),
         ];
         let fds = if busy { &mut both[..1] } else { &mut both[..] };
         match poll(fds, timeout.as_ref()) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => Ok(fds[0].revents().is_empty()),
+            Ok(_) | Err(rustix::io::Errno::INTR) => {
+                if !fds[0].revents().is_empty() {
+                    self.waker.heard();
+                }
+                Ok(!self.waker.0.stopped.load(Ordering::Acquire))
+            }
             Err(source) => Err(ProbeError::Io { what: "wait for the ring buffer", source: source.into() }),
         }
     }
@@ -130,13 +142,25 @@ impl Ring {
     }
 }
 
-// === impl Stop ===
+// === impl Waker ===
 
-impl Stop {
-    /// Ends the wait.
-    pub fn stop(&self) {
+impl Waker {
+    /// Ends the wait that is, or the next one.
+    pub fn wake(&self) {
         // It fails only where the counter would overflow, and then the wait has ended already.
-        let _ = rustix::io::write(&*self.0, &1_u64.to_ne_bytes());
+        let _ = rustix::io::write(&self.0.eventfd, &1_u64.to_ne_bytes());
+    }
+
+    /// Ends the wait, and all that would follow.
+    pub fn stop(&self) {
+        self.0.stopped.store(true, Ordering::Release);
+        self.wake();
+    }
+
+    /// Takes note: the next wait waits again.
+    fn heard(&self) {
+        // It fails only where nobody has called, and then there is nothing to take note of.
+        let _ = rustix::io::read(&self.0.eventfd, &mut [0; size_of::<u64>()]);
     }
 }
 

@@ -307,12 +307,12 @@ fn what_has_no_type_is_refused() {
         }
     };
     refused(
-        "  kprobes:\n  - {call: sys_bpf, args: [{index: 0}, {index: 1}]}\n",
-        &["6:40", "spec.kprobes[0].args[1]", "union bpf_attr *"],
+        "  kprobes:\n  - {call: sys_rseq, args: [{index: 1}, {index: 0}]}\n",
+        &["6:41", "spec.kprobes[0].args[1]", "struct rseq *"],
     );
     refused(
-        "  tracepoints:\n  - {subsystem: sched, event: sched_process_exec, raw: true, args: [{index: 2}]}\n",
-        &["6:69", "spec.tracepoints[0].args[0]", "struct linux_binprm *", "uint64"],
+        "  tracepoints:\n  - {subsystem: signal, event: signal_deliver, raw: true, args: [{index: 1}]}\n",
+        &["6:66", "spec.tracepoints[0].args[0]", "struct kernel_siginfo *", "uint64"],
     );
     refused(
         "  tracepoints:\n  - {subsystem: task, event: task_rename, args: [{index: 3}, {index: 60}, {index: 5, type: int}]}\n",

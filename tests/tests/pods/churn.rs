@@ -21,11 +21,11 @@ use crate::{
 };
 
 /// Pods after which the tables have the size that they have under this load, and pods after these.
-const WARM: usize = 1_500;
-const PODS: usize = 1_000;
+const WARM: usize = 10_000;
+const PODS: usize = 10_000;
 
 /// Far more than the series that there may be; `TRIGON_PODS` says another number, for a run by hand.
-const MANY: u64 = 2_000;
+const MANY: u64 = 10_000;
 const SERIES: usize = 1_000;
 
 /// Events that may wait for their pods before more pods come: far fewer than there is room for.

@@ -23,7 +23,7 @@ fn away() {
     let (first, second) = (NodePod::new(Driver::Systemd), NodePod::new(Driver::Systemd));
     let (of_first, of_second) = (first.container(), second.container());
     scene.server.put(pod(&first, "web-1", &[("nginx", &of_first)]));
-    scene.synced();
+    scene.present(1);
     scene.server.leave();
     scene.agent.until_metrics("the failure", |metrics| {
         (metrics.sum("trigon_watch_errors_total", &[("watch", "pods")]) > 0.0).then_some(())
@@ -34,9 +34,7 @@ fn away() {
     scene.run(&of_second);
     scene.lines(4)[2..].iter().for_each(assert_unplaced);
     scene.server.come_back();
-    scene.agent.until_metrics("the other pod", |metrics| {
-        (metrics.sum("trigon_pods", &[("state", "present")]) == 2.0).then_some(())
-    });
+    scene.present(2);
     scene.run(&of_second);
     scene.lines(6)[4..].iter().for_each(|line| assert_placed(line, "web-2", &of_second));
 }
@@ -61,7 +59,7 @@ fn gone() {
     let container = second.container();
     let object = pod(&first, "web-1", &[("nginx", &first.container())]);
     scene.server.put(object.clone());
-    scene.synced();
+    scene.present(1);
     scene.server.leave();
     scene.server.delete(&object);
     scene.server.put(pod(&second, "web-2", &[("nginx", &container)]));

@@ -114,9 +114,7 @@ fn never() {
     assert_eq!(scene.waited("without_pod"), waited);
     // Told late, it is known from then on.
     scene.server.put(pod(&node_pod, "web-1", &[("nginx", &container)]));
-    scene.agent.until_metrics("the pod", |metrics| {
-        (metrics.sum("trigon_pods", &[("state", "present")]) > 0.0).then_some(())
-    });
+    scene.present(1);
     scene.run(&container);
     scene.lines(6)[4..].iter().for_each(|line| assert_placed(line, "web-1", &container));
 }

@@ -69,6 +69,13 @@ impl Scene {
         });
     }
 
+    /// Waits until the agent knows so many pods.
+    pub fn present(&self, count: usize) {
+        self.agent.until_metrics("the pods", |metrics| {
+            (metrics.sum("trigon_pods", &[("state", "present")]) == count as f64).then_some(())
+        });
+    }
+
     /// Runs the workload in a container until it has ended.
     pub fn run(&self, container: &NodeContainer) {
         let output = container.start(self.workload.program(), ["exit", "0", "main"]).output();

@@ -63,7 +63,8 @@ impl Rig {
         let (lifecycle, ring) = Lifecycle::attach(&options, &kernel).expect("attach to the lifecycle");
         let shared = lifecycle.shared();
         let open = || PlacementMap::open(&shared).expect("open the map");
-        let placements = Placements::new(open(), kernel.cgroups().mount.clone());
+        let mount = kernel.cgroups().mount.clone().filter(|_| cgroups);
+        let placements = Placements::new(open(), mount);
         placements.walk();
         let hooks = Hooks::new(shared.clone(), &kernel).expect("make the hooks' maps");
         let sources = Sources::default();

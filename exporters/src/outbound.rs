@@ -21,10 +21,9 @@ mod line;
 mod resolver;
 
 pub use call::{DnsName, HttpUrl, OutboundCall};
-pub use line::{Line, RATE, WAITING};
+pub use line::Line;
 
 use caller::Caller;
-pub use caller::PATIENCE;
 use resolver::Resolver;
 
 /// Makes the lines that actions call out by. Clones share what all lines together may do.

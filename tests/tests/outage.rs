@@ -99,11 +99,8 @@ fn delay(protocol: Protocol) {
     rig.receiver.behave(Behaviour::Unavailable(Some(Duration::from_secs(60))));
     let workload = Workload::new();
     workload.run("exit 0");
-    let tried = |signal| {
-        rig.receiver.until("a try", |received| {
-            (refused(received, signal) > 0).then_some(())
-        })
-    };
+    let tried =
+        |signal| rig.receiver.until("a try", |received| (refused(received, signal) > 0).then_some(()));
     tried(Signal::Logs);
     tried(Signal::Traces);
     // Ten times the longest wait of its own.

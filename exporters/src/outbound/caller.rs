@@ -27,7 +27,7 @@ pub(super) enum Failure {
 }
 
 /// How long an answer is waited for: an answer of HTTP up to the end of its head.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 const USER_AGENT: &str = concat!("trigon/", env!("CARGO_PKG_VERSION"));
 

@@ -39,10 +39,10 @@ pub(super) struct Calls {
 }
 
 /// Calls that an action makes at most, whatever happens; as many may come at once.
-pub const RATE: Rate = Rate::per_minute(10);
+const RATE: Rate = Rate::per_minute(10);
 
 /// Calls of an action that wait for the one before them.
-pub const WAITING: usize = 4;
+const WAITING: usize = 4;
 
 // === impl Line ===
 

@@ -187,5 +187,6 @@ fn number_of(action: &Action) -> u8 {
         Action::Override { .. } => 5,
         Action::NotifyEnforcer { .. } | Action::Enforce => 13,
         Action::CleanupEnforcerNotification => 14,
+        Action::CallOut(call) => call.action().number(),
     }
 }

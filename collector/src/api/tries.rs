@@ -289,6 +289,7 @@ enum Effect {
     Signal(u8),
     Deny,
     Follow,
+    Track,
 }
 
 fn effect(action: &Action) -> Option<Effect> {
@@ -299,6 +300,7 @@ fn effect(action: &Action) -> Option<Effect> {
         Action::Signal(9) => Some(Effect::Kill),
         Action::Signal(signal) => Some(Effect::Signal(*signal)),
         Action::FollowFd { .. } | Action::UnfollowFd { .. } | Action::CopyFd { .. } => Some(Effect::Follow),
+        Action::TrackSock { .. } | Action::UntrackSock { .. } => Some(Effect::Track),
     }
 }
 
@@ -311,6 +313,7 @@ impl std::fmt::Display for Effect {
             Self::Signal(signal) => write!(f, "signal {}", names::signal(*signal)),
             Self::Deny => f.write_str("deny"),
             Self::Follow => f.write_str("follow"),
+            Self::Track => f.write_str("track"),
         }
     }
 }

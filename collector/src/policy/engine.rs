@@ -366,6 +366,9 @@ impl Engine {
         types: &mut Types,
     ) -> Result<Vec<(Target, TablePlan)>, LoadError> {
         let mut tables = Vec::new();
+        if self.tracks() && !self.hooks.watches_sockets() {
+            self.hooks.watch_sockets(types.get()?)?;
+        }
         for target in targets {
             let parts = self.parts(target);
             let needs = needs(target, &parts)?;
@@ -445,6 +448,16 @@ impl Engine {
                 self.hooks.detach(target);
             }
         }
+        if !self.tracks()
+            && let Err(error) = self.hooks.forget_sockets()
+        {
+            warn!(%error, "sockets that policies tracked are told of their owners still");
+        }
+    }
+
+    /// Whether a policy in force tracks sockets.
+    fn tracks(&self) -> bool {
+        self.policies.values().any(|loaded| loaded.enabled && !loaded.trial && loaded.policy.tracks())
     }
 
     fn seats(&self, policy: &Policy) -> Result<Vec<Seat>, LoadError> {

@@ -178,7 +178,8 @@ impl Resolver<'_> {
             && value.action.is_some()
             && !value.kind.is_socket()
         {
-            let message = format!("the function returns a {}, and no socket to track", value.kind.as_str());
+            let message =
+                format!("what the function returns is of type {}, and no socket", value.kind.as_str());
             self.refuse(value.at, "returnArg", Refused { message, allowed: None });
         }
         if self.faults.len() == before {

@@ -108,10 +108,10 @@ fn faults(spec: &str) -> String {
 fn only_a_socket_can_be_tracked() {
     let argument = "  kprobes:\n  - call: fd_install\n    syscall: false\n    args: [{index: 1}]\n    selectors:\n    - matchActions: [{action: TrackSock, argSock: 1}]\n";
     let said = faults(argument);
-    assert!(said.contains("11:22") && said.contains("the argument is of type file, and no socket"), "{said}");
+    assert!(said.contains("10:22") && said.contains("the argument is of type file, and no socket"), "{said}");
     let returned = "  kprobes:\n  - call: sys_write\n    return: true\n    returnArg: {index: 0}\n    returnArgAction: TrackSock\n";
     let said = faults(returned);
-    assert!(said.contains("8:16") && said.contains("the function returns a int64, and no socket"), "{said}");
+    assert!(said.contains("8:16") && said.contains("is of type int64, and no socket"), "{said}");
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::{env, path::Path, process::Command};
 
-const OBJECTS: [&str; 10] = [
+const OBJECTS: [&str; 11] = [
     "lifecycle",
     "tasks",
     "processes",
@@ -13,6 +13,7 @@ const OBJECTS: [&str; 10] = [
     "kprobes",
     "tracepoints",
     "releases",
+    "sockets",
     "denials",
     "uprobes",
 ];

@@ -7,7 +7,8 @@ use trigon_exporters::{
     identity::{ExecId, Trace},
 };
 use trigon_probes::record::{
-    self, ExecKey, ExecRecord, ExitRecord, Fork, Record, ReleaseRecord, TaskFacts, flags, task_flags,
+    self, ExecKey, ExecRecord, ExitRecord, Fork, Record, ReleaseRecord, TaskFacts, flags, hook_flags,
+    task_flags,
 };
 
 use crate::{
@@ -345,7 +346,14 @@ impl Tracker {
         let id = id_of(record.fixed.key);
         let process = match self.table.get(id) {
             Some(entry) => Arc::clone(&entry.process),
-            None => self.missed(id, previous_image(record.fixed.key), 0, 0, &[]),
+            None => {
+                let process = self.missed(id, previous_image(record.fixed.key), 0, 0, &[]);
+                // A socket may outlive who tracked it: no end will be told.
+                if record.fixed.hook_flags & hook_flags::OWNER_GONE != 0 {
+                    self.table.end(id, record.fixed.header.time, End::Exit { code: 0, signal: 0 });
+                }
+                process
+            }
         };
         let time = self.clock.at(record.fixed.header.time);
         let mut hook = hook_of(record, source);

@@ -231,9 +231,14 @@ struct task_struct {
 
 typedef struct { __s64 counter; } atomic64_t;
 
+typedef struct { struct net *net; } possible_net_t;
+
 struct in6_addr { __u8 bytes[16]; };
 
+struct socket;
+
 struct sock_common {
+	possible_net_t skc_net;
 	__be32 skc_daddr;
 	__be32 skc_rcv_saddr;
 	__be16 skc_dport;
@@ -247,6 +252,7 @@ struct sock_common {
 
 struct sock {
 	struct sock_common __sk_common;
+	struct socket *sk_socket;
 	__u32 sk_priority;
 	__u32 sk_mark;
 	__u16 sk_protocol;
@@ -255,6 +261,11 @@ struct sock {
 
 struct socket {
 	struct sock *sk;
+};
+
+struct socket_alloc {
+	struct socket socket;
+	struct inode vfs_inode;
 };
 
 struct skb_ext {
@@ -269,6 +280,7 @@ struct sec_path {
 enum skb_ext_id { SKB_EXT_BRIDGE_NF, SKB_EXT_SEC_PATH };
 
 struct sk_buff {
+	struct sock *sk;
 	unsigned int len;
 	__u32 priority;
 	__u32 hash;

@@ -38,6 +38,7 @@ enum lost_kind {
 	LOST_PENDING,             /* calls that found no room to wait for their return */
 	LOST_TEXT,                /* texts that a call had no room for */
 	LOST_PLACEMENT,           /* cgroups that found no room among the placements */
+	LOST_TRACKED,             /* sockets that found no room among the tracked ones */
 	LOST_KINDS,
 };
 

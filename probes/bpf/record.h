@@ -144,6 +144,8 @@ struct hook_arg {
 
 enum hook_flags {
 	HOOK_MONITORED = 1 << 0, /* the policy only watches: what it forbids was done all the same */
+	HOOK_OWNER = 1 << 1,     /* told of who has the tracked socket, and not of who runs */
+	HOOK_OWNER_GONE = 1 << 2, /* the owner has ended */
 };
 
 /* Beyond enum value_type: no argument of the policy's, but return addresses of 64 bits each, the innermost first. */
@@ -169,7 +171,8 @@ struct hook_record {
 	__u8 args;
 	__u8 has_return;
 	__u8 hook_flags; /* enum hook_flags */
-	__u8 reserved[2];
+	__u8 return_action; /* likewise, when it returned; 0 for none */
+	__u8 reserved[1];
 	__u64 returned;
 	struct request_span request;
 };

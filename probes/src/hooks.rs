@@ -29,6 +29,7 @@ pub mod plan;
 mod processes;
 mod releases;
 mod sets;
+mod sockets;
 mod tries;
 
 mod executions;
@@ -161,6 +162,8 @@ pub struct Hooks {
     processes: Option<Attachment>,
     /// Programs that see followed files closed.
     releases: Option<Releases>,
+    /// What sees tracked sockets end.
+    sockets: Option<sockets::Watch>,
     /// Programs and links that every system call passes.
     syscalls: Option<Attachment>,
     /// Mechanisms that this kernel refuses whatever the target is, with what it said.
@@ -182,6 +185,7 @@ static DENIALS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/d
 static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
 static UPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uprobes.o"));
 static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
+static SOCKETS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockets.o"));
 
 // === impl Hooks ===
 
@@ -205,6 +209,7 @@ impl Hooks {
             next_table: 1,
             processes: None,
             releases: None,
+            sockets: None,
             syscalls: None,
             hopeless: HashMap::new(),
             lsm_is_asked: false,
@@ -403,6 +408,7 @@ impl Hooks {
                 "kprobes" => KPROBES,
                 "tracepoints" => TRACEPOINTS,
                 "releases" => RELEASES,
+                "sockets" => SOCKETS,
                 "denials" => DENIALS,
                 "uprobes" => UPROBES,
                 _ => PROCESSES,

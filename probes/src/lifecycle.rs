@@ -134,6 +134,8 @@ pub enum LostReason {
     Busy,
     /// A file found no room among the followed ones.
     FollowedFull,
+    /// A socket found no room among the tracked ones.
+    TrackedFull,
     /// A policy's own rate limit held a post back.
     RateLimit,
     /// A call found no room to wait for its return.
@@ -430,12 +432,13 @@ fn version(release: &str) -> Option<(u32, u32)> {
 }
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
-const OF_HOOKS: [(u32, LostReason); 5] = [
+const OF_HOOKS: [(u32, LostReason); 6] = [
     (9, LostReason::Busy),
     (10, LostReason::FollowedFull),
     (11, LostReason::RateLimit),
     (12, LostReason::PendingFull),
     (13, LostReason::Text),
+    (15, LostReason::TrackedFull),
 ];
 
 /// Beside the records that tell of it: `LOST_PLACEMENT`.
@@ -483,6 +486,7 @@ impl LostReason {
             Self::Recursion => "recursion",
             Self::Busy => "busy",
             Self::FollowedFull => "followed_full",
+            Self::TrackedFull => "tracked_full",
             Self::RateLimit => "rate_limit",
             Self::PendingFull => "pending_full",
             Self::Text => "text",

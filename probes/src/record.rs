@@ -38,6 +38,8 @@ pub mod arg_flags {
 pub mod hook_flags {
     #![expect(missing_docs, reason = "the names are those of bpf/record.h, which explains them")]
     pub const MONITORED: u8 = 1 << 0;
+    pub const OWNER: u8 = 1 << 1;
+    pub const OWNER_GONE: u8 = 1 << 2;
 }
 
 /// Types of an argument that is a stack trace: `enum stack_type`.
@@ -121,7 +123,7 @@ mirror! {
     /// A policy's hook matched; its arguments follow.
     "hook_record" HookRecord {
         header: Header, key: ExecKey, tid: u32, policy_hook: u32, selector: u16, action: u8, args: u8,
-        has_return: u8, hook_flags: u8, reserved: [u8; 2], returned: u64, request: RequestSpan,
+        has_return: u8, hook_flags: u8, return_action: u8, reserved: [u8; 1], returned: u64, request: RequestSpan,
     }
 
     /// A followed file is followed no longer.

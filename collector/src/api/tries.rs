@@ -293,6 +293,7 @@ enum Effect {
     Deny,
     Follow,
     CallOut,
+    Track,
 }
 
 fn effect(action: &Action) -> Option<Effect> {
@@ -304,6 +305,7 @@ fn effect(action: &Action) -> Option<Effect> {
         Action::Signal(signal) => Some(Effect::Signal(*signal)),
         Action::FollowFd { .. } | Action::UnfollowFd { .. } | Action::CopyFd { .. } => Some(Effect::Follow),
         Action::CallOut(_) => Some(Effect::CallOut),
+        Action::TrackSock { .. } | Action::UntrackSock { .. } => Some(Effect::Track),
     }
 }
 
@@ -317,6 +319,7 @@ impl std::fmt::Display for Effect {
             Self::Deny => f.write_str("deny"),
             Self::Follow => f.write_str("follow"),
             Self::CallOut => f.write_str("call out"),
+            Self::Track => f.write_str("track"),
         }
     }
 }

@@ -10,7 +10,7 @@ use trigon_probes::hooks::{TablePlan, plan::value_type};
 use super::{
     model::{
         OverrideMethod,
-        actions::Action,
+        actions::{Action, ReturnAction},
         arguments::{Argument, ArgumentSlot, ArgumentType, Integer, ObjectType},
         hooks::Hook,
         selectors::Namespace,
@@ -174,6 +174,14 @@ fn index_of(namespace: Namespace) -> u8 {
     }
 }
 
+/// The same of what is done at the return.
+fn return_number_of(action: ReturnAction) -> u8 {
+    match action {
+        ReturnAction::TrackSock => 11,
+        ReturnAction::UntrackSock => 12,
+    }
+}
+
 /// Tetragon's number of an action (`KprobeAction`).
 fn number_of(action: &Action) -> u8 {
     match action {
@@ -185,6 +193,8 @@ fn number_of(action: &Action) -> u8 {
         Action::NoPost => 9,
         Action::Signal(_) => 10,
         Action::Override { .. } => 5,
+        Action::TrackSock { .. } => 11,
+        Action::UntrackSock { .. } => 12,
         Action::NotifyEnforcer { .. } | Action::Enforce => 13,
         Action::CleanupEnforcerNotification => 14,
         Action::CallOut(call) => call.action().number(),

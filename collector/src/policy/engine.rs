@@ -381,6 +381,9 @@ impl Engine {
         types: &mut Types,
     ) -> Result<Vec<(Target, TablePlan)>, LoadError> {
         let mut tables = Vec::new();
+        if self.tracks() && !self.hooks.watches_sockets() {
+            self.hooks.watch_sockets(types.get()?)?;
+        }
         for target in targets {
             let parts = self.parts(target);
             let needs = needs(target, &parts)?;
@@ -460,6 +463,16 @@ impl Engine {
                 self.hooks.detach(target);
             }
         }
+        if !self.tracks()
+            && let Err(error) = self.hooks.forget_sockets()
+        {
+            warn!(%error, "sockets that policies tracked are told of their owners still");
+        }
+    }
+
+    /// Whether a policy in force tracks sockets.
+    fn tracks(&self) -> bool {
+        self.policies.values().any(|loaded| loaded.enabled && !loaded.trial && loaded.policy.tracks())
     }
 
     fn seats(&self, policy: &Policy, trial: bool) -> Result<Vec<Seat>, LoadError> {

@@ -4,7 +4,7 @@
 //! All of it follows from the checked policy and from its compiled tables; only the mechanisms are found by trying
 //! ([`trigon_probes::kernel::serve`]).
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, iter};
 
 use serde::Serialize;
 use trigon_probes::{
@@ -160,7 +160,10 @@ fn explain_hook(policy: &Policy, hook: &Hook, places: Vec<Place>) -> HookExplana
         carries.push(format!("what it returned, as {}{label}", returned.kind.as_str()));
     }
     let cases = match hook.selectors.as_slice() {
-        [] => vec![Case { label: None, when: Vec::new(), then: vec!["post the event".to_owned()] }],
+        [] => {
+            let then = iter::once("post the event".to_owned()).chain(words::at_return(hook)).collect();
+            vec![Case { label: None, when: Vec::new(), then }]
+        }
         selectors => selectors.iter().map(|selector| words::case(hook, selector)).collect(),
     };
     HookExplanation {

@@ -134,6 +134,11 @@ impl Policy {
         selectors.any(|selector| selector.all_actions().any(|action| action.follows()))
     }
 
+    /// Whether it tracks sockets.
+    pub fn tracks(&self) -> bool {
+        self.hooks.iter().any(Hook::tracks)
+    }
+
     /// Whether it does anything but tell: kill, signal or deny.
     pub fn enforces(&self) -> bool {
         let mut selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);

@@ -20,6 +20,7 @@ use super::{
         conditions::Condition,
         hooks::{FunctionSection, Functions, Hook, Point},
     },
+    read::actions::SOCKETS,
 };
 use kinds::{Refused, field, parameter, returned};
 
@@ -172,6 +173,14 @@ impl Resolver<'_> {
                     self.refuse(at, "returnArg", refused);
                 }
             }
+        }
+        if let Some(value) = &hook.return_value
+            && value.action.is_some()
+            && !value.kind.is_socket()
+        {
+            let message =
+                format!("what the function returns is of type {}, and no socket", value.kind.as_str());
+            self.refuse(value.at, "returnArg", Refused { message, allowed: None });
         }
         if self.faults.len() == before {
             self.filters(hook);
@@ -455,6 +464,8 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
         | Action::Sigkill
         | Action::Signal(_)
         | Action::Override { .. }
+        | Action::TrackSock { .. }
+        | Action::UntrackSock { .. }
         | Action::NotifyEnforcer { .. }
         | Action::CleanupEnforcerNotification
         | Action::Enforce
@@ -465,6 +476,11 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
     if let Some(kind) = descriptors.iter().find_map(wrong) {
         let message = format!("the argument is of type {}, and no descriptor", kind.as_str());
         return Some(Refused { message, allowed: Some("an argument of type int or fd".to_owned()) });
+    }
+    if let Action::TrackSock { socket } | Action::UntrackSock { socket } = action {
+        let kind = kind_of(*socket).filter(|kind| !kind.is_socket())?;
+        let message = format!("the argument is of type {}, and no socket", kind.as_str());
+        return Some(Refused { message, allowed: Some(SOCKETS.to_owned()) });
     }
     let Action::FollowFd { name, .. } = action else { return None };
     let kind = kind_of(*name).filter(|kind| !kind.names_file())?;

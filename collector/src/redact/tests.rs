@@ -132,6 +132,7 @@ fn hook(args: Vec<Option<Value>>) -> Hook {
         action: Default::default(),
         return_action: None,
         monitored: false,
+        socket_owner: false,
         ima_hash: None,
         selector: 0,
         stacks: None,

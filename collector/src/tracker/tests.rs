@@ -2,7 +2,8 @@ use trigon_exporters::{
     event::{EventType, Gains},
     identity::{SpanRef, TraceId},
 };
-use trigon_probes::record::{Exec as ExecOf, ForkRecord, LeafFirst};
+use trigon_probes::record::{Exec as ExecOf, ForkRecord, Header, HookRecord, LeafFirst, decode};
+use zerocopy::IntoBytes as _;
 
 use super::{
     facts::{cpu_time, gains_of},
@@ -381,4 +382,33 @@ fn what_is_counted_has_its_types() {
     let (process, exec) = kernel.spawn(ROOT, 100, Given::default());
     assert_eq!(exec.event_type(), EventType::ProcessExec);
     assert_eq!(kernel.exit(process, 0, 0x300).unwrap().event_type(), EventType::ProcessExit);
+}
+
+/// A hook's record that is told of a socket's owner.
+fn of_owner(kernel: &mut Kernel, owner: Proc, gone: u8) -> Event {
+    kernel.now += 10;
+    let mut record = HookRecord { key: key(owner, 0), policy_hook: 1, ..HookRecord::default() };
+    record.header = Header { kind: 5, flags: 0, length: size_of::<HookRecord>() as u32, time: kernel.now };
+    record.hook_flags = hook_flags::OWNER | gone;
+    kernel.tracker.take(decode(record.as_bytes()).unwrap(), Timestamp(0)).unwrap()
+}
+
+#[test]
+fn a_sockets_owner_may_be_gone() {
+    let mut kernel = Kernel::new();
+    descriptors::tests::learn(&kernel.tracker);
+    let (owner, _) = kernel.spawn(ROOT, 100, Given::default());
+    let told = of_owner(&mut kernel, owner, 0);
+    assert_eq!(told.process.exec_id, id(owner, 0));
+    assert!(matches!(told.kind, Kind::Hook(hook) if hook.socket_owner));
+    // One that is known still, and one that was forgotten: of neither another end will be told.
+    kernel.exit(owner, 0, 0).unwrap();
+    assert_eq!(of_owner(&mut kernel, owner, hook_flags::OWNER_GONE).process.exec_id, id(owner, 0));
+    let forgotten = Proc(101, 700);
+    of_owner(&mut kernel, forgotten, hook_flags::OWNER_GONE);
+    assert!(kernel.tracker.table().get(id(forgotten, 0)).unwrap().ended());
+    // One that lives and is not known was missed: its end will be told.
+    let missed = Proc(102, 800);
+    of_owner(&mut kernel, missed, 0);
+    assert!(kernel.exit(missed, 0, 0).is_some());
 }

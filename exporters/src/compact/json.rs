@@ -195,6 +195,7 @@ fn call(kind: HookKind, event: &Json) -> (Hook, Vec<Option<Object<'_>>>) {
         return_action: None,
         selector: 0,
         monitored: false,
+        socket_owner: false,
         ima_hash: None,
         stacks: None,
         descriptor: None,

@@ -24,6 +24,8 @@ pub struct Hook {
     pub selector: u16,
     /// The policy only watches: the action was not done.
     pub monitored: bool,
+    /// It is told of who has the socket that a policy tracks, and not of the process that ran.
+    pub socket_owner: bool,
     /// The hash of the file, where the policy asks for it: `sha256:…`; empty where the kernel made none.
     pub ima_hash: Option<Box<str>>,
     /// What led to the call, where the policy asks for it.

@@ -276,6 +276,7 @@ mod tests {
             selector: 0,
             data: Box::default(),
             monitored: false,
+            socket_owner: false,
             ima_hash: None,
             stacks: None,
             descriptor: None,

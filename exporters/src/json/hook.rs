@@ -159,6 +159,9 @@ pub(super) struct HookFacts<'a> {
     /// Whether the action was done; left out where it was.
     #[serde(skip_serializing_if = "Option::is_none")]
     policy_mode: Option<&'static str>,
+    /// The process is who has the tracked socket, and not the one that ran.
+    #[serde(skip_serializing_if = "is_default")]
+    socket_owner: bool,
     /// The policy asks for the file's hash, and the kernel made none.
     #[serde(skip_serializing_if = "is_default")]
     ima_hash_missing: bool,
@@ -351,6 +354,7 @@ impl<'a> HookFacts<'a> {
         Self {
             policy_namespace: hook.source.policy.namespace.as_deref(),
             policy_mode: hook.monitored.then_some("monitor"),
+            socket_owner: hook.socket_owner,
             ima_hash_missing: hook.ima_hash.as_ref().is_some_and(|hash| hash.is_empty()),
             selector: hook.selector,
             severity: hook.source.severity.map(Severity::as_str),

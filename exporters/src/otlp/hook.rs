@@ -62,6 +62,9 @@ impl Attributes<'_> {
         if hook.monitored {
             self.string("trigon.policy.mode", "monitor");
         }
+        if hook.socket_owner {
+            self.boolean("trigon.socket.owner", true);
+        }
         if let Some(action) = hook.return_action {
             self.string("trigon.return_action", action.word());
         }

@@ -24,7 +24,7 @@ pub(super) struct Veil {
 }
 
 /// Attributes and the paths that they come from, all of which must be shown.
-const SOURCES: [(&str, &[&str]); 87] = [
+const SOURCES: [(&str, &[&str]); 88] = [
     ("process.pid", &["process.pid"]),
     ("process.parent_pid", &["parent.pid"]),
     ("process.vpid", &["trigon.vpid"]),
@@ -61,6 +61,7 @@ const SOURCES: [(&str, &[&str]); 87] = [
     ("security_rule.name", &["policy_name"]),
     ("trigon.policy.namespace", &["trigon.policy_namespace"]),
     ("trigon.policy.mode", &["trigon.policy_mode"]),
+    ("trigon.socket.owner", &["trigon.socket_owner"]),
     ("trigon.policy.tags", &["tags"]),
     ("security_rule.category", &["tags"]),
     ("security_rule.description", &["message"]),

@@ -32,6 +32,7 @@ pub(crate) fn hook(source: HookSource, args: Vec<Value>) -> Hook {
         return_action: None,
         selector: 0,
         monitored: false,
+        socket_owner: false,
         ima_hash: None,
         stacks: None,
         descriptor: None,

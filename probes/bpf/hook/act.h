@@ -6,6 +6,7 @@
 #include "call.h"
 #include "enforce.h"
 #include "follow.h"
+#include "own.h"
 #include "post.h"
 #include "select.h"
 #include "try.h"
@@ -266,6 +267,10 @@ static long step_act(__u32 step, void *context)
 	/* The post tells since when a file is followed; that it is followed no longer comes after. */
 	if (selector->flags & SELECTOR_FOLLOW)
 		do_follow(index, bit);
+	if (selector->flags & SELECTOR_SOCKETS)
+		find_owner(index, bit);
+	if (selector->track)
+		do_track(index, bit, 0);
 	if (selector->flags & SELECTOR_POST) {
 		if (selector->rate_interval)
 			digest_call(index, bit);
@@ -274,6 +279,8 @@ static long step_act(__u32 step, void *context)
 	}
 	if (selector->flags & SELECTOR_UNFOLLOW)
 		do_follow(index, bit);
+	if (selector->untrack)
+		do_track(index, bit, 1);
 	if (!call->monitored)
 		enforce(index, bit);
 	return 0;

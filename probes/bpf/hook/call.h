@@ -7,6 +7,7 @@
 
 #include "../kernel.h"
 #include "../maps.h"
+#include "../record.h"
 #include "plan.h"
 
 /* Texts that a call can hold: paths, strings, bytes. */
@@ -31,7 +32,7 @@ enum value_flags {
 
 struct value {
 	__u64 number;
-	__u64 file;   /* struct file, where it is one */
+	__u64 file;   /* struct file, or of a socket or a packet struct sock */
 	__u64 opened; /* when a followed descriptor was opened: names it, together with the process */
 	__u32 extra;  /* of a file: its mode */
 	__u16 length;
@@ -49,6 +50,10 @@ struct call {
 	__u64 raw[8]; /* arguments; the sixth and on are zero where the mechanism can't tell them */
 	__u64 returned;
 	__u64 regs; /* struct pt_regs; 0 where the mechanism has none */
+	struct exec_key owner; /* whose the tracked socket is that it is about; without a pid for none */
+	__u64 owner_leader;
+	__u32 owner_tid;
+	__u32 owner_gone; /* its process, or this image of it, has ended */
 	__u32 hook;
 	__u32 table;
 	__u8 values;

@@ -31,6 +31,7 @@ static __always_inline int enter(__u32 hook)
 	call->unread = 0;
 	call->returned = 0;
 	call->regs = 0;
+	call->owner.pid = 0;
 #pragma unroll
 	for (int i = 0; i < VALUES; i++) {
 		call->value[i].state = VALUE_UNREAD;

@@ -361,6 +361,7 @@ __attribute__((noinline)) int read_object(int index, __u32 number)
 	value->state = VALUE_ABSENT;
 	value->offset = 0;
 	value->number = 0;
+	value->file = 0;
 	char *text = from ? take_text(call, index, value) : NULL;
 
 	if (!text)
@@ -372,10 +373,12 @@ __attribute__((noinline)) int read_object(int index, __u32 number)
 	case TYPE_SOCK:
 		if (!from)
 			return 0;
+		value->file = (__u64)from;
 		read_sock((void *)text, from);
 		length = sizeof(struct endpoint);
 		break;
 	case TYPE_SKB:
+		value->file = (__u64)BPF_CORE_READ((struct sk_buff *)from, sk);
 		read_packet((void *)text, from);
 		length = sizeof(struct packet);
 		break;

@@ -206,6 +206,7 @@ enum selector_flags {
 	SELECTOR_ENFORCER = 1 << 6, /* do what a notification says that this thread has left */
 	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
 	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
+	SELECTOR_SOCKETS = 1 << 9,      /* there are sockets or packets among its arguments */
 	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
 };
 
@@ -220,7 +221,7 @@ struct selector {
 	__u8 args;
 	__u8 rate_scope;  /* 0 thread, 1 process, 2 all */
 	__u8 action;      /* what the record says was done, as Tetragon numbers actions */
-	__u8 reserved[1];
+	__u8 return_action; /* likewise, when the function has returned */
 	__u64 rate_interval; /* nanoseconds; 0 for no limit */
 	struct post_arg arg[POST_ARGS];
 	__u32 group; /* who follows: a policy */
@@ -229,6 +230,9 @@ struct selector {
 	__u8 notify_signal; /* without signal and error the notification is taken back */
 	__u8 hash; /* tell the hash of the file that the hook is about */
 	__u8 reserved_end[2];
+	__u16 track;   /* a bit for each of the table's values: sockets to track */
+	__u16 untrack; /* and not any more */
+	__u8 reserved_last[4];
 };
 
 struct selector_key {

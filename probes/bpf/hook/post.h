@@ -74,6 +74,29 @@ __attribute__((noinline)) int add_request(int index)
 	return 0;
 }
 
+/*
+ * Tells of who has the tracked socket, where that is another process than the one that runs; 0 where it isn't. Apart from
+ * the record's head, for the sake of the stack.
+ */
+__attribute__((noinline)) int add_owner(int index)
+{
+	__u32 key = index;
+	struct call *call = call_at(index);
+	struct buffer *buffer = bpf_map_lookup_elem(&post_buffers, &key);
+	struct hook_record *record = (void *)buffer;
+
+	if (!call || !buffer || !call->owner.pid)
+		return 0;
+	/* Whichever image of it. */
+	if (record->key.pid == call->owner.pid &&
+	    record->key.ktime - record->key.image == call->owner.ktime - call->owner.image)
+		return 0;
+	record->key = call->owner;
+	record->tid = call->owner_tid;
+	record->hook_flags |= call->owner_gone ? HOOK_OWNER | HOOK_OWNER_GONE : HOOK_OWNER;
+	return 1;
+}
+
 static long step_post(__u32 index, void *context)
 {
 	__u32 key = *(__u32 *)context;
@@ -166,6 +189,7 @@ __attribute__((noinline)) int begin_record(int index, __u32 bit)
 	record->returned = call->denied ? (__s64)call->error : (__s64)call->returned;
 	record->has_return = (call->late || call->denied) && selector->flags & SELECTOR_RETURN;
 	record->hook_flags = call->monitored ? HOOK_MONITORED : 0;
+	record->return_action = call->late ? selector->return_action : 0;
 	at->call = index;
 	at->end = sizeof(*record);
 	at->table = call->table;
@@ -218,8 +242,12 @@ __attribute__((noinline)) int post_stack(int index, __u32 type)
 		return 0;
 	__u32 begin = at->end & (BUFFER_BYTES / 2 - 1);
 	struct hook_arg *arg = (void *)&buffer->bytes[begin];
-	long length = bpf_get_task_stack(bpf_get_current_task_btf(), &buffer->bytes[begin + sizeof(*arg)], STACK_BYTES,
-					 type == STACK_USER ? BPF_F_USER_STACK : 0);
+	long length = 0;
+
+	/* The program that runs is not the one that the record tells of. */
+	if (type != STACK_USER || !(((struct hook_record *)buffer)->hook_flags & HOOK_OWNER))
+		length = bpf_get_task_stack(bpf_get_current_task_btf(), &buffer->bytes[begin + sizeof(*arg)],
+					    STACK_BYTES, type == STACK_USER ? BPF_F_USER_STACK : 0);
 
 	__builtin_memset(arg, 0, sizeof(*arg));
 	arg->type = type;
@@ -256,7 +284,9 @@ __attribute__((noinline)) int post_call(int index, __u32 bit)
 	}
 	if (!begin_record(index, bit))
 		return 0;
-	add_request(index);
+	/* Nor is the request that is being served one of its own. */
+	if (!add_owner(index))
+		add_request(index);
 	post_stacks(index, bit);
 	bpf_loop(POST_ARGS, step_post, &key, 0);
 	post_hash(index, bit);

@@ -153,6 +153,7 @@ pub mod selector_flags {
     pub const ENFORCER: u16 = 1 << 6;
     pub const KERNEL_STACK: u16 = 1 << 7;
     pub const USER_STACK: u16 = 1 << 8;
+    pub const SOCKETS: u16 = 1 << 9;
     pub const TRY: u16 = 1 << 13;
 }
 
@@ -189,8 +190,9 @@ mirror! {
     /// A selector and what it does.
     "selector" Selector {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
-        action: u8, reserved: [u8; 1], rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
+        action: u8, return_action: u8, rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
         error: i16, notify_error: i16, notify_signal: u8, hash: u8, reserved_end: [u8; 2],
+        track: u16, untrack: u16, reserved_last: [u8; 4],
     }
 
     /// A step of an expression.

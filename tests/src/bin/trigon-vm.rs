@@ -18,7 +18,7 @@ use trigon_tests::{
 };
 
 /// Suites about what the agent does after the kernel has told it everything, or around it: natively they say as much.
-const NATIVE: [&str; 17] = [
+const NATIVE: [&str; 22] = [
     "alerts",
     "apiserver",
     "chart",
@@ -30,11 +30,16 @@ const NATIVE: [&str; 17] = [
     "exports",
     "files",
     "flood",
+    "hostile",
     "loss",
     "operate",
+    "outbound",
     "outage",
     "overhead",
     "pods",
+    "prometheus",
+    "redaction",
+    "rotel",
     "service",
 ];
 

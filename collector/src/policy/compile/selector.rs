@@ -11,7 +11,7 @@ use super::{
     super::{
         model::{
             Located,
-            actions::{Action, Post, RateLimitScope},
+            actions::{Action, Post, RateLimitScope, ReturnAction},
             arguments::{Argument, ArgumentSlot, ArgumentType, Class, Integer, Source},
             conditions::{Comparison, Condition, TextOperator},
             hooks::Point,
@@ -26,7 +26,7 @@ use super::{
     builder::Builder,
     condition::{Networks, Numbers, Turn},
     expression::{self, TooLarge},
-    index_of, number_of,
+    index_of, number_of, return_number_of,
 };
 
 // === impl Builder ===
@@ -380,6 +380,8 @@ impl Builder<'_> {
                 }
                 // An open file is followed, not its number: a copy is the same open file.
                 Action::CopyFd { .. } => {}
+                Action::TrackSock { socket } => plan.track |= self.socket(part, *socket, bit)?,
+                Action::UntrackSock { socket } => plan.untrack |= self.socket(part, *socket, bit)?,
                 Action::Override { error } => {
                     plan.flags |= selector_flags::OVERRIDE;
                     plan.error = *error;
@@ -399,6 +401,16 @@ impl Builder<'_> {
         Ok(())
     }
 
+    /// The bit of a value that is a socket to track, or one that is not tracked any more. As with what is posted, it is the
+    /// one that the function was entered with.
+    fn socket(&mut self, part: Part<'_>, slot: ArgumentSlot, bit: usize) -> Result<u16, CompileError> {
+        let value = 1 << self.argument(part, argument(&part.hook.arguments, slot)?)?;
+        if self.late.has(bit) {
+            self.captures |= value;
+        }
+        Ok(value)
+    }
+
     /// Which arguments are posted, and how.
     fn post(&mut self, part: Part<'_>, bit: usize, plan: &mut plan::Selector) -> Result<(), CompileError> {
         // Of an execution it is decided whether it is told, not what.
@@ -410,6 +422,9 @@ impl Builder<'_> {
         for (argument, number, flags) in arguments.chain(data) {
             if argument.kind == ArgumentType::Nop {
                 continue;
+            }
+            if argument.kind.is_socket() {
+                plan.flags |= selector_flags::SOCKETS;
             }
             let is_unfollowed = argument.source == Source::Call
                 && argument.path.is_none()
@@ -433,6 +448,15 @@ impl Builder<'_> {
             && !matches!(returned.kind, ArgumentType::Integer(_) | ArgumentType::Fd | ArgumentType::Nop)
         {
             let value = self.returned(returned.kind)?;
+            if returned.kind.is_socket() {
+                plan.flags |= selector_flags::SOCKETS;
+            }
+            match returned.action {
+                Some(ReturnAction::TrackSock) => plan.track |= 1 << value,
+                Some(ReturnAction::UntrackSock) => plan.untrack |= 1 << value,
+                None => {}
+            }
+            plan.return_action = returned.action.map_or(0, return_number_of);
             push(plan, PostArg { value, number: 0, flags: arg_flags::RETURNED })?;
         }
         Ok(())

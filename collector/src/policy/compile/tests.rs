@@ -2,7 +2,7 @@ use std::net::IpAddr;
 
 use trigon_probes::hooks::{
     Address,
-    plan::{Mask, selector_flags},
+    plan::{Mask, selector_flags, source},
 };
 
 use super::{
@@ -185,6 +185,47 @@ fn a_tracepoints_fields_have_places_of_their_own() {
     let values = &plan.table.value[..usize::from(plan.table.values)];
     let places: Vec<_> = values.iter().map(|spec| (spec.index, spec.size_arg)).collect();
     assert_eq!(places, [(0, 0), (1, 0), (2, 4), (4, 1)]);
+}
+
+#[test]
+fn sockets_that_are_tracked_are_bits_of_values() {
+    let spec = |hook: &str| {
+        let policy = crate::policy::tests::sound(&crate::policy::tests::policy(hook));
+        assert!(policy.tracks());
+        let part = Part {
+            policy: 1,
+            policy_hook: 1,
+            follows: false,
+            alone: false,
+            denies: false,
+            method: None,
+            hook: &policy.hooks[0],
+            scopes: &[],
+            trial: false,
+        };
+        table(&[part], Host::default(), &mut Lineages::default()).unwrap()
+    };
+    let plan = spec(
+        "  kprobes:\n  - call: tcp_connect\n    syscall: false\n    args: [{index: 1, type: int}, {index: 0, type: sock}]\n    selectors:\n    - matchActions: [{action: TrackSock, argSock: 0}]\n    - matchActions: [{action: UntrackSock, argSock: 0}, {action: NoPost}]\n",
+    );
+    let kinds = plan.table.value.map(|value| value.kind);
+    let [track, untrack] = plan.selectors.as_slice() else { panic!("two selectors") };
+    assert_eq!(kinds[track.track.trailing_zeros() as usize], value_type::SOCK);
+    assert_eq!((track.track, track.untrack), (untrack.untrack, untrack.track));
+    assert_eq!((track.action, untrack.action), (11, 12));
+    assert_eq!(track.flags & untrack.flags & selector_flags::SOCKETS, selector_flags::SOCKETS);
+    assert_eq!(untrack.flags & selector_flags::POST, 0);
+
+    let plan = spec(
+        "  kprobes:\n  - call: tcp_create_openreq_child\n    syscall: false\n    return: true\n    args: [{index: 0, type: sock}]\n    returnArg: {index: 0, type: sock}\n    returnArgAction: TrackSock\n    selectors:\n    - matchActions: [{action: UntrackSock, argSock: 0}]\n",
+    );
+    let [selector] = plan.selectors.as_slice() else { panic!("one selector") };
+    let values =
+        [selector.track, selector.untrack].map(|bits| &plan.table.value[bits.trailing_zeros() as usize]);
+    assert_eq!(values.map(|value| value.source), [source::RETURN, source::ARG]);
+    assert_eq!((selector.action, selector.return_action), (12, 11));
+    // At the return it is the socket that was passed: its memory may be another's.
+    assert_ne!(plan.table.captures & selector.untrack, 0);
 }
 
 #[test]

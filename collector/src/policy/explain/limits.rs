@@ -95,6 +95,12 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
         "Descriptors that were open before the policy was loaded are not followed; 8192 open files are at a time.",
     );
     say(
+        policy.tracks(),
+        "What happens to a tracked socket is told of its owner. Filters, rate limits and signals are about the process that \
+         runs, which in an interrupt is any. Sockets from before the policy was loaded are nobody's; 16384 are tracked at a \
+         time, and those that nothing happened to for longest make room.",
+    );
+    say(
         policy.scope.as_ref().is_some_and(|scope| scope.pods.is_some())
             || selectors(&|selector| selector.workloads.is_some()),
         "A pod that the API server hasn't told of yet matches no selector of pods.",

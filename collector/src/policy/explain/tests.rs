@@ -68,6 +68,19 @@ fn names_have_one_frequency() {
 }
 
 #[test]
+fn tracked_sockets_are_explained() {
+    let track = explained(
+        "  kprobes:\n  - call: sk_alloc\n    syscall: false\n    return: true\n    returnArg: {index: 0, type: sock}\n    returnArgAction: TrackSock\n  - call: tcp_close\n    syscall: false\n    args: [{index: 0, type: sock}]\n    selectors:\n    - matchActions: [{action: UntrackSock, argSock: 0}]\n",
+    );
+    let [alloc, close] = track.hooks.as_slice() else { panic!("two hooks") };
+    let returned = "track the socket that it returned as this process's from here on";
+    assert_eq!(alloc.cases[0].then, ["post the event", returned]);
+    assert_eq!(close.cases[0].then, ["track the socket no longer", "post the event"]);
+    assert!(track.limits.iter().any(|limit| limit.contains("told of its owner")));
+    assert!(track.limits.iter().any(|limit| limit.contains("It observes")));
+}
+
+#[test]
 fn limits_follow_from_what_a_policy_does() {
     let kill = explained(
         "  kprobes:\n  - call: sys_openat\n    syscall: true\n    args: [{index: 1, type: string}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Equal, values: [/etc/shadow]}]\n      matchActions: [{action: Sigkill}]\n",

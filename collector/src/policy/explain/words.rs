@@ -6,7 +6,7 @@ use trigon_exporters::{names, outbound::OutboundCall};
 
 use super::{
     super::model::{
-        actions::{Action, Post, RateLimit, RateLimitScope},
+        actions::{Action, Post, RateLimit, RateLimitScope, ReturnAction},
         arguments::{Argument, ArgumentSlot},
         conditions::{Comparison, Condition, End, Field, FileType, NumberRange, TextOperator},
         hooks::Hook,
@@ -49,7 +49,17 @@ pub(super) fn case(hook: &Hook, selector: &Selector) -> Case {
     if !posts {
         then.push("post the event".to_owned());
     }
+    then.extend(at_return(hook));
     Case { label: selector.label.clone(), when, then }
+}
+
+/// What is done with the socket that the function returns.
+pub(super) fn at_return(hook: &Hook) -> Option<String> {
+    let text = match hook.return_value.as_ref()?.action? {
+        ReturnAction::TrackSock => "track the socket that it returned as this process's from here on",
+        ReturnAction::UntrackSock => "track the socket that it returned no longer",
+    };
+    Some(text.to_owned())
 }
 
 /// Where a policy, or a selector, applies.
@@ -306,6 +316,8 @@ fn action(action: &Action) -> String {
             "follow the open file no longer, once its last descriptor is closed".to_owned()
         }
         Action::CopyFd { .. } => "follow the copy too, which is the same open file".to_owned(),
+        Action::TrackSock { .. } => "track the socket as this process's from here on".to_owned(),
+        Action::UntrackSock { .. } => "track the socket no longer".to_owned(),
         Action::Override { error } => format!("deny the call, which returns {error}"),
         Action::NotifyEnforcer { .. } => {
             "have the enforcer act at the thread's next call of its list".to_owned()

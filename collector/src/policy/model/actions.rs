@@ -36,6 +36,16 @@ pub enum Action {
         /// `argName`: the copy's number.
         to: ArgumentSlot,
     },
+    /// Track a socket: what happens to it later is told of this process.
+    TrackSock {
+        /// `argSock`: the socket, or a packet that is of one.
+        socket: ArgumentSlot,
+    },
+    /// Track a socket no longer.
+    UntrackSock {
+        /// `argSock`: the socket, or a packet that is of one.
+        socket: ArgumentSlot,
+    },
     /// Have the function return this, `argError`, and do nothing.
     Override {
         /// An error of errno(3) as a negative number; some functions have other returns. Never 0.
@@ -56,6 +66,15 @@ pub enum Action {
     CallOut(OutboundCall),
     /// `imaHash` of a `Post`: tell the hash of the file that the hook is about.
     ImaHash,
+}
+
+/// `returnArgAction`: what is done with the socket that a function returns, for each call that a selector takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReturnAction {
+    /// Track it.
+    TrackSock,
+    /// Track it no longer.
+    UntrackSock,
 }
 
 /// How an event is posted.
@@ -103,6 +122,7 @@ impl Action {
         match self {
             Self::Post(_) | Self::NoPost | Self::Sigkill | Self::Signal(_) => true,
             Self::FollowFd { .. } | Self::UnfollowFd { .. } | Self::CopyFd { .. } => false,
+            Self::TrackSock { .. } | Self::UntrackSock { .. } => false,
             // What a uprobe returns to is the program's own, and no call that the kernel could refuse.
             Self::Override { .. } | Self::Enforce | Self::ImaHash => false,
             Self::NotifyEnforcer { .. } | Self::CleanupEnforcerNotification | Self::CallOut(_) => true,

@@ -222,6 +222,12 @@ impl ArgumentType {
         }
     }
 
+    /// Whether it is a socket, or something that is of one.
+    pub fn is_socket(self) -> bool {
+        use ObjectType::{Skb, Sock, Socket};
+        matches!(self, Self::Auto | Self::Object(Sock | Socket | Skb))
+    }
+
     /// Whether it names a file.
     pub fn names_file(self) -> bool {
         matches!(

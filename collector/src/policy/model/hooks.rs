@@ -7,7 +7,7 @@ use trigon_probes::hooks::UserPlace;
 
 use super::{
     Located, Position,
-    actions::Action,
+    actions::{Action, ReturnAction},
     arguments::{Argument, ArgumentType, Source},
     selectors::Selector,
 };
@@ -197,6 +197,8 @@ pub struct ReturnValue {
     pub kind: ArgumentType,
     /// `label`
     pub label: Option<String>,
+    /// `returnArgAction`
+    pub action: Option<ReturnAction>,
 }
 
 /// An item of `spec.lists`.
@@ -233,6 +235,13 @@ impl Hook {
     /// Whether it tells hashes of files.
     pub fn hashes(&self) -> bool {
         self.selectors.iter().any(|selector| selector.all_actions().any(|action| *action == Action::ImaHash))
+    }
+
+    /// Whether it tracks sockets.
+    pub fn tracks(&self) -> bool {
+        let tracks = |action: &Action| matches!(action, Action::TrackSock { .. });
+        self.return_value.as_ref().is_some_and(|value| value.action == Some(ReturnAction::TrackSock))
+            || self.selectors.iter().any(|selector| selector.all_actions().any(tracks))
     }
 
     /// Whether it is an enforcer's.

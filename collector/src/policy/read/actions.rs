@@ -32,6 +32,8 @@ enum Name {
     UnfollowFd,
     CopyFd,
     Override,
+    TrackSock,
+    UntrackSock,
     NotifyEnforcer,
     CleanupEnforcerNotification,
     GetUrl,
@@ -52,8 +54,8 @@ const NAMES: Words<Name> = Words {
         ("Override", Word::Is(Name::Override)),
         ("GetUrl", Word::Is(Name::GetUrl)),
         ("DnsLookup", Word::Is(Name::DnsLookup)),
-        ("TrackSock", Word::Later),
-        ("UntrackSock", Word::Later),
+        ("TrackSock", Word::Is(Name::TrackSock)),
+        ("UntrackSock", Word::Is(Name::UntrackSock)),
         ("NotifyEnforcer", Word::Is(Name::NotifyEnforcer)),
         ("CleanupEnforcerNotification", Word::Is(Name::CleanupEnforcerNotification)),
         ("Set", Word::Later),
@@ -81,8 +83,8 @@ const KEYS: Keys = Keys {
         "argError",
         "argUrl",
         "argFqdn",
-        // Those of actions that aren't supported yet: the action's name is the fault.
         "argSock",
+        // Those of actions that aren't supported yet: the action's name is the fault.
         "argRegs",
         "argNewSymbol",
         "argNewAddr",
@@ -158,6 +160,8 @@ fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>
             Some(Action::CopyFd { from: from?, to: to? })
         }
         Name::Override => overriding(item, &fields, scope),
+        Name::TrackSock => socket(&fields, scope).map(|socket| Action::TrackSock { socket }),
+        Name::UntrackSock => socket(&fields, scope).map(|socket| Action::UntrackSock { socket }),
         Name::NotifyEnforcer => {
             let bounds = -limits::ERRNO..=-1;
             let error = fields.get("argError").map(|error| error.integer(bounds)).unwrap_or(Some(0))?;
@@ -230,6 +234,8 @@ fn overriding(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option
 
 const DESCRIPTORS: &str = "an argument of type int or fd";
 const FILES: &str = "an argument of type file, path, dentry, string or filename";
+/// What can be tracked.
+pub const SOCKETS: &str = "an argument of type sock, socket or skb";
 
 /// Warns of what belongs to other actions.
 fn warn_unused(fields: &Fields<'_>, name: Name) {
@@ -238,6 +244,7 @@ fn warn_unused(fields: &Fields<'_>, name: Name) {
         Name::NoPost | Name::Sigkill => &[],
         Name::Signal => &["argSig"],
         Name::Override => &["argError"],
+        Name::TrackSock | Name::UntrackSock => &["argSock"],
         Name::NotifyEnforcer => &["argError", "argSig"],
         Name::CleanupEnforcerNotification => &[],
         Name::GetUrl => &["argUrl"],
@@ -284,6 +291,10 @@ fn rate_limit(fields: &Fields<'_>) -> Option<Option<RateLimit>> {
 
 fn descriptor(fields: &Fields<'_>, key: &'static str, scope: &Scope<'_>) -> Option<ArgumentSlot> {
     slot(fields, key, scope, ArgumentType::is_descriptor, DESCRIPTORS)
+}
+
+fn socket(fields: &Fields<'_>, scope: &Scope<'_>) -> Option<ArgumentSlot> {
+    slot(fields, "argSock", scope, ArgumentType::is_socket, SOCKETS)
 }
 
 /// The argument that an action names by its index, 0 where it names none.

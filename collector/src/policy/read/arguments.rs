@@ -189,7 +189,7 @@ pub fn return_value(item: &Item<'_>, place: Place) -> Option<ReturnValue> {
     }
     let kind = kind(&fields, place);
     let label = fields.text("label", limits::LABEL_CHARS);
-    Some(ReturnValue { at: item.at(), kind: kind?, label })
+    Some(ReturnValue { at: item.at(), kind: kind?, label, action: None })
 }
 
 fn kind(fields: &Fields<'_>, place: Place) -> Option<ArgumentType> {

@@ -10,7 +10,7 @@ use super::{
         fault::Quoted,
         limits,
         model::{
-            actions::Action,
+            actions::{Action, ReturnAction},
             arguments::{Argument, ArgumentType},
             hooks::{
                 Abi, Function, FunctionSection, Functions, Generated, Hook, List, Point, ReturnValue,
@@ -122,11 +122,15 @@ const LIST_TYPES: Words<ListType> = Words {
     ],
 };
 
-const RETURN_ACTIONS: Words<()> = Words {
+const RETURN_ACTIONS: Words<Option<ReturnAction>> = Words {
     what: "action",
     any_case: true,
-    // What Tetragon once took for what happens anyway.
-    words: &[("Post", Word::Is(())), ("TrackSock", Word::Later), ("UntrackSock", Word::Later)],
+    words: &[
+        // What Tetragon once took for what happens anyway.
+        ("Post", Word::Is(None)),
+        ("TrackSock", Word::Is(Some(ReturnAction::TrackSock))),
+        ("UntrackSock", Word::Is(Some(ReturnAction::UntrackSock))),
+    ],
 };
 
 /// Reads an item of `kprobes` or `fentries`.
@@ -141,10 +145,8 @@ pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Opt
     };
     let arguments = arguments::list(&fields, "args", place);
     let data = arguments::list(&fields, "data", place);
-    let return_value = return_value(&fields, at_return, place);
-    if let Some(action) = fields.get("returnArgAction") {
-        action.word(&RETURN_ACTIONS);
-    }
+    let mut return_value = return_value(&fields, at_return, place);
+    return_action(&fields, return_value.as_mut());
     let ignore = fields.get("ignore");
     let ignore = ignore.as_ref().and_then(|item| item.fields(&IGNORE));
     let ignore_missing = ignore.is_some_and(|ignore| ignore.flag("callNotFound", false));
@@ -297,6 +299,24 @@ fn return_value(fields: &Fields<'_>, at_return: bool, place: Place) -> Option<Re
             None
         }
         (None, false) => None,
+    }
+}
+
+/// `returnArgAction`, which is about a socket that the function returns.
+fn return_action(fields: &Fields<'_>, value: Option<&mut ReturnValue>) {
+    let Some(item) = fields.get("returnArgAction") else { return };
+    let Some(Some(action)) = item.word(&RETURN_ACTIONS) else { return };
+    match value {
+        Some(value) if value.kind.is_socket() => value.action = Some(action),
+        Some(value) => item.expected(
+            format_args!("what the function returns is of type {}, and no socket", value.kind.as_str()),
+            "a returnArg of type sock, socket or skb",
+        ),
+        None if fields.get("returnArg").is_none() || !fields.flag("return", false) => {
+            item.invalid("nothing waits for what the function returns: add return: true and returnArg");
+        }
+        // It could not be read, which is a fault of its own.
+        None => {}
     }
 }
 

@@ -105,6 +105,16 @@ fn faults(spec: &str) -> String {
 }
 
 #[test]
+fn only_a_socket_can_be_tracked() {
+    let argument = "  kprobes:\n  - call: fd_install\n    syscall: false\n    args: [{index: 1}]\n    selectors:\n    - matchActions: [{action: TrackSock, argSock: 1}]\n";
+    let said = faults(argument);
+    assert!(said.contains("10:22") && said.contains("the argument is of type file, and no socket"), "{said}");
+    let returned = "  kprobes:\n  - call: sys_write\n    return: true\n    returnArg: {index: 0}\n    returnArgAction: TrackSock\n";
+    let said = faults(returned);
+    assert!(said.contains("8:16") && said.contains("is of type int64, and no socket"), "{said}");
+}
+
+#[test]
 fn types_of_functions_and_system_calls() {
     assert_eq!(
         kinds(

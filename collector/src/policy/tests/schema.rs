@@ -189,7 +189,7 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "  kprobes: [{call: sys_read, syscall: \"true\"}]\n",
         "  kprobes: [{call: sys_read, cal: sys_read}]\n",
         "  kprobes: [{call: sys_read, return: true}]\n",
-        "  kprobes: [{call: sys_read, returnArgAction: TrackSock}]\n",
+        "  kprobes: [{call: sys_read, returnArgAction: Kill}]\n",
         "  kprobes: [{call: sys_read, ignore: {callFound: true}}]\n",
         "  kprobes: [{call: sys_read, args: [{type: int}]}]\n",
         "  kprobes: [{call: sys_read, args: [{index: 6, type: int}]}]\n",

@@ -85,7 +85,7 @@ const OF_PROCESS: [&str; 75] = [
 ];
 
 /// Paths beside processes.
-const OF_EVENT: [&str; 58] = [
+const OF_EVENT: [&str; 59] = [
     "signal",
     "status",
     "time",
@@ -135,6 +135,7 @@ const OF_EVENT: [&str; 58] = [
     "trigon.system_time",
     "trigon.policy_namespace",
     "trigon.policy_mode",
+    "trigon.socket_owner",
     "trigon.ima_hash_missing",
     "trigon.selector",
     "trigon.severity",

@@ -37,7 +37,7 @@ fn action() -> Schema {
         "argError" => integer(-limits::ERRNO..=limits::ERRNO)
             .about("What the function returns in place of doing anything: -1 is EPERM."),
         "argSig" => integer(1..=64).about("The signal's number."),
-        "argFd" | "argName" => argument(),
+        "argFd" | "argName" | "argSock" => argument(),
         "kernelStackTrace" => boolean().about("Of Post: tell what led to it in the kernel."),
         "userStackTrace" => boolean().about("Of Post: tell what led to it in the program."),
         "imaHash" => boolean().about("Tell the hash of the file that a hook of lsmhooks is about."),
@@ -49,8 +49,9 @@ fn action() -> Schema {
             .about("Of DnsLookup: the name that the agent looks up. Agents refuse it likewise."),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
-        "argSock" | "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex"
-        | "argValue" => text_or_number(limits::EQUAL_BYTES),
+        "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex" | "argValue" => {
+            text_or_number(limits::EQUAL_BYTES)
+        }
         _ => unknown(),
     })
     .any(vec![

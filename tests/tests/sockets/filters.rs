@@ -1,20 +1,15 @@
-//! Filters on sockets: real connections, told apart by their ends, protocol, family and state.
+//! Filters on sockets: connections told apart by their ends, protocol, family and state.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     net::{TcpListener, TcpStream},
-    process::ExitCode,
 };
 
 use tempfile::TempDir;
-use trigon_tests::{
-    agent::Agent,
-    json::Line,
-    suite::{self, Need},
-};
+use trigon_tests::{agent::Agent, json::Line};
 
-const KERNEL: &[Need] = &[Need::Kernel];
+use crate::functions_can_be_hooked;
 
 /// Where somebody listens, each under a letter; the last port is one for root.
 const PLACES: [(char, &str); 4] =
@@ -58,18 +53,6 @@ const STATES: [(&str, &str); 3] = [
     ("{operator: State, values: [TCP_LISTEN, TCP_ESTABLISHED]}", ""),
     ("{operator: State, values: [\"7\"]}", "abcd"),
 ];
-
-/// Kernels that have functions to hook.
-const FUNCTIONS: [&str; 2] = ["6.1.", "6.12."];
-
-fn main() -> ExitCode {
-    suite::run(|suite| {
-        suite.test("connections_by_raw_tracepoint", KERNEL, connections_by_raw_tracepoint);
-        suite.test("listeners_by_raw_tracepoint", KERNEL, listeners_by_raw_tracepoint);
-        suite.test("connections_by_fentry", KERNEL, || connections_by_function("fentries"));
-        suite.test("connections_by_kprobe", KERNEL, || connections_by_function("kprobes"));
-    })
-}
 
 /// Ports by their places.
 type Ports = BTreeMap<char, u16>;
@@ -141,7 +124,7 @@ const TO_CONNECT: &str = "      - {index: 2, operator: Equal, values: [\"2\"]}\n
 /// LISTEN comes next.
 const TO_LISTEN: &str = "      - {index: 2, operator: Equal, values: [\"10\"]}\n";
 
-fn connections_by_raw_tracepoint() {
+pub fn connections_by_raw_tracepoint() {
     let (listeners, ports) = listen();
     for filters in [CONNECTING.as_slice(), STATES.as_slice()] {
         let folder = policies(RAW, filters, TO_CONNECT, &ports);
@@ -150,7 +133,7 @@ fn connections_by_raw_tracepoint() {
     }
 }
 
-fn listeners_by_raw_tracepoint() {
+pub fn listeners_by_raw_tracepoint() {
     let (listeners, ports) = listen();
     let addresses: Vec<_> = listeners.iter().map(|one| one.local_addr().expect("an address")).collect();
     drop(listeners);
@@ -164,10 +147,8 @@ fn listeners_by_raw_tracepoint() {
     check(&LISTENING, &ports, &told);
 }
 
-fn connections_by_function(section: &str) {
-    let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("read the release");
-    if !FUNCTIONS.iter().any(|known| release.starts_with(known)) {
-        println!("not tried: this kernel's functions can't be hooked");
+pub fn connections_by_function(section: &str) {
+    if !functions_can_be_hooked() {
         return;
     }
     let (listeners, ports) = listen();

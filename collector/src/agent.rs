@@ -28,8 +28,9 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 use trigon_exporters::{
     lines::Format,
-    metrics::{Readiness, Registry, http},
+    metrics::{OutboundMetrics, Readiness, Registry, http},
     node::Node,
+    outbound::Outbound,
 };
 use trigon_probes::{
     lifecycle::{self, Kernel, Lifecycle, Options},
@@ -43,7 +44,7 @@ use crate::{
         socket::{Socket, SocketFile},
         status::LossWatch,
     },
-    config::{Effective, Given},
+    config::{Effective, Given, PolicyConfig},
     jobs, loader,
     pipeline::{self, Pipeline},
     policy::{
@@ -214,6 +215,7 @@ impl Agent {
             placements: placements.clone(),
             traces_ctx: settings.config.policy.traces_ctx.clone(),
             loader: loader::Source::new(pipeline.clone(), &loss),
+            outbound: outbound(runtime, &settings.config.policy, metrics.outbound),
         };
         let manager = Manager::new(parts, Types::from(kernel), metrics.policies);
         let directory = &settings.config.policy.dir;
@@ -355,6 +357,14 @@ impl Agent {
             Err(_) => Err(AgentError::Panic),
         }
     }
+}
+
+/// By what policies call out, where they may.
+fn outbound(runtime: &Runtime, config: &PolicyConfig, metrics: OutboundMetrics) -> Option<Outbound> {
+    config.allow_outbound_actions.then(|| {
+        info!("policies may have the agent call out (policy.allow_outbound_actions)");
+        Outbound::new(runtime.handle().clone(), metrics)
+    })
 }
 
 /// Loads the policies that there are at the start: one of the command line that can't be loaded stops it, one of the

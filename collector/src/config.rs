@@ -142,6 +142,8 @@ pub struct PolicyConfig {
     pub traces_ctx: PathBuf,
     /// Stack traces tell addresses, too.
     pub expose_stack_addresses: bool,
+    /// Policies may have the agent call out: `GetUrl`, `DnsLookup`.
+    pub allow_outbound_actions: bool,
 }
 
 /// `[api]`: the local API.
@@ -482,6 +484,7 @@ impl Default for TraceConfig {
 impl Default for PolicyConfig {
     fn default() -> Self {
         Self {
+            allow_outbound_actions: false,
             dir: PathBuf::new(),
             expose_stack_addresses: false,
             traces_ctx: "/sys/fs/bpf/otel/traces_ctx_v1".into(),

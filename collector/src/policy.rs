@@ -20,6 +20,7 @@ pub mod limits;
 pub mod manager;
 pub mod matches;
 pub mod model;
+pub mod outbound;
 pub mod placements;
 mod read;
 pub mod resolve;
@@ -46,6 +47,64 @@ pub struct Checked {
     pub errors: usize,
 }
 
+// === impl Rules ===
+
+impl Rules {
+    /// Everything is allowed: for those who only look at policies.
+    pub const ALL: Self = Self { outbound: true };
+
+    /// Reads the policies in a text.
+    pub fn check_text(self, text: &str) -> Checked {
+        let faults = Faults::default();
+        if text.len() > limits::FILE_BYTES {
+            return too_long();
+        }
+        let documents = yaml::parse(text, &faults);
+        let mut policies: Vec<Policy> = Vec::new();
+        for document in &documents {
+            let root = read::Item::root(document, &faults, self);
+            let Some(policy) = read::policy::read(&root) else { continue };
+            if policies.iter().any(|other| other.key() == policy.key()) {
+                root.invalid(format_args!("two policies of this file are called {}", policy.key()));
+            }
+            policies.push(policy);
+        }
+        if documents.is_empty() && faults.fatal() == 0 {
+            faults.push(whole(Class::Invalid, "there is no policy in it".to_owned(), None));
+        }
+        let errors = faults.fatal();
+        if errors > 0 {
+            policies.clear();
+        }
+        let (faults, hidden) = faults.finish();
+        Checked { policies, faults, hidden, errors }
+    }
+
+    /// Reads the policies in a file.
+    ///
+    /// # Errors
+    /// Fails if the file can't be read. What is wrong in the file is part of the result.
+    pub fn check_file(self, path: &Path) -> Result<Checked, FileError> {
+        Ok(self.check_bytes(&read_file(path)?))
+    }
+
+    /// Reads the policies in what should be a text.
+    pub fn check_bytes(self, bytes: &[u8]) -> Checked {
+        if bytes.len() > limits::FILE_BYTES {
+            return too_long();
+        }
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.check_text(text),
+            Err(error) => {
+                let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
+                let mut fault = whole(Class::Syntax, "this isn't UTF-8".to_owned(), None);
+                fault.at.line = u32::try_from(line).unwrap_or(u32::MAX);
+                refuse(fault)
+            }
+        }
+    }
+}
+
 // === impl Checked ===
 
 impl Checked {
@@ -58,6 +117,13 @@ impl Checked {
         let first = first.map_or_else(|| "it has faults".to_owned(), |first| first.unplaced().to_string());
         Some(format!("{first}{more}"))
     }
+}
+
+/// What policies may have beyond what all may: the configuration decides. By default it is nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rules {
+    /// Actions by which the agent calls out, `GetUrl` and `DnsLookup`: `policy.allow_outbound_actions`.
+    pub outbound: bool,
 }
 
 /// A file or directory that can't be read.
@@ -91,31 +157,9 @@ pub enum FileError {
     },
 }
 
-/// Reads the policies in a text.
+/// Reads the policies in a text, by the rules of an agent that allows nothing beyond what all may.
 pub fn check_text(text: &str) -> Checked {
-    let faults = Faults::default();
-    if text.len() > limits::FILE_BYTES {
-        return too_long();
-    }
-    let documents = yaml::parse(text, &faults);
-    let mut policies: Vec<Policy> = Vec::new();
-    for document in &documents {
-        let root = read::Item::root(document, &faults);
-        let Some(policy) = read::policy::read(&root) else { continue };
-        if policies.iter().any(|other| other.key() == policy.key()) {
-            root.invalid(format_args!("two policies of this file are called {}", policy.key()));
-        }
-        policies.push(policy);
-    }
-    if documents.is_empty() && faults.fatal() == 0 {
-        faults.push(whole(Class::Invalid, "there is no policy in it".to_owned(), None));
-    }
-    let errors = faults.fatal();
-    if errors > 0 {
-        policies.clear();
-    }
-    let (faults, hidden) = faults.finish();
-    Checked { policies, faults, hidden, errors }
+    Rules::default().check_text(text)
 }
 
 /// The schema of a policy's `spec`, for the API server.
@@ -123,12 +167,12 @@ pub fn schema(namespaced: bool) -> JSONSchemaProps {
     read::policy::schema::spec(namespaced)
 }
 
-/// Reads the policies in a file.
+/// Reads the policies in a file, as [`check_text`].
 ///
 /// # Errors
 /// Fails if the file can't be read. What is wrong in the file is part of the result.
 pub fn check_file(path: &Path) -> Result<Checked, FileError> {
-    Ok(check_bytes(&read_file(path)?))
+    Rules::default().check_file(path)
 }
 
 /// Reads a policy file; of one that is too long, no more than shows that it is.
@@ -147,20 +191,9 @@ pub fn read_file(path: &Path) -> Result<Vec<u8>, FileError> {
     Ok(bytes)
 }
 
-/// Reads the policies in what should be a text.
+/// Reads the policies in what should be a text, as [`check_text`].
 pub fn check_bytes(bytes: &[u8]) -> Checked {
-    if bytes.len() > limits::FILE_BYTES {
-        return too_long();
-    }
-    match std::str::from_utf8(bytes) {
-        Ok(text) => check_text(text),
-        Err(error) => {
-            let line = bytes[..error.valid_up_to()].iter().filter(|byte| **byte == b'\n').count() + 1;
-            let mut fault = whole(Class::Syntax, "this isn't UTF-8".to_owned(), None);
-            fault.at.line = u32::try_from(line).unwrap_or(u32::MAX);
-            refuse(fault)
-        }
-    }
+    Rules::default().check_bytes(bytes)
 }
 
 /// The policy files that a path stands for: itself, or what a directory has of .yaml and .yml, by name.

@@ -2,8 +2,9 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use rustc_hash::FxHashMap;
 use trigon_exporters::{
-    event::{Event, Kind, Process, Timestamp, Value},
+    event::{Cgroup, Event, Kind, Place, Process, Timestamp, Value},
     sink::Chunk,
 };
 
@@ -12,8 +13,17 @@ use trigon_exporters::{
 pub struct Recent {
     /// Oldest first, each with its bytes.
     chunks: VecDeque<(Chunk, usize)>,
+    /// The cgroups of executions that are kept, with their pods: of one that is gone nobody else knows any more.
+    cgroups: FxHashMap<u64, Shared>,
     bytes: usize,
     max_bytes: usize,
+}
+
+/// What several executions hold together.
+#[derive(Debug)]
+struct Shared {
+    executions: usize,
+    bytes: usize,
 }
 
 // === impl Recent ===
@@ -21,7 +31,7 @@ pub struct Recent {
 impl Recent {
     /// Nothing yet; 0 bytes keep nothing ever.
     pub fn new(max_bytes: usize) -> Self {
-        Self { chunks: VecDeque::new(), bytes: 0, max_bytes }
+        Self { chunks: VecDeque::new(), cgroups: FxHashMap::default(), bytes: 0, max_bytes }
     }
 
     /// Whether anything is ever kept.
@@ -37,6 +47,14 @@ impl Recent {
         let bytes = chunk.iter().map(weight).sum();
         self.chunks.push_back((Arc::clone(chunk), bytes));
         self.bytes += bytes;
+        for cgroup in cgroups(chunk) {
+            let shared = self.cgroups.entry(cgroup.id).or_insert_with(|| {
+                let bytes = weight_of_cgroup(cgroup);
+                self.bytes += bytes;
+                Shared { executions: 0, bytes }
+            });
+            shared.executions += 1;
+        }
         self.trim();
     }
 
@@ -53,9 +71,17 @@ impl Recent {
 
     fn trim(&mut self) {
         while self.bytes > self.max_bytes
-            && let Some((_, bytes)) = self.chunks.pop_front()
+            && let Some((chunk, bytes)) = self.chunks.pop_front()
         {
             self.bytes -= bytes;
+            for cgroup in cgroups(&chunk) {
+                let Some(shared) = self.cgroups.get_mut(&cgroup.id) else { continue };
+                shared.executions -= 1;
+                if shared.executions == 0 {
+                    self.bytes -= shared.bytes;
+                    self.cgroups.remove(&cgroup.id);
+                }
+            }
         }
     }
 }
@@ -65,12 +91,41 @@ pub fn oldest(chunks: &[Chunk]) -> Option<Timestamp> {
     chunks.iter().flat_map(|chunk| chunk.iter()).map(|event| event.time).min()
 }
 
+/// The cgroup of each execution that began.
+fn cgroups(chunk: &Chunk) -> impl Iterator<Item = &Arc<Cgroup>> {
+    let began = |event: &&Event| matches!(event.kind, Kind::Exec(_));
+    chunk.iter().filter(began).map(|event| &event.process.cgroup)
+}
+
+/// Bytes that a cgroup holds, and what is known of its pod.
+fn weight_of_cgroup(cgroup: &Cgroup) -> usize {
+    let container =
+        cgroup.container.as_ref().map_or(0, |container| size_of_val(&**container) + container.id.len());
+    let place = cgroup.place.get();
+    size_of::<Cgroup>() + cgroup.path.len() + container + place.as_deref().map_or(0, weight_of_place)
+}
+
+fn weight_of_place(place: &Place) -> usize {
+    let pair = |(key, value): (&String, &String)| 2 * size_of::<String>() + key.len() + value.len();
+    let pod = &place.pod;
+    let named = pod.labels.iter().chain(&pod.annotations).map(|(key, value)| pair((key, value)));
+    let workload = pod.workload.as_ref().map_or(0, |workload| workload.kind.len() + workload.name.len());
+    let container = place.container.as_ref().map_or(0, |container| {
+        let texts =
+            [&container.name, &container.id, &container.runtime, &container.image, &container.image_id];
+        size_of_val(&**container) + texts.map(String::len).iter().sum::<usize>()
+    });
+    let texts = [&pod.namespace, &pod.name, &pod.uid].map(String::len).iter().sum::<usize>();
+    let labels = pod.all_labels.iter().map(pair).chain(named).sum::<usize>();
+    size_of_val(place) + size_of_val(&**pod) + texts + workload + labels + container
+}
+
 /// Bytes that an event holds. A process, which several share, counts at its exec.
 fn weight(event: &Event) -> usize {
     let process = |process: &Process| {
         let image = &process.image;
         let args: usize = image.args().map(|arg| arg.len() + 1).sum();
-        size_of::<Process>() + image.binary().len() + image.cwd().len() + args
+        size_of::<Process>() + size_of_val(&**image) + image.binary().len() + image.cwd().len() + args
     };
     let value = |value: &Value| {
         size_of::<Value>()
@@ -95,4 +150,36 @@ fn weight(event: &Event) -> usize {
             Kind::Loader(loader) => size_of_val(&**loader) + loader.path.len() + loader.build_id.len(),
             Kind::Descriptor(descriptor) => size_of_val(&**descriptor) + descriptor.file.path.len(),
         }
+}
+
+#[cfg(test)]
+mod tests {
+    use trigon_exporters::event::{Exec, Pod};
+
+    use super::*;
+
+    fn exec(cgroup: &Arc<Cgroup>) -> Chunk {
+        let process = Arc::new(Process { cgroup: Arc::clone(cgroup), ..Process::default() });
+        let kind = Kind::Exec(Exec::default());
+        Arc::new([Event { time: Timestamp(1), observed: Timestamp(1), process, parent: None, kind }])
+    }
+
+    #[test]
+    fn a_pod_counts_once_for_all_its_executions() {
+        let cgroup = Arc::new(Cgroup { id: 7, ..Cgroup::default() });
+        let pod = Pod { name: "w".repeat(1000), ..Pod::default() };
+        cgroup.place.set(Some(Arc::new(Place { pod: Arc::new(pod), container: None })));
+        let mut recent = Recent::new(usize::MAX);
+        recent.push(&exec(&cgroup));
+        let with_pod = recent.bytes;
+        assert!(with_pod > 1000);
+        recent.push(&exec(&cgroup));
+        let execution = recent.bytes - with_pod;
+        assert!(execution < 1000);
+        // The pod stays as long as there is one of its executions.
+        recent.limit(with_pod);
+        assert_eq!((recent.bytes, recent.chunks().len()), (with_pod, 1));
+        recent.limit(execution);
+        assert_eq!((recent.bytes, recent.chunks().len(), recent.cgroups.len()), (0, 0, 0));
+    }
 }

@@ -14,7 +14,10 @@ use trigon_probes::record::{
 use crate::{
     enrich::Cgroups,
     kubernetes::pods::Pods,
-    policy::matches::{Sources, hook_of},
+    policy::{
+        matches::{Source, Sources, hook_of},
+        outbound::own_pid,
+    },
     redact::{Redaction, Redactor},
     symbols::Symbols,
     text::{first_args, push_escaped, trim_cut},
@@ -56,6 +59,7 @@ pub struct Tracker {
     adopted_until: u64,
     predecessor: Predecessor,
     sources: Sources,
+    own_pid: Option<u32>,
     descriptors: Descriptors,
     symbols: Symbols,
     redactor: Redactor,
@@ -143,6 +147,7 @@ impl Tracker {
             adopted_until: 0,
             predecessor: Predecessor::default(),
             sources: Sources::default(),
+            own_pid: own_pid(),
             descriptors: Descriptors::default(),
             symbols,
             redactor,
@@ -331,6 +336,13 @@ impl Tracker {
             self.counts.orphan_hooks += 1;
             return None;
         };
+        let Source { hook: source, calls_out } = source;
+        if let Some(calls) = calls_out {
+            let own = self.own_pid.is_some_and(|pid| pid == record.fixed.key.pid);
+            if !calls.matched(record.fixed.selector, own) {
+                return None;
+            }
+        }
         let id = id_of(record.fixed.key);
         let process = match self.table.get(id) {
             Some(entry) => Arc::clone(&entry.process),

@@ -19,6 +19,7 @@ pub mod names;
 pub mod nearest;
 pub mod node;
 pub mod otlp;
+pub mod outbound;
 #[cfg(test)]
 mod samples;
 pub mod serve;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+pub(crate) use self::client::chain;
 use self::{batch::Batcher, config::BatchConfig};
 pub use self::{
     client::ClientError,

@@ -21,7 +21,7 @@ fn part<'a>(policy: &'a Policy, number: u32, hook: &'a policy::model::hooks::Hoo
 }
 
 fuzz_target!(|bytes: &[u8]| {
-    let policies = policy::check_bytes(bytes).policies;
+    let policies = policy::Rules::ALL.check_bytes(bytes).policies;
     let mut lineages = Lineages::default();
     let mut parts = Vec::new();
     for (policy, number) in policies.iter().zip(1..) {

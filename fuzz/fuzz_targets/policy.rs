@@ -5,7 +5,7 @@ use libfuzzer_sys::fuzz_target;
 use trigon::policy;
 
 fuzz_target!(|bytes: &[u8]| {
-    let checked = policy::check_bytes(bytes);
+    let checked = policy::Rules::ALL.check_bytes(bytes);
     assert_eq!(checked.errors == 0, checked.first_error().is_none());
     assert!(checked.errors == 0 || checked.policies.is_empty(), "a broken file is taken whole or not at all");
     for fault in &checked.faults {

@@ -5,7 +5,7 @@ use std::{
     io::{BufRead as _, BufReader},
     net::SocketAddr,
     os::unix::process::ExitStatusExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -26,6 +26,7 @@ pub struct Agent {
     config: String,
     arguments: Vec<String>,
     environment: Vec<(String, String)>,
+    etc: Option<PathBuf>,
 }
 
 /// An agent that runs.
@@ -57,7 +58,13 @@ const SOCKET: &str = "trigon.sock";
 impl Agent {
     /// An agent with JSON lines on its standard output and no OTLP endpoint.
     pub fn new() -> Self {
-        Self { output: "json", config: String::new(), arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            output: "json",
+            config: String::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            etc: None,
+        }
     }
 
     /// What it writes to standard output instead of JSON lines.
@@ -85,6 +92,12 @@ impl Agent {
         self
     }
 
+    /// Has it see a folder in the place of `/etc`: another `resolv.conf`, for one.
+    pub fn etc(mut self, folder: &Path) -> Self {
+        self.etc = Some(folder.to_owned());
+        self
+    }
+
     /// Starts it and waits until it sees every event.
     pub fn start(self) -> Running {
         let mut running = self.spawn();
@@ -105,7 +118,17 @@ impl Agent {
         let metrics = place::free_address();
         let config = config_path(&folder);
         std::fs::write(&config, &self.config).expect("write the configuration");
-        let mut child = Command::new(place::agent())
+        let mut command = match &self.etc {
+            None => Command::new(place::agent()),
+            // The shell becomes the agent: it has the process that is told to end.
+            Some(etc) => {
+                let mut command = Command::new("unshare");
+                command.args(["-m", "sh", "-c", "mount -o bind \"$0\" /etc && exec \"$@\""]);
+                command.arg(etc).arg(place::agent());
+                command
+            }
+        };
+        let mut child = command
             .arg("run")
             .arg("--config")
             .arg(&config)

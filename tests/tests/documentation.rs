@@ -8,7 +8,7 @@ use std::{
     process::{Command, ExitCode, Stdio},
 };
 
-use trigon::policy::check_text;
+use trigon::policy::{Rules, check_text};
 use trigon_tests::{
     agent::Agent,
     json::Line,
@@ -64,7 +64,7 @@ fn every_example_is_accepted() {
     assert!(examples.len() > 3, "{examples:?}");
     let mut names = Vec::new();
     for Example { line, text, .. } in &examples {
-        let checked = check_text(text);
+        let checked = Rules::ALL.check_text(text);
         assert_eq!(checked.errors, 0, "line {line}: {:?}", checked.faults);
         names.extend(checked.policies.iter().map(|policy| policy.key()));
     }

@@ -86,7 +86,7 @@ fn unavailable(protocol: Protocol) {
     let workload = Workload::new();
     let done = workload.run("tree 2 2");
     rig.receiver.until("two refused tries of each signal", |received| {
-        (refused(received, Signal::Logs) >= 2 && refused(received, Signal::Traces) >= 2).then_some(())
+        (refusals(received, Signal::Logs) >= 2 && refusals(received, Signal::Traces) >= 2).then_some(())
     });
     rig.receiver.behave(Behaviour::Accept);
     rig.check_done(&workload, &done);
@@ -99,22 +99,19 @@ fn delay(protocol: Protocol) {
     rig.receiver.behave(Behaviour::Unavailable(Some(Duration::from_secs(60))));
     let workload = Workload::new();
     workload.run("exit 0");
-    let tried = |signal| {
-        rig.receiver.until("a try", |received| {
-            (refused(received, signal) > 0).then_some(())
-        })
-    };
+    let tried =
+        |signal| rig.receiver.until("a try", |received| (refusals(received, signal) > 0).then_some(()));
     tried(Signal::Logs);
     tried(Signal::Traces);
     // Ten times the longest wait of its own.
     std::thread::sleep(Duration::from_secs(2));
     let received = rig.receiver.received();
-    let tries = [Signal::Logs, Signal::Traces].map(|signal| refused(&received, signal));
+    let tries = [Signal::Logs, Signal::Traces].map(|signal| refusals(&received, signal));
     assert_eq!(tries, [1, 1], "tries within the delay");
 }
 
 /// Requests that the receiver didn't take: others of this machine may have been told of before it began to refuse.
-fn refused(received: &Received, signal: Signal) -> usize {
+fn refusals(received: &Received, signal: Signal) -> usize {
     received.requests.iter().filter(|request| request.signal == signal && !request.taken).count()
 }
 

@@ -2,8 +2,8 @@
 
 use trigon_exporters::{
     metrics::{
-        AgentMetrics, EventMetrics, HookMetrics, KubernetesMetrics, Loss, MetricsConfig, PolicyMetrics,
-        Registry, agent::register_queues,
+        AgentMetrics, EventMetrics, HookMetrics, KubernetesMetrics, Loss, MetricsConfig, OutboundMetrics,
+        PolicyMetrics, Registry, agent::register_queues,
     },
     otlp::ExportMetrics,
 };
@@ -22,6 +22,8 @@ pub struct Metrics {
     pub events: EventMetrics,
     /// Policies.
     pub policies: PolicyMetrics,
+    /// What policies call out to.
+    pub outbound: OutboundMetrics,
     /// What hooks cost.
     pub hooks: HookMetrics,
     /// OTLP exporters.
@@ -49,6 +51,7 @@ impl Metrics {
             loss: Loss::register(&registry)?,
             events: EventMetrics::register(&registry, config)?,
             policies: PolicyMetrics::register(&registry)?,
+            outbound: OutboundMetrics::register(&registry)?,
             hooks: HookMetrics::register(&registry)?,
             export: ExportMetrics::register(&registry)?,
             kubernetes: KubernetesMetrics::register(&registry)?,

@@ -92,7 +92,7 @@ pub struct TriedSelector {
     /// `label`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// What it would have done beside posting: `kill`, `deny`, `signal SIGTERM`, `follow`.
+    /// What it would have done beside posting: `kill`, `deny`, `signal SIGTERM`, `follow`, `call out`.
     pub actions: Vec<String>,
     /// Calls that it matched.
     pub matched: u64,
@@ -196,6 +196,9 @@ impl TriedPolicy {
                 "nothing was followed: what depends on followed descriptors matched nothing".to_owned(),
             );
         }
+        if selectors().any(|selector| selector.actions.iter().any(|action| action.calls_out().is_some())) {
+            notes.push("nobody was called; each action would call at most 10 times a minute".to_owned());
+        }
         let mut policy = Self {
             name,
             seconds,
@@ -290,6 +293,7 @@ enum Effect {
     Deny,
     Follow,
     Track,
+    CallOut,
 }
 
 fn effect(action: &Action) -> Option<Effect> {
@@ -301,6 +305,7 @@ fn effect(action: &Action) -> Option<Effect> {
         Action::Signal(signal) => Some(Effect::Signal(*signal)),
         Action::FollowFd { .. } | Action::UnfollowFd { .. } | Action::CopyFd { .. } => Some(Effect::Follow),
         Action::TrackSock { .. } | Action::UntrackSock { .. } => Some(Effect::Track),
+        Action::CallOut(_) => Some(Effect::CallOut),
     }
 }
 
@@ -314,6 +319,7 @@ impl std::fmt::Display for Effect {
             Self::Deny => f.write_str("deny"),
             Self::Follow => f.write_str("follow"),
             Self::Track => f.write_str("track"),
+            Self::CallOut => f.write_str("call out"),
         }
     }
 }

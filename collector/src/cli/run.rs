@@ -10,7 +10,7 @@ use super::{flags::Flags, output::takes_color};
 use crate::{
     agent::{self, AgentError},
     config::Given,
-    policy::{self, fault::Class, model::Policy},
+    policy::{self, Rules, fault::Class, model::Policy},
 };
 
 /// Arguments of `trigon run`.
@@ -61,16 +61,17 @@ pub fn run(arguments: &Arguments) -> Result<(), AgentError> {
         Output::Json => Some(Format::Json),
         Output::None => None,
     };
-    let policies = read_policies(&arguments.policy)?;
+    let rules = Rules { outbound: settings.config.policy.allow_outbound_actions };
+    let policies = read_policies(&arguments.policy, rules)?;
     agent::run(given, settings, format, policies)
 }
 
 /// Reads the policies that the command line names: one that is wrong stops the start.
-fn read_policies(paths: &[PathBuf]) -> Result<Vec<(PathBuf, Policy)>, AgentError> {
+fn read_policies(paths: &[PathBuf], rules: Rules) -> Result<Vec<(PathBuf, Policy)>, AgentError> {
     let mut policies = Vec::new();
     for path in paths {
         for file in policy::files(path)? {
-            let checked = policy::check_file(&file)?;
+            let checked = rules.check_file(&file)?;
             for fault in &checked.faults {
                 match fault.class {
                     // What it tells of is about to happen.

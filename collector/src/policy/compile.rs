@@ -197,5 +197,6 @@ fn number_of(action: &Action) -> u8 {
         Action::UntrackSock { .. } => 12,
         Action::NotifyEnforcer { .. } | Action::Enforce => 13,
         Action::CleanupEnforcerNotification => 14,
+        Action::CallOut(call) => call.action().number(),
     }
 }

@@ -12,7 +12,10 @@ use std::{
 };
 
 use tracing::warn;
-use trigon_exporters::event::Policy as PolicyName;
+use trigon_exporters::{
+    event::Policy as PolicyName,
+    outbound::{Outbound, OutboundError},
+};
 use trigon_probes::{
     ProbeError,
     hooks::{Choice, Hooks, Mechanism, Needs, Requests, TablePlan, Target},
@@ -26,6 +29,7 @@ use super::{
         hooks::{Hook, Point},
         selectors::Selector,
     },
+    outbound::CallsOut,
     placements::{NoScopeFree, Placements, ScopeBit},
     resolve::{self, Unresolved},
 };
@@ -49,6 +53,7 @@ pub struct Engine {
     sources: Sources,
     placements: Placements,
     loader: Option<loader::Source>,
+    outbound: Option<Outbound>,
     /// There while a policy in force asks for what processes map.
     listening: Option<loader::Listening>,
     policies: Policies,
@@ -126,6 +131,14 @@ pub enum LoadError {
     /// It has more selectors of pods than there is room for.
     #[error(transparent)]
     Scopes(#[from] NoScopeFree),
+    /// It would have the agent call out.
+    #[error(
+        "it has the agent call out (GetUrl, DnsLookup), which policy.allow_outbound_actions = true would have to allow"
+    )]
+    OutboundRefused,
+    /// It can't call out as it says.
+    #[error(transparent)]
+    Outbound(#[from] OutboundError),
     /// It doesn't fit what the kernel says of its types.
     #[error(transparent)]
     Unresolved(#[from] Unresolved),
@@ -138,13 +151,14 @@ pub enum LoadError {
 
 impl Engine {
     /// No policies yet. `sources` is what the reader looks records up in; without `loader`, policies can't ask for what
-    /// processes map.
+    /// processes map, and without `outbound` they can't call out.
     pub fn new(
         hooks: Hooks,
         host: Host,
         sources: Sources,
         placements: Placements,
         loader: Option<loader::Source>,
+        outbound: Option<Outbound>,
     ) -> Self {
         Self {
             hooks,
@@ -153,6 +167,7 @@ impl Engine {
             sources,
             placements,
             loader,
+            outbound,
             listening: None,
             policies: Policies::new(),
             next_policy: 1,
@@ -209,7 +224,7 @@ impl Engine {
         self.next_policy = self.next_policy.max(id + 1);
         // Cgroups have the bits before a table asks for them.
         let scopes = Arc::new(self.scopes(&policy)?);
-        let seats = self.seats(&policy)?;
+        let seats = self.seats(&policy, trial)?;
         let sources: Vec<u32> = seats.iter().map(|seat| seat.source).collect();
         let mut next = self.policies.clone();
         let earlier = before.map(|before| before.is_monitored());
@@ -460,16 +475,21 @@ impl Engine {
         self.policies.values().any(|loaded| loaded.enabled && !loaded.trial && loaded.policy.tracks())
     }
 
-    fn seats(&self, policy: &Policy) -> Result<Vec<Seat>, LoadError> {
+    fn seats(&self, policy: &Policy, trial: bool) -> Result<Vec<Seat>, LoadError> {
         let name = Arc::new(PolicyName {
             name: policy.name.as_str().into(),
             namespace: policy.namespace.as_deref().map(Into::into),
         });
         let targets: Vec<_> = policy.hooks.iter().map(targets).collect::<Result<_, _>>()?;
+        let calls_out = |hook: &Hook| match trial {
+            true => Ok(None),
+            false => CallsOut::of(hook, &name, self.outbound.as_ref()),
+        };
+        let calls_out: Vec<_> = policy.hooks.iter().map(calls_out).collect::<Result<_, _>>()?;
         let mut seats = Vec::new();
-        for (index, (hook, targets)) in policy.hooks.iter().zip(targets).enumerate() {
+        for (index, ((hook, targets), calls)) in policy.hooks.iter().zip(targets).zip(calls_out).enumerate() {
             for target in targets {
-                let source = self.sources.learn(source_of(&name, hook, &target));
+                let source = self.sources.learn(source_of(&name, hook, &target), calls.clone());
                 seats.push(Seat { hook: index, target, source });
             }
         }

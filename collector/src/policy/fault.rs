@@ -39,13 +39,15 @@ pub enum Class {
     Invalid,
     /// It is part of the language, and not yet of Trigon.
     Unsupported(Feature),
+    /// It is part of the language, and the configuration doesn't allow it.
+    Forbidden(Feature),
     /// It has no effect where it stands.
     Warning,
     /// Nothing is wrong with it; what it means shows later.
     Note,
 }
 
-/// A part of the language that Trigon doesn't have yet.
+/// A part of the language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Feature {
     /// What it is one of: `operator`. Empty for a key.

@@ -6,13 +6,17 @@ use std::{collections::BTreeMap, path::PathBuf, thread, time::Duration};
 
 use jiff::Timestamp;
 use tracing::{info, warn};
-use trigon_exporters::metrics::{PolicyHook, PolicyMemory, PolicyMetrics};
+use trigon_exporters::{
+    metrics::{PolicyHook, PolicyMemory, PolicyMetrics},
+    outbound::Outbound,
+};
 use trigon_probes::{
     hooks::{Hooks, Mechanism, Requests},
     lifecycle::Shared,
 };
 
 use super::{
+    Rules,
     compile::Host,
     engine::{Engine, LoadError, Status, Types},
     fault::Fault,
@@ -49,6 +53,8 @@ pub struct Parts {
     pub traces_ctx: PathBuf,
     /// What listens to what processes map.
     pub loader: loader::Source,
+    /// By what policies call out; none where they may not.
+    pub outbound: Option<Outbound>,
 }
 
 /// All policies, in force or not.
@@ -195,6 +201,11 @@ impl Manager {
         self.engine = None;
     }
 
+    /// The rules by which policies are read.
+    fn rules(&self) -> Rules {
+        Rules { outbound: self.parts.outbound.is_some() }
+    }
+
     fn keep_house(&mut self) {
         self.parts.placements.walk();
         let Some(mut engine) = self.engine.take() else { return };
@@ -251,7 +262,7 @@ impl Manager {
     /// # Errors
     /// The text is wrong, or one has the name of one that is loaded: none is loaded then.
     pub fn add(&mut self, text: &[u8], mode: Option<Mode>) -> Result<Added, Refusal> {
-        let checked = super::check_bytes(text);
+        let checked = self.rules().check_bytes(text);
         if checked.errors > 0 {
             return Err(Refusal::Faults { faults: checked.faults, hidden: checked.hidden });
         }
@@ -374,8 +385,9 @@ impl Manager {
         let mut engine = match self.engine.take() {
             Some(engine) => engine,
             None => {
-                let Parts { shared, host, sources, placements, loader, .. } = self.parts.clone();
-                Engine::new(Hooks::new(shared, self.types.get()?)?, host, sources, placements, Some(loader))
+                let Parts { shared, host, sources, placements, loader, outbound, .. } = self.parts.clone();
+                let hooks = Hooks::new(shared, self.types.get()?)?;
+                Engine::new(hooks, host, sources, placements, Some(loader), outbound)
             }
         };
         let result = job(&mut engine, &mut self.types);

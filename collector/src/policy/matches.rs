@@ -15,6 +15,7 @@ use trigon_probes::{
     record::{self, arg_flags, hook_flags, stack_type},
 };
 
+use super::outbound::CallsOut;
 use crate::text::escaped;
 
 mod objects;
@@ -23,9 +24,18 @@ mod objects;
 #[derive(Clone, Debug, Default)]
 pub struct Sources(Arc<RwLock<Numbered>>);
 
+/// A hook that records name.
+#[derive(Clone, Debug)]
+pub struct Source {
+    /// What its events say of where they come from.
+    pub hook: Arc<HookSource>,
+    /// What it calls out to; none where it doesn't.
+    pub calls_out: Option<Arc<CallsOut>>,
+}
+
 #[derive(Debug, Default)]
 struct Numbered {
-    hooks: HashMap<u32, Arc<HookSource>>,
+    hooks: HashMap<u32, Source>,
     /// Those of the last policies that went: records of them may still be under way.
     retired: Vec<u32>,
     last: u32,
@@ -35,24 +45,29 @@ struct Numbered {
 
 impl Sources {
     /// Adds a hook; its number.
-    pub(crate) fn learn(&self, source: HookSource) -> u32 {
+    pub(crate) fn learn(&self, hook: HookSource, calls_out: Option<Arc<CallsOut>>) -> u32 {
         let mut numbered = self.0.write().unwrap_or_else(PoisonError::into_inner);
         numbered.last += 1;
         let number = numbered.last;
-        numbered.hooks.insert(number, Arc::new(source));
+        numbered.hooks.insert(number, Source { hook: Arc::new(hook), calls_out });
         number
     }
 
-    /// Says that hooks are out of the kernel. They are forgotten when the next ones are.
+    /// Says that hooks are out of the kernel. They are forgotten when the next ones are, and call out no more.
     pub(super) fn retire(&self, numbers: Vec<u32>) {
         let mut numbered = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        for number in &numbers {
+            if let Some(source) = numbered.hooks.get_mut(number) {
+                source.calls_out = source.calls_out.as_deref().map(|calls| Arc::new(calls.cut()));
+            }
+        }
         for number in std::mem::replace(&mut numbered.retired, numbers) {
             numbered.hooks.remove(&number);
         }
     }
 
     /// The hook of that number.
-    pub fn get(&self, number: u32) -> Option<Arc<HookSource>> {
+    pub fn get(&self, number: u32) -> Option<Source> {
         self.0.read().unwrap_or_else(PoisonError::into_inner).hooks.get(&number).cloned()
     }
 }

@@ -5,6 +5,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 use trigon_exporters::nearest::nearest;
 
 use super::{
+    Rules,
     fault::{Class, Fault, Faults, Feature, Path, Quoted},
     model::{Located, Position},
     words::{NoWord, Words},
@@ -30,6 +31,7 @@ pub struct Item<'a> {
     faults: &'a Faults,
     /// What selectors below it can use.
     macros: Option<&'a Macros<'a>>,
+    rules: Rules,
 }
 
 /// The keys of a mapping.
@@ -52,8 +54,13 @@ pub struct Keys {
 
 impl<'a> Item<'a> {
     /// The root of a document.
-    pub fn root(node: &'a Node<'a>, faults: &'a Faults) -> Self {
-        Self { node, path: Path::ROOT, faults, macros: None }
+    pub fn root(node: &'a Node<'a>, faults: &'a Faults, rules: Rules) -> Self {
+        Self { node, path: Path::ROOT, faults, macros: None, rules }
+    }
+
+    /// What may be here that the configuration decides on.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// Where it stands.
@@ -115,6 +122,11 @@ impl<'a> Item<'a> {
     /// Notes that this isn't supported yet.
     pub fn unsupported(&self, feature: Feature) {
         self.fault(Class::Unsupported(feature), format_args!("{feature} is not supported yet"), None);
+    }
+
+    /// Notes that the configuration doesn't allow this, and why that is.
+    pub fn forbidden(&self, feature: Feature, why: &str) {
+        self.fault(Class::Forbidden(feature), format_args!("{feature} {why}"), None);
     }
 
     fn wrong(&self, what: &str) {

@@ -469,6 +469,7 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
         | Action::NotifyEnforcer { .. }
         | Action::CleanupEnforcerNotification
         | Action::Enforce
+        | Action::CallOut(_)
         | Action::ImaHash => &[],
     };
     let wrong = |slot: &ArgumentSlot| kind_of(*slot).filter(|kind| !kind.is_descriptor());

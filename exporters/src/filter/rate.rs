@@ -30,7 +30,7 @@ pub struct NoRate(String);
 
 /// A bucket of tokens, of which each event takes one.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub(crate) struct Bucket {
     size: f64,
     per_second: f64,
     tokens: f64,
@@ -44,6 +44,13 @@ pub(super) struct Bucket {
 const REPORT_EVERY: Duration = Duration::from_secs(1);
 
 // === impl Rate ===
+
+impl Rate {
+    /// So many a minute.
+    pub(crate) const fn per_minute(events: u32) -> Self {
+        Self { events, unit: Unit::Minute }
+    }
+}
 
 impl FromStr for Rate {
     type Err = NoRate;
@@ -92,7 +99,7 @@ impl fmt::Display for Rate {
 
 impl Bucket {
     /// A full one.
-    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
         let seconds = match rate.unit {
             Unit::Second => 1.0,
             Unit::Minute => 60.0,
@@ -103,7 +110,7 @@ impl Bucket {
     }
 
     /// Takes a token for an event; where there is none the event is to be dropped, and is counted here.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub(crate) fn take(&mut self, now: Instant) -> bool {
         let since = now.saturating_duration_since(self.filled);
         self.tokens = (self.tokens + since.as_secs_f64() * self.per_second).min(self.size);
         self.filled = self.filled.max(now);

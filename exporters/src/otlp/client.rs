@@ -202,7 +202,7 @@ fn readable(message: &str) -> String {
 }
 
 /// An error and what caused it, on one line.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     let mut texts: Vec<String> = causes.map(ToString::to_string).collect();
     // Many errors repeat their cause.

@@ -68,7 +68,7 @@ impl Rig {
         placements.walk();
         let hooks = Hooks::new(shared.clone(), &kernel).expect("make the hooks' maps");
         let sources = Sources::default();
-        let engine = Engine::new(hooks, Host::default(), sources.clone(), placements.clone(), None);
+        let engine = Engine::new(hooks, Host::default(), sources.clone(), placements.clone(), None, None);
         let (map, types) = (open(), Types::from(kernel));
         Self { engine, types, sources, placements, map, of_host: false, ring, _lifecycle: lifecycle }
     }
@@ -92,7 +92,7 @@ impl Rig {
             match &record {
                 Record::Hook(hook) => {
                     let source = self.sources.get(hook.fixed.policy_hook).expect("a policy's hook");
-                    let name = source.policy.name.to_string();
+                    let name = source.hook.policy.name.to_string();
                     seen.push(Seen::Match(hook.fixed.key.pid, name, hook.fixed.selector));
                 }
                 Record::CgroupMade(made) => {

@@ -6,7 +6,7 @@ use clap::Args;
 use serde::Serialize;
 
 use crate::cli::output::{Output, write};
-use crate::policy::{self, Checked, FileError, fault::Fault};
+use crate::policy::{self, Checked, FileError, Rules, fault::Fault};
 
 /// Arguments of `trigon policy check`.
 #[derive(Debug, Args)]
@@ -14,6 +14,9 @@ pub(super) struct Arguments {
     /// Files, or directories of files that end in .yaml or .yml.
     #[arg(required = true, value_name = "FILE|DIR")]
     paths: Vec<PathBuf>,
+    /// Take actions that call out (GetUrl, DnsLookup), as an agent with policy.allow_outbound_actions does.
+    #[arg(long)]
+    allow_outbound_actions: bool,
     /// How the result is written.
     #[arg(short, long, value_enum, default_value_t = Output::Text)]
     output: Output,
@@ -47,7 +50,7 @@ struct PolicyReport {
 
 /// Does what the command line says.
 pub(super) fn run(arguments: &Arguments) -> ExitCode {
-    let report = Report::of(&arguments.paths);
+    let report = Report::of(&arguments.paths, Rules { outbound: arguments.allow_outbound_actions });
     let code = if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     write(arguments.output, &report, |out| report.write_text(out), code)
 }
@@ -55,12 +58,12 @@ pub(super) fn run(arguments: &Arguments) -> ExitCode {
 // === impl Report ===
 
 impl Report {
-    fn of(paths: &[PathBuf]) -> Self {
+    fn of(paths: &[PathBuf], rules: Rules) -> Self {
         let mut files = Vec::new();
         for path in paths {
             match policy::files(path) {
                 Ok(found) => files.extend(
-                    found.into_iter().map(|file| FileReport::new(file.clone(), policy::check_file(&file))),
+                    found.into_iter().map(|file| FileReport::new(file.clone(), rules.check_file(&file))),
                 ),
                 Err(error) => files.push(FileReport::new(path.clone(), Err(error))),
             }
@@ -120,7 +123,7 @@ mod tests {
         for (name, text) in files {
             fs::write(directory.path().join(name), text).unwrap();
         }
-        let report = Report::of(&[directory.path().to_owned()]);
+        let report = Report::of(&[directory.path().to_owned()], Rules::default());
         let mut out = Vec::new();
         report.write_text(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
@@ -166,7 +169,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_said() {
-        let report = Report::of(&["/nowhere/at/all.yaml".into(), "/dev/null".into()]);
+        let report = Report::of(&["/nowhere/at/all.yaml".into(), "/dev/null".into()], Rules::default());
         let mut out = Vec::new();
         report.write_text(&mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"

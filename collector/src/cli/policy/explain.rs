@@ -8,7 +8,7 @@ use trigon_probes::kernel;
 
 use crate::cli::output::{Output, write};
 use crate::policy::{
-    self, FileError,
+    self, FileError, Rules,
     explain::{self, Case, Explanation, HookExplanation, Place},
     fault::Fault,
     model::Policy,
@@ -110,7 +110,7 @@ impl Report {
 
 impl FileReport {
     fn of(file: PathBuf) -> Self {
-        match policy::check_file(&file) {
+        match Rules::ALL.check_file(&file) {
             Ok(checked) => Self {
                 policies: checked.policies.iter().map(PolicyReport::of).collect(),
                 ok: checked.errors == 0,

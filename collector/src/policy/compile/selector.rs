@@ -83,6 +83,10 @@ impl Builder<'_> {
             self.filters(part, selector, bit)?;
             let actions = selector.actions.iter().chain(&selector.return_actions);
             self.actions(part, actions, bit, &mut plan)?;
+            // The agent hears of the match also where it is to tell nothing of it.
+            if selector.all_actions().any(|action| action.calls_out().is_some()) && !part.trial {
+                plan.flags |= selector_flags::POST;
+            }
         }
         self.post(part, bit, &mut plan)?;
         if part.trial {
@@ -335,7 +339,10 @@ impl Builder<'_> {
     ) -> Result<(), CompileError> {
         for action in actions {
             // What is done is told, rather than that it is told.
-            let only_told = matches!(action.value, Action::Post(_) | Action::NoPost | Action::ImaHash);
+            let only_told = matches!(
+                action.value,
+                Action::Post(_) | Action::NoPost | Action::ImaHash | Action::CallOut(_)
+            );
             if !only_told || plan.action == number_of(&Action::Post(Post::default())) {
                 plan.action = number_of(action);
             }
@@ -387,6 +394,8 @@ impl Builder<'_> {
                 Action::CleanupEnforcerNotification => plan.flags |= selector_flags::NOTIFY,
                 Action::Enforce => plan.flags |= selector_flags::ENFORCER,
                 Action::ImaHash => plan.hash = 1,
+                // The agent does it.
+                Action::CallOut(_) => {}
             }
         }
         Ok(())

@@ -284,3 +284,32 @@ fn networks_lie_in_networks() {
     assert_eq!(selectors("::2"), [1, 3, 4]);
     assert_eq!((0..5).filter(|bit| miss.has(*bit)).collect::<Vec<_>>(), [1, 4]);
 }
+
+/// The agent has to hear of it also where it tells nobody. One that is tried only counts what would be told.
+#[test]
+fn a_match_that_calls_out_is_posted() {
+    let text = crate::policy::tests::policy(
+        "  kprobes:\n  - call: sys_read\n    selectors:\n    - matchActions: [{action: NoPost}]\n    - matchActions: [{action: NoPost}, {action: DnsLookup, argFqdn: a.b}]\n    - matchActions: [{action: Sigkill}, {action: GetUrl, argUrl: 'http://a/'}]\n    - matchActions: [{action: GetUrl, argUrl: 'http://a/'}]\n",
+    );
+    let checked = crate::policy::Rules::ALL.check_text(&text);
+    let hook = &checked.policies[0].hooks[0];
+    let plan = |trial| {
+        let part = Part {
+            policy: 1,
+            policy_hook: 1,
+            follows: false,
+            alone: false,
+            denies: false,
+            method: None,
+            hook,
+            scopes: &[],
+            trial,
+        };
+        let plan = table(&[part], Host::default(), &mut Lineages::default()).unwrap();
+        let selectors = plan.selectors.iter();
+        selectors.map(|one| (one.flags & selector_flags::POST != 0, one.action)).collect::<Vec<_>>()
+    };
+    // What is done to the process is told, rather than whom the agent calls.
+    assert_eq!(plan(false), [(false, 9), (true, 9), (true, 3), (true, 7)]);
+    assert_eq!(plan(true), [(false, 9), (false, 9), (true, 3), (true, 7)]);
+}

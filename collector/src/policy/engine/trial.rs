@@ -79,7 +79,7 @@ impl Engine {
                     .zip(0..)
                     .map(|(selector, number)| TrialSelector {
                         label: selector.label.clone(),
-                        actions: selector.all_actions().copied().collect(),
+                        actions: selector.all_actions().cloned().collect(),
                         tried: of(number),
                     })
                     .collect(),

@@ -50,6 +50,12 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
          is deleted; only an execve that is killed never runs its program.",
     );
     say(
+        actions().any(|action| action.calls_out().is_some()),
+        "It has the agent call out, and is refused unless policy.allow_outbound_actions = true. Whoever can do what is \
+         matched decides when the agent calls. Each action calls at most 10 times a minute, in the mode monitor too; \
+         calls that are not made, or not answered, are counted (trigon_outbound_actions_total).",
+    );
+    say(
         hooks(&|hook| compares(hook, &|kind| kind == ArgumentType::String) && is_of_syscalls(hook)),
         "A string of a system call is the text that was passed: relative paths, `..`, links and other mounts are other \
          texts, and another thread can change it between this look and the kernel's own.",

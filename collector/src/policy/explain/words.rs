@@ -2,7 +2,7 @@
 
 use std::{fmt::Write as _, time::Duration};
 
-use trigon_exporters::names;
+use trigon_exporters::{names, outbound::OutboundCall};
 
 use super::{
     super::model::{
@@ -326,6 +326,12 @@ fn action(action: &Action) -> String {
             "take back what the enforcer was told of the thread".to_owned()
         }
         Action::Enforce => "do what was asked for at an earlier call of the thread".to_owned(),
+        Action::CallOut(OutboundCall::Get(url)) => {
+            format!("have the agent ask for {url} (GET), which tells nothing of the event")
+        }
+        Action::CallOut(OutboundCall::Lookup(name)) => {
+            format!("have the agent look up the name {name}, which tells nothing of the event")
+        }
         Action::ImaHash => "tell the hash of the file (IMA)".to_owned(),
     }
 }

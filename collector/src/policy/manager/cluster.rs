@@ -23,7 +23,7 @@ use crate::{
         },
         report::Told,
     },
-    policy::{self, model::Policy},
+    policy::model::Policy,
 };
 
 /// What is wanted, and what came of it.
@@ -142,7 +142,7 @@ impl Manager {
             // Another version of it, with the same hooks.
             return Outcome::Loaded;
         }
-        let mut checked = policy::check_bytes(object.text.as_bytes());
+        let mut checked = self.rules().check_bytes(object.text.as_bytes());
         let policy = match checked.first_error() {
             None => checked.policies.pop().ok_or_else(|| "there is no policy in it".to_owned()),
             Some(error) => Err(error),

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::Manager;
 use crate::{
     api::{Origin, PolicyStatus, State},
-    policy::{self, Checked, FileError, model::Policy},
+    policy::{self, Checked, FileError, Rules, model::Policy},
 };
 
 /// Files of the directory: the policies of each, or what is wrong with it.
@@ -34,7 +34,7 @@ impl Manager {
     pub fn scan(&mut self) {
         let Some(directory) = self.directory.clone() else { return };
         let mut left_out = Vec::new();
-        match read(&directory) {
+        match read(&directory, self.rules()) {
             Ok(files) => self.take(files, &mut left_out),
             Err(error) => left_out.push(refused(None, State::LoadError, directory, error.to_string())),
         }
@@ -144,7 +144,7 @@ impl Manager {
     }
 }
 
-fn read(directory: &Path) -> Result<Files, FileError> {
+fn read(directory: &Path, rules: Rules) -> Result<Files, FileError> {
     let files = match policy::files(directory) {
         Err(FileError::Empty { .. }) => Vec::new(),
         // A file by that name, or nothing.
@@ -156,7 +156,7 @@ fn read(directory: &Path) -> Result<Files, FileError> {
         files => files?,
     };
     let content = |file: PathBuf| {
-        let policies = match policy::check_file(&file) {
+        let policies = match rules.check_file(&file) {
             Ok(Checked { policies, errors: 0, .. }) => Ok(policies),
             Ok(Checked { faults, errors, .. }) => {
                 let first = faults.iter().find(|fault| fault.class.is_error());

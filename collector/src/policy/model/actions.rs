@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use trigon_exporters::outbound::OutboundCall;
+
 use super::arguments::ArgumentSlot;
 
 /// An item of `matchActions`. All but `NoPost` also post the event.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Post the event.
     Post(Post),
@@ -60,6 +62,8 @@ pub enum Action {
     CleanupEnforcerNotification,
     /// Of an enforcer's own hooks: do what it was told.
     Enforce,
+    /// `GetUrl`, `DnsLookup`: have the agent call out, whether the event is posted or not.
+    CallOut(OutboundCall),
     /// `imaHash` of a `Post`: tell the hash of the file that the hook is about.
     ImaHash,
 }
@@ -121,7 +125,15 @@ impl Action {
             Self::TrackSock { .. } | Self::UntrackSock { .. } => false,
             // What a uprobe returns to is the program's own, and no call that the kernel could refuse.
             Self::Override { .. } | Self::Enforce | Self::ImaHash => false,
-            Self::NotifyEnforcer { .. } | Self::CleanupEnforcerNotification => true,
+            Self::NotifyEnforcer { .. } | Self::CleanupEnforcerNotification | Self::CallOut(_) => true,
+        }
+    }
+
+    /// What the agent is to call out to.
+    pub fn calls_out(&self) -> Option<&OutboundCall> {
+        match self {
+            Self::CallOut(call) => Some(call),
+            _ => None,
         }
     }
 

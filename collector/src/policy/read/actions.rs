@@ -2,9 +2,11 @@
 
 use std::{cell::Cell, time::Duration};
 
+use trigon_exporters::outbound::{DnsName, HttpUrl, OutboundCall};
+
 use super::{
     super::{
-        fault::Quoted,
+        fault::{Feature, Quoted},
         limits,
         model::{
             Located,
@@ -34,6 +36,8 @@ enum Name {
     UntrackSock,
     NotifyEnforcer,
     CleanupEnforcerNotification,
+    GetUrl,
+    DnsLookup,
 }
 
 const NAMES: Words<Name> = Words {
@@ -48,8 +52,8 @@ const NAMES: Words<Name> = Words {
         ("UnfollowFD", Word::Is(Name::UnfollowFd)),
         ("CopyFD", Word::Is(Name::CopyFd)),
         ("Override", Word::Is(Name::Override)),
-        ("GetUrl", Word::Later),
-        ("DnsLookup", Word::Later),
+        ("GetUrl", Word::Is(Name::GetUrl)),
+        ("DnsLookup", Word::Is(Name::DnsLookup)),
         ("TrackSock", Word::Is(Name::TrackSock)),
         ("UntrackSock", Word::Is(Name::UntrackSock)),
         ("NotifyEnforcer", Word::Is(Name::NotifyEnforcer)),
@@ -77,10 +81,10 @@ const KEYS: Keys = Keys {
         "argFd",
         "argName",
         "argError",
-        "argSock",
-        // Those of actions that aren't supported yet: the action's name is the fault.
         "argUrl",
         "argFqdn",
+        "argSock",
+        // Those of actions that aren't supported yet: the action's name is the fault.
         "argRegs",
         "argNewSymbol",
         "argNewAddr",
@@ -171,7 +175,42 @@ fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>
             Some(Action::NotifyEnforcer { error, signal })
         }
         Name::CleanupEnforcerNotification => Some(Action::CleanupEnforcerNotification),
+        Name::GetUrl => {
+            let allowed = is_allowed(&fields, "GetUrl");
+            let url = parsed(&fields.need("argUrl")?, HttpUrl::BYTES, HttpUrl::parse, HttpUrl::ALLOWED)?;
+            allowed.then_some(Action::CallOut(OutboundCall::Get(url)))
+        }
+        Name::DnsLookup => {
+            let allowed = is_allowed(&fields, "DnsLookup");
+            let name = parsed(&fields.need("argFqdn")?, DnsName::BYTES, DnsName::parse, DnsName::ALLOWED)?;
+            allowed.then_some(Action::CallOut(OutboundCall::Lookup(name)))
+        }
     }
+}
+
+/// Whether the agent may call out; where it may not, that is said at the action's name.
+fn is_allowed(fields: &Fields<'_>, name: &'static str) -> bool {
+    let allowed = fields.item.rules().outbound;
+    if !allowed && let Some(item) = fields.get("action") {
+        item.forbidden(
+            Feature { of: "action", name },
+            "is refused unless the agent's configuration has policy.allow_outbound_actions = true: by it, whoever can \
+             do what the policy matches has the agent call out",
+        );
+    }
+    allowed
+}
+
+/// What a text of at most `bytes` says.
+fn parsed<T>(
+    item: &Item<'_>,
+    bytes: usize,
+    parse: fn(&str) -> Result<T, &'static str>,
+    allowed: &str,
+) -> Option<T> {
+    let text = item.text(bytes)?;
+    // It is not told: there may be a secret in it.
+    parse(text).map_err(|wrong| item.expected(wrong, allowed)).ok()
 }
 
 fn overriding(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option<Action> {
@@ -208,6 +247,8 @@ fn warn_unused(fields: &Fields<'_>, name: Name) {
         Name::TrackSock | Name::UntrackSock => &["argSock"],
         Name::NotifyEnforcer => &["argError", "argSig"],
         Name::CleanupEnforcerNotification => &[],
+        Name::GetUrl => &["argUrl"],
+        Name::DnsLookup => &["argFqdn"],
         // Policies give both to UnfollowFD, for its schema once asked for both.
         Name::FollowFd | Name::UnfollowFd | Name::CopyFd => &["argFd", "argName"],
     };

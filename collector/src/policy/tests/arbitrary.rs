@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::{
-    super::{Checked, check_text, limits},
+    super::{Checked, Rules, limits},
     policy, selectors,
 };
 
@@ -81,14 +81,14 @@ proptest! {
 
     #[test]
     fn any_text(text in ".{0,400}") {
-        check(&check_text(&text));
-        check(&check_text(&policy(&format!("  {text}"))));
+        check(&Rules::ALL.check_text(&text));
+        check(&Rules::ALL.check_text(&policy(&format!("  {text}"))));
     }
 
     #[test]
     fn any_yaml_like_text(text in "[-a-c0-9:?&*!|>'\"%@`#{}\\[\\], \n\t]{0,200}") {
-        check(&check_text(&text));
-        check(&check_text(&selectors(&format!("    - {text}\n"))));
+        check(&Rules::ALL.check_text(&text));
+        check(&Rules::ALL.check_text(&selectors(&format!("    - {text}\n"))));
     }
 
     #[test]
@@ -105,7 +105,7 @@ proptest! {
                 _ => lines[one] = lines[one].replace(|character: char| character.is_ascii_digit(), "-1"),
             }
         }
-        check(&check_text(&lines.join("\n")));
+        check(&Rules::ALL.check_text(&lines.join("\n")));
     }
 
     #[test]
@@ -116,11 +116,11 @@ proptest! {
         let mut words: Vec<&str> = SOUND.split_inclusive([' ', '\n', ',']).collect();
         let (one, other) = (one.index(words.len()), other.index(words.len()));
         words.swap(one, other);
-        check(&check_text(&words.concat()));
+        check(&Rules::ALL.check_text(&words.concat()));
     }
 
     #[test]
     fn a_sound_policy_cut_short(end in any::<prop::sample::Index>()) {
-        check(&check_text(&SOUND[..end.index(SOUND.len())]));
+        check(&Rules::ALL.check_text(&SOUND[..end.index(SOUND.len())]));
     }
 }

@@ -2,7 +2,10 @@
 
 use std::fmt::Write as _;
 
-use super::{super::check_text, policy, selectors, written};
+use super::{
+    super::{Rules, check_text},
+    policy, selectors, written,
+};
 
 /// The faults of each text, after what is particular in it.
 fn table(texts: &[(String, &str)]) -> String {
@@ -268,5 +271,20 @@ fn actions() {
             "    - matchActions: [{action: FollowFD, argFd: 1, argName: 0}, {action: UnfollowFD, argFd: 2}, {action: CopyFD, argFd: 0, argName: 1}]\n",
         ],
     );
+    insta::assert_snapshot!(table);
+}
+
+#[test]
+fn calls_out_where_they_are_allowed() {
+    let texts = [
+        "    - matchActions: [{action: GetUrl}, {action: DnsLookup}]\n",
+        "    - matchActions: [{action: GetUrl, argUrl: canary}, {action: GetUrl, argUrl: 'http://me@host/'}, {action: GetUrl, argUrl: [a]}]\n",
+        "    - matchActions: [{action: DnsLookup, argFqdn: 10.0.0.1}, {action: DnsLookup, argFqdn: 7}, {action: DnsLookup, argFqdn: a b}]\n",
+        "    - matchActions: [{action: GetUrl, argUrl: 'http://host/', argFqdn: host, rateLimit: 5}]\n",
+    ];
+    let table: String = texts
+        .iter()
+        .map(|text| format!("{}\n{}\n", text.trim_end(), written(&Rules::ALL.check_text(&selectors(text)))))
+        .collect();
     insta::assert_snapshot!(table);
 }

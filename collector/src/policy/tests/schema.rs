@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
 use super::{
-    super::{check_text, files, schema},
+    super::{Rules, files, schema},
     arbitrary::SOUND,
     policy, selectors,
     shared::directory,
@@ -154,7 +154,8 @@ fn forbid_types(schema: &Value, path: &str) {
 #[test]
 fn what_the_agent_takes_the_api_server_takes() {
     let server = Server::new();
-    let mut texts = vec![SOUND.to_owned()];
+    let calls = "    - matchActions: [{action: GetUrl, argUrl: 'https://a.b/c?d'}, {action: DnsLookup, argFqdn: _a.b.}]\n";
+    let mut texts = vec![SOUND.to_owned(), selectors(calls)];
     let ready_made = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/policies");
     for directory in [Some(ready_made), directory()].into_iter().flatten() {
         let read = |file| fs::read_to_string(file).unwrap();
@@ -164,7 +165,7 @@ fn what_the_agent_takes_the_api_server_takes() {
     for text in texts {
         // Some of them are several documents; those are for files, not for an API server.
         for document in text.split("\n---\n").filter(|document| document.contains("kind:")) {
-            if check_text(document).errors > 0 {
+            if Rules::ALL.check_text(document).errors > 0 {
                 refused += 1;
                 continue;
             }
@@ -265,6 +266,15 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
         "matchActions: [{action: Signal, argSig: 65}]",
         "matchActions: [{action: Post, rateLimit: soon}]",
         "matchActions: [{action: Post, rateLimit: 5s, rateLimitScope: world}]",
+        "matchActions: [{action: GetUrl}]",
+        "matchActions: [{action: GetUrl, argUrl: canary.example.com}]",
+        "matchActions: [{action: GetUrl, argUrl: 'ftp://canary.example.com/'}]",
+        "matchActions: [{action: GetUrl, argUrl: 'http://me@canary.example.com/'}]",
+        "matchActions: [{action: GetUrl, argUrl: 'http:///a'}]",
+        "matchActions: [{action: GetUrl, argUrl: 'http://a/#b'}]",
+        "matchActions: [{action: DnsLookup, argUrl: 'http://a/'}]",
+        "matchActions: [{action: DnsLookup, argFqdn: 'a b'}]",
+        "matchActions: [{action: DnsLookup, argFqdn: -a}]",
         "matchData: [{index: 0}]",
         "matchNamespaceChanges: [{operator: In}]",
         "macros: a",
@@ -273,7 +283,7 @@ fn what_the_agent_refuses_for_its_form_the_api_server_refuses() {
     let server = Server::new();
     let mut taken = Vec::new();
     for text in texts.iter().map(|spec| policy(spec)).chain(filters.iter().map(|text| filter(text))) {
-        if check_text(&text).errors == 0 {
+        if Rules::ALL.check_text(&text).errors == 0 {
             taken.push(format!("the agent takes\n{text}"));
         }
         if server.faults(&spec_of(&text)).is_empty() {
@@ -348,7 +358,7 @@ proptest! {
         let policy = json!({
             "apiVersion": "cilium.io/v1alpha1", "kind": "TracingPolicy", "metadata": {"name": "a"}, "spec": spec,
         });
-        let checked = check_text(&policy.to_string());
+        let checked = Rules::ALL.check_text(&policy.to_string());
         if checked.errors == 0 {
             let faults = SERVER.with(|server| server.faults(&spec));
             prop_assert!(faults.is_empty(), "{faults:#?}\n{spec:#}");

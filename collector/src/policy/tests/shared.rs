@@ -6,7 +6,11 @@ use std::{
 };
 
 use super::{
-    super::{check_file, fault::Class, files},
+    super::{
+        Rules, check_file,
+        fault::{Class, Fault, Feature},
+        files,
+    },
     unsupported,
 };
 
@@ -26,9 +30,22 @@ fn real_policies_are_accepted_or_refused_by_the_name_of_what_is_missing() {
     };
     let files = files(&directory).unwrap();
     let (mut accepted, mut hooks, mut refused) = (0, 0, 0);
+    let mut forbidden = Vec::new();
     for file in &files {
         let name = file.file_name().unwrap().to_string_lossy();
-        let checked = check_file(file).unwrap();
+        let checked = Rules::ALL.check_file(file).unwrap();
+        // What is refused by default is so for that alone.
+        let by_default = check_file(file).unwrap();
+        let is_error = |fault: &&Fault| fault.class.is_error();
+        let forbids = |fault: &Fault| matches!(fault.class, Class::Forbidden(Feature { of: "action", .. }));
+        if checked.errors == 0 && by_default.errors > 0 {
+            assert!(
+                by_default.faults.iter().filter(is_error).all(forbids),
+                "{name}: {:?}",
+                by_default.faults
+            );
+            forbidden.push(name.clone().into_owned());
+        }
         for fault in &checked.faults {
             assert!(
                 matches!(fault.class, Class::Unsupported(_) | Class::Warning | Class::Note),
@@ -49,5 +66,6 @@ fn real_policies_are_accepted_or_refused_by_the_name_of_what_is_missing() {
     }
     eprintln!("{} policies: {accepted} accepted with {hooks} hooks, {refused} refused", files.len());
     assert_eq!(accepted + refused, files.len());
+    eprintln!("refused by default, since they call out: {}", forbidden.join(", "));
     assert!(accepted >= 39, "{accepted} are accepted");
 }

@@ -15,6 +15,10 @@ use super::{
             NamespaceFilter, NamespaceId, PidFilter, Selector,
         },
     },
+    super::{
+        Rules, check_text,
+        fault::{Class, Feature},
+    },
     policy, selectors, sound,
 };
 
@@ -349,6 +353,25 @@ fn actions_are_taken_in_any_case_and_rates_in_three_units() {
         actions("{action: nopost}, {action: copyfd, argFd: 0, argName: 0}"),
         [Action::NoPost, Action::CopyFd { from: ArgumentSlot(0), to: ArgumentSlot(0) },]
     );
+}
+
+#[test]
+fn calls_out_are_read_where_they_are_allowed() {
+    let text = selectors(
+        "    - matchActions: [{action: geturl, argUrl: 'https://canary.example.com/t?a=b'}, {action: DnsLookup, argFqdn: canary.example.com.}]\n",
+    );
+    let checked = Rules::ALL.check_text(&text);
+    assert_eq!(checked.faults, []);
+    let selector = &checked.policies[0].hooks[0].selectors[0];
+    let calls: Vec<_> =
+        selector.all_actions().filter_map(Action::calls_out).map(ToString::to_string).collect();
+    assert_eq!(calls, ["https://canary.example.com/t?a=b", "canary.example.com"]);
+    assert!(!checked.policies[0].enforces());
+    let refused = check_text(&text);
+    assert_eq!((refused.errors, refused.policies.len()), (2, 0));
+    let forbidden = |name| Class::Forbidden(Feature { of: "action", name });
+    let classes: Vec<_> = refused.faults.iter().map(|fault| fault.class).collect();
+    assert_eq!(classes, [forbidden("GetUrl"), forbidden("DnsLookup")]);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub(in crate::tracker) fn learn(tracker: &Tracker) {
     let sources = tracker.sources();
     let functions = ["fd_install", "__x64_sys_read", "__x64_sys_write", "__x64_sys_close", "filp_flush"];
     for (function, number) in functions.into_iter().zip(1..) {
-        assert_eq!(sources.learn(source(function)), number);
+        assert_eq!(sources.learn(source(function), None), number);
     }
 }
 

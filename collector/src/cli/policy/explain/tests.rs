@@ -9,7 +9,7 @@ use super::*;
 
 /// What `explain` writes of the policies of a text, as where nothing could be tried.
 fn untried(text: &str) -> String {
-    let policies = policy::check_text(text).policies;
+    let policies = Rules::ALL.check_text(text).policies;
     assert!(!policies.is_empty(), "{text}");
     let report = |policy| PolicyReport {
         explanation: explain::explain(policy, &[]),
@@ -95,6 +95,13 @@ fn every_part_of_a_policy_in_words() {
 }
 
 #[test]
+fn whom_a_policy_calls_in_words() {
+    insta::assert_snapshot!(untried(
+        "apiVersion: cilium.io/v1alpha1\nkind: TracingPolicy\nmetadata: {name: canary}\nspec:\n  kprobes:\n  - call: sys_openat\n    args: [{index: 1, type: string}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Equal, values: [/etc/canary]}]\n      matchActions: [{action: GetUrl, argUrl: 'https://canary.example.com/t?a=b'}, {action: NoPost}]\n    - matchArgs: [{index: 1, operator: Equal, values: [/etc/shadow]}]\n      matchActions: [{action: DnsLookup, argFqdn: canary.example.com}]\n"
+    ));
+}
+
+#[test]
 fn mechanisms_say_why() {
     let policy = policy::check_text(&ready_made("sensitive-files.yaml")).policies.remove(0);
     let wanted = explain::wanted(&policy);
@@ -127,7 +134,7 @@ fn shared_policies_in_words() {
         return;
     }
     for file in policy::files(&folder).unwrap() {
-        for policy in policy::check_file(&file).unwrap().policies {
+        for policy in Rules::ALL.check_file(&file).unwrap().policies {
             let explanation = explain::explain(&policy, &[]);
             assert_eq!(explanation.hooks.len(), policy.hooks.len(), "{}", file.display());
             for (hook, of) in explanation.hooks.iter().zip(&policy.hooks) {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use trigon_exporters::outbound::{DnsName, HttpUrl};
+
 use super::{
     super::{
         super::limits,
@@ -20,7 +22,7 @@ pub fn actions() -> Schema {
 
 fn action() -> Schema {
     let argument = || integer(0..=limits::TRACEPOINT_INDEX).about("The index of an argument of the hook.");
-    // A signal without its number is none, nor is an override without what it returns.
+    // A signal without its number is none, nor is an override without what it returns, or a call to nobody.
     let is = |names: &[&'static str]| {
         let action = Schema { type_: None, ..one_of(names.iter().copied()) };
         Schema { properties: Some(BTreeMap::from([("action".to_owned(), action)])), ..Schema::default() }
@@ -39,16 +41,24 @@ fn action() -> Schema {
         "kernelStackTrace" => boolean().about("Of Post: tell what led to it in the kernel."),
         "userStackTrace" => boolean().about("Of Post: tell what led to it in the program."),
         "imaHash" => boolean().about("Tell the hash of the file that a hook of lsmhooks is about."),
+        "argUrl" => text(HttpUrl::BYTES)
+            .pattern("^https?://[^/?#@]+([/?][^#]*)?$")
+            .about("Of GetUrl: what the agent asks for. Agents refuse it unless policy.allow_outbound_actions is set."),
+        "argFqdn" => text(DnsName::BYTES)
+            .pattern("^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
+            .about("Of DnsLookup: the name that the agent looks up. Agents refuse it likewise."),
         // They have no effect on what is supported.
         "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
-        "argUrl" | "argFqdn" | "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex" | "argValue" => {
+        "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex" | "argValue" => {
             text_or_number(limits::EQUAL_BYTES)
         }
         _ => unknown(),
     })
     .any(vec![
-        Schema::default().not(is(&["Signal", "Override"])),
+        Schema::default().not(is(&["Signal", "Override", "GetUrl", "DnsLookup"])),
         with("Signal", "argSig"),
         with("Override", "argError"),
+        with("GetUrl", "argUrl"),
+        with("DnsLookup", "argFqdn"),
     ])
 }

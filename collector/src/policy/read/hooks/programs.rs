@@ -192,7 +192,7 @@ fn refuse_actions(fields: &Fields<'_>, selectors: &[Selector]) {
         selectors.iter().flat_map(|selector| selector.actions.iter().chain(&selector.return_actions));
     for action in actions.filter(|action| !action.works_in_program()) {
         let message = "this action can't be done where a program is hooked";
-        let allowed = Some("Post, NoPost, Sigkill, Signal".to_owned());
+        let allowed = Some("Post, NoPost, Sigkill, Signal, GetUrl, DnsLookup".to_owned());
         fields.item.fault_at(action.at, &fields.item.path, Class::Invalid, message, allowed);
     }
 }

@@ -4,25 +4,17 @@
 //! (programs attached, tables of the hooks that policies share compiled anew), and put in place only when nothing can
 //! fail any more but for want of memory. A table is put in place in one store.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    mem,
-    path::Path,
-    sync::Arc,
-};
+use std::{collections::BTreeSet, mem, path::Path, sync::Arc};
 
 use tracing::warn;
-use trigon_exporters::{
-    event::Policy as PolicyName,
-    outbound::{Outbound, OutboundError},
-};
+use trigon_exporters::{event::Policy as PolicyName, outbound::Outbound};
 use trigon_probes::{
     ProbeError,
     hooks::{Choice, Hooks, Mechanism, Needs, Requests, TablePlan, Target},
 };
 
 use super::{
-    compile::{self, CompileError, Host, Part, lineage::Lineages},
+    compile::{self, Host, Part, lineage::Lineages},
     matches::Sources,
     model::{
         Mode, OverrideMethod, Policy,
@@ -30,15 +22,19 @@ use super::{
         selectors::Selector,
     },
     outbound::CallsOut,
-    placements::{NoScopeFree, Placements, ScopeBit},
-    resolve::{self, Unresolved},
+    placements::{NoScopeFree, Placements},
+    resolve,
 };
 use crate::loader;
 
+mod error;
+mod loaded;
 mod targets;
 mod trial;
 mod types;
 
+pub use error::LoadError;
+use loaded::{Loaded, Policies, Scopes, Seat, part, sources_of, unlike};
 pub use targets::kind_of;
 use targets::source_of;
 pub(super) use targets::{may_be_missing, targets};
@@ -60,35 +56,8 @@ pub struct Engine {
     next_policy: u32,
 }
 
-type Policies = BTreeMap<String, Arc<Loaded>>;
-
 /// A hook on more functions than these is attached by what takes no program for each, where there is such.
 const MANY: usize = 64;
-
-/// A policy, and what of it is in the kernel.
-#[derive(Clone, Debug)]
-struct Loaded {
-    id: u32,
-    policy: Policy,
-    seats: Vec<Seat>,
-    scopes: Arc<Scopes>,
-    enabled: bool,
-    /// Set from outside: it goes before what the policy says.
-    mode: Option<Mode>,
-    /// It only counts what it would do.
-    trial: bool,
-}
-
-/// Where each hook of a policy applies: each selector of it, or without selectors it as a whole.
-type Scopes = Vec<Vec<Option<ScopeBit>>>;
-
-/// A hook of a policy on one target.
-#[derive(Clone, Debug)]
-struct Seat {
-    hook: usize,
-    target: Target,
-    source: u32,
-}
 
 /// How it stands with a policy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,50 +70,6 @@ pub struct Status {
     pub hooks: Vec<(String, Option<Mechanism>)>,
     /// Bytes of the kernel's memory that it takes, at most; of what policies share, its share.
     pub kernel_memory: u64,
-}
-
-/// A policy could not be loaded.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// There is one of that name.
-    #[error("a policy named {0} is loaded; delete it first")]
-    Exists(String),
-    /// There is none of that name.
-    #[error("no policy named {0} is loaded")]
-    Unknown(String),
-    /// It has no mode.
-    #[error(
-        "it has no mode: none of its actions kills, signals or denies (Sigkill, Signal, Override, NotifyEnforcer)"
-    )]
-    OnlyTells,
-    /// Policies that share a hook want it to be overridden differently.
-    #[error("hook {0}: policies that name it ask for different methods (option override-method)")]
-    Methods(String),
-    /// The kernel, or the agent, can't do what it asks for.
-    #[error("hook {hook}: {source}")]
-    Compile {
-        /// The hook.
-        hook: String,
-        /// What can't be done.
-        source: CompileError,
-    },
-    /// It has more selectors of pods than there is room for.
-    #[error(transparent)]
-    Scopes(#[from] NoScopeFree),
-    /// It would have the agent call out.
-    #[error(
-        "it has the agent call out (GetUrl, DnsLookup), which policy.allow_outbound_actions = true would have to allow"
-    )]
-    OutboundRefused,
-    /// It can't call out as it says.
-    #[error(transparent)]
-    Outbound(#[from] OutboundError),
-    /// It doesn't fit what the kernel says of its types.
-    #[error(transparent)]
-    Unresolved(#[from] Unresolved),
-    /// The kernel refuses it.
-    #[error(transparent)]
-    Kernel(#[from] ProbeError),
 }
 
 // === impl Engine ===
@@ -547,47 +472,6 @@ impl Engine {
         };
         targets.into_iter().map(share).sum()
     }
-}
-
-// === impl Loaded ===
-
-impl Loaded {
-    fn mode(&self) -> Mode {
-        self.mode.or(self.policy.options.mode).unwrap_or_default()
-    }
-
-    fn is_monitored(&self) -> bool {
-        self.mode() == Mode::Monitor
-    }
-}
-
-/// The policies of `one` that `other` doesn't have just so.
-fn unlike(one: &Policies, other: &Policies) -> Vec<Arc<Loaded>> {
-    let same = |name, loaded| other.get(name).is_some_and(|other| Arc::ptr_eq(other, loaded));
-    one.iter().filter(|(name, loaded)| !same(*name, loaded)).map(|(_, loaded)| Arc::clone(loaded)).collect()
-}
-
-fn sources_of(loaded: &Loaded) -> impl Iterator<Item = u32> + '_ {
-    loaded.seats.iter().map(|seat| seat.source)
-}
-
-fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
-    let hook = loaded.policy.hooks.get(seat.hook)?;
-    let scopes = loaded.scopes.get(seat.hook)?;
-    Some(Part {
-        policy: loaded.id,
-        policy_hook: seat.source,
-        follows: loaded.policy.follows(),
-        alone: match hook.point.is_in_program() {
-            true => loaded.policy.options.disable_uprobe_multi,
-            false => loaded.policy.options.disable_kprobe_multi,
-        },
-        denies: loaded.policy.denies(hook),
-        method: loaded.policy.options.override_method,
-        hook,
-        scopes,
-        trial: loaded.trial,
-    })
 }
 
 /// What the programs on a target have to be able to do for all policies that name it.

@@ -3,6 +3,7 @@
 //! Without a SUITE, all that are about kernels: this crate's and the probes' integration tests.
 
 use std::{
+    ffi::OsStr,
     io::Write as _,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
@@ -94,6 +95,11 @@ fn entries(only: &[String]) -> Vec<Entry> {
             .args(["--workspace", "--quiet"])
             .current_dir(&workspace)
             .stderr(Stdio::inherit());
+        // What `cargo run` says to this program of its own package. Build scripts that look at it would run again, and
+        // nearly everything would be built once more.
+        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
+            cargo.env_remove(name);
+        }
         let output = cargo.output().expect("run cargo");
         assert!(output.status.success(), "cargo {arguments:?}: {}", output.status);
         output.stdout
@@ -123,6 +129,11 @@ fn entries(only: &[String]) -> Vec<Entry> {
     );
     entries.extend(suites.into_iter().map(|(name, path)| entry(&format!("suites/{name}"), path)));
     entries
+}
+
+fn is_of_package(variable: &OsStr) -> bool {
+    let kinds = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
+    variable.to_str().is_some_and(|name| kinds.iter().any(|kind| name.starts_with(kind)))
 }
 
 /// The name and path of a suite that cargo built; none where the message is about something else.

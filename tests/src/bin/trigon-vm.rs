@@ -3,7 +3,6 @@
 //! Without a SUITE, all that are about kernels: this crate's and the probes' integration tests.
 
 use std::{
-    ffi::OsStr,
     io::Write as _,
     path::PathBuf,
     process::{Command, ExitCode, Stdio},
@@ -85,33 +84,19 @@ fn kernel((name, path): (&str, &str)) -> Kernel {
     Kernel { name: name.into(), path: path.into() }
 }
 
-/// What goes into the guest. Builds what isn't built, with the same features as `cargo test --workspace`.
+/// What goes into the guest. Of the suites cargo says where they are; the rest lies beside them.
 fn entries(only: &[String]) -> Vec<Entry> {
-    let workspace = place::workspace(".");
-    let cargo = |arguments: &[&str]| {
-        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo
-            .args(arguments)
-            .args(["--workspace", "--quiet"])
-            .current_dir(&workspace)
-            .stderr(Stdio::inherit());
-        // What `cargo run` says to this program of its own package. Build scripts that look at it would run again, and
-        // nearly everything would be built once more.
-        for (name, _) in std::env::vars_os().filter(|(name, _)| is_of_package(name)) {
-            cargo.env_remove(name);
-        }
-        let output = cargo.output().expect("run cargo");
-        assert!(output.status.success(), "cargo {arguments:?}: {}", output.status);
-        output.stdout
-    };
-    cargo(&["build", "--bins"]);
-    let mut build = vec!["test", "--no-run", "--message-format=json-render-diagnostics"];
     let all = ["*".to_owned()];
-    build.extend(
-        (if only.is_empty() { &all } else { only }).iter().flat_map(|name| ["--test", name.as_str()]),
-    );
-    let messages = cargo(&build);
-    let messages = String::from_utf8(messages).expect("cargo's messages are UTF-8");
+    let suites = if only.is_empty() { &all } else { only };
+    let output = Command::new("cargo")
+        .args(["test", "--workspace", "--no-run", "--quiet", "--message-format=json-render-diagnostics"])
+        .args(suites.iter().flat_map(|name| ["--test", name.as_str()]))
+        .current_dir(place::workspace("."))
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("run cargo");
+    assert!(output.status.success(), "cargo test --no-run: {}", output.status);
+    let messages = String::from_utf8(output.stdout).expect("cargo's messages are UTF-8");
     let mut suites: Vec<_> = messages.lines().filter_map(suite).collect();
     suites.retain(|(name, _)| if only.is_empty() { !NATIVE.contains(&&**name) } else { only.contains(name) });
     assert!(!suites.is_empty(), "no suite of {only:?}");
@@ -129,11 +114,6 @@ fn entries(only: &[String]) -> Vec<Entry> {
     );
     entries.extend(suites.into_iter().map(|(name, path)| entry(&format!("suites/{name}"), path)));
     entries
-}
-
-fn is_of_package(variable: &OsStr) -> bool {
-    let kinds = ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_", "CARGO_CRATE_", "CARGO_PRIMARY_"];
-    variable.to_str().is_some_and(|name| kinds.iter().any(|kind| name.starts_with(kind)))
 }
 
 /// The name and path of a suite that cargo built; none where the message is about something else.

@@ -1,5 +1,5 @@
 use super::*;
-use crate::policy::model::arguments::ObjectType;
+use crate::policy::model::{arguments::ObjectType, conditions::Comparison};
 
 const AT: Position = Position::START;
 

@@ -65,7 +65,7 @@ fn program(variable: &str, name: &str) -> PathBuf {
     });
     assert!(
         path.exists(),
-        "{} is not there: build it first (cargo build -p trigon -p trigon-tests)",
+        "{} is not there: build it first (cargo test --workspace --no-run)",
         path.display()
     );
     path

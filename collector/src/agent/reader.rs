@@ -14,7 +14,7 @@ use trigon_exporters::{
     metrics::{AgentMetrics, KubernetesMetrics, Loss},
 };
 use trigon_probes::{
-    ProbeError,
+    ProbeError, heap,
     lifecycle::Lifecycle,
     record::{DecodeError, RecordType, decode},
     ring::Ring,
@@ -31,6 +31,9 @@ use crate::{
 
 /// How often numbers that nobody waits for are brought up to date.
 const HOUSEKEEPING: Duration = Duration::from_secs(1);
+
+/// Executions that take so much memory that it is worth while to look for what they left.
+const MANY: usize = 1024;
 
 /// The thread of a [`Reader`].
 pub type Thread = thread::JoinHandle<Result<(), ProbeError>>;
@@ -67,6 +70,8 @@ struct Stages {
     forgotten_files: IntCounter,
     unplaced_cgroups: IntCounter,
     counted: (Counts, Evictions),
+    /// The most executions that were known at once, since memory was given back.
+    fullest: usize,
     kubernetes: Option<KubernetesNumbers>,
     heartbeat: Heartbeat,
 }
@@ -106,6 +111,7 @@ impl Reader {
             unplaced_cgroups: loss.untyped("table", "placements_full", RecordType::CgroupMade.as_str()),
             forgotten_files: loss.untyped("table", "descriptors_full", EventType::TrigonDescriptor.as_str()),
             counted: Default::default(),
+            fullest: 0,
             kubernetes: kubernetes.map(|metrics| KubernetesNumbers { metrics, counted: Outcomes::default() }),
             heartbeat: Heartbeat::default(),
             pipeline,
@@ -236,7 +242,18 @@ impl Stages {
         metrics.duplicate_exits.inc_by(counts.duplicate_exits - counted.duplicate_exits);
         metrics.evicted("ended").inc_by(evictions.ended - evicted.ended);
         metrics.evicted("living").inc_by(evictions.living - evicted.living);
-        metrics.table_size.set(i64::try_from(self.pipeline.tracker.table().len()).unwrap_or(i64::MAX));
+        let known = self.pipeline.tracker.table().len();
+        metrics.table_size.set(i64::try_from(known).unwrap_or(i64::MAX));
+        self.give_back(known);
+    }
+
+    /// Where very many have come and gone, what they took lies all over the heap, which gives nothing back by itself.
+    fn give_back(&mut self, known: usize) {
+        self.fullest = self.fullest.max(known);
+        if self.fullest >= MANY && known < self.fullest / 4 {
+            self.fullest = known;
+            heap::release_freed();
+        }
     }
 }
 

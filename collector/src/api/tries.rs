@@ -92,7 +92,7 @@ pub struct TriedSelector {
     /// `label`
     #[serde(skip_serializing_if = "Option::is_none")]
     pub label: Option<String>,
-    /// What it would have done beside posting: `kill`, `deny`, `signal SIGTERM`, `follow`, `call out`.
+    /// What it would have done beside posting: `kill`, `deny`, `signal SIGTERM`, `follow`, `call out`, `track`.
     pub actions: Vec<String>,
     /// Calls that it matched.
     pub matched: u64,

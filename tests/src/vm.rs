@@ -21,9 +21,9 @@ pub use self::report::Report;
 /// A guest that says nothing for this long hangs: longer than a test may take in its suite.
 const SILENCE: Duration = Duration::from_secs(330);
 /// How many of the console's last lines explain a hang or a panic.
-const CONSOLE_LINES: usize = 40;
-/// `lsm=` names BPF, which Debian builds in but leaves off.
-const COMMAND_LINE: &str = "console=ttyS0 quiet panic=-1 lsm=landlock,lockdown,yama,bpf";
+const CONSOLE_LINES: usize = 120;
+/// `lsm=` names BPF, which Debian builds in but leaves off. `loglevel=5` lets the kernel say where it hangs.
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=5 panic=-1 lsm=landlock,lockdown,yama,bpf";
 
 /// A kernel to boot.
 #[derive(Clone, Debug)]

@@ -10,6 +10,7 @@ use crate::{
     types::{CType, Parameter, Prototype, Shape},
 };
 
+pub(crate) mod reduced;
 #[cfg(test)]
 mod tests;
 pub mod way;

@@ -133,16 +133,6 @@ pub struct Hooks {
     requests: Option<u32>,
 }
 
-static SYSCALLS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/syscalls.o"));
-static TRAMPOLINES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/trampolines.o"));
-static KPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/kprobes.o"));
-static TRACEPOINTS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tracepoints.o"));
-static DENIALS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/denials.o"));
-static PROCESSES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/processes.o"));
-static UPROBES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/uprobes.o"));
-static RELEASES: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/releases.o"));
-static SOCKETS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/sockets.o"));
-
 // === impl Hooks ===
 
 impl Hooks {
@@ -152,7 +142,7 @@ impl Hooks {
     /// The kernel refuses the maps.
     pub fn new(shared: Shared, kernel: &Kernel) -> Result<Self, ProbeError> {
         let Shared { mut maps, hooks: programs, footprint, filters_execs, .. } = shared;
-        let processes = Object::load("processes", PROCESSES, kernel, &mut maps)?;
+        let processes = Object::load("processes", kernel, &mut maps)?;
         footprint.add(Part::Hooks, &maps);
         let typed = HookMaps::new(&maps)?;
         Ok(Self {
@@ -358,18 +348,7 @@ impl Hooks {
     /// One of the objects, loaded when it is first needed.
     fn object(&mut self, name: &'static str, kernel: &Kernel) -> Result<&Object, ProbeError> {
         if !self.objects.contains_key(name) {
-            let bytes = match name {
-                "syscalls" => SYSCALLS,
-                "trampolines" => TRAMPOLINES,
-                "kprobes" => KPROBES,
-                "tracepoints" => TRACEPOINTS,
-                "releases" => RELEASES,
-                "sockets" => SOCKETS,
-                "denials" => DENIALS,
-                "uprobes" => UPROBES,
-                _ => PROCESSES,
-            };
-            let object = Object::load(name, bytes, kernel, &mut self.maps)?;
+            let object = Object::load(name, kernel, &mut self.maps)?;
             self.objects.insert(name, object);
             self.footprint.add(Part::Hooks, &self.maps);
             self.typed.learn(&self.maps)?;

@@ -5,9 +5,7 @@
 
 use std::io;
 
-use aya::Btf;
-
-use crate::{ProbeError, cgroups::Cgroups, lifecycle::Kernel};
+use crate::{ProbeError, btf, cgroups::Cgroups, lifecycle::Kernel};
 pub use serving::{Ladder, Serving, Step, Wanted};
 
 mod helpers;
@@ -95,7 +93,7 @@ enum Failure {
 pub fn examine() -> Examination {
     let name = rustix::system::uname();
     let access = programs::access();
-    let btf = Btf::from_sys_fs();
+    let btf = btf::reduced::of_kernel();
     let btf_outcome = match &btf {
         Ok(_) => Outcome::Works,
         Err(error) => unread(error),
@@ -146,11 +144,14 @@ pub fn serve(wanted: &[Wanted]) -> Result<Vec<Ladder>, Outcome> {
 }
 
 /// Why type information can't be had.
-fn unread(error: &aya::BtfError) -> Outcome {
+fn unread(error: &ProbeError) -> Outcome {
     match error {
-        aya::BtfError::FileError { error, .. } if error.kind() == io::ErrorKind::PermissionDenied => {
+        ProbeError::NoBtf(aya::BtfError::FileError { error, .. })
+            if error.kind() == io::ErrorKind::PermissionDenied =>
+        {
             Outcome::NotPermitted(error.to_string())
         }
+        ProbeError::NoBtf(error) => Outcome::Missing(error.to_string()),
         error => Outcome::Missing(error.to_string()),
     }
 }

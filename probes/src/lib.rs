@@ -13,6 +13,7 @@ pub mod lifecycle;
 pub mod loader;
 mod mirror;
 mod object;
+mod objects;
 pub mod operand;
 pub mod placements;
 pub mod programs;

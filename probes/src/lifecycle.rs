@@ -10,9 +10,10 @@ use aya::{
 use tracing::debug;
 
 use crate::{
-    ProbeError,
+    ProbeError, btf,
     cgroups::Cgroups,
     object::{Maps, typed as typed_map},
+    objects,
     programs::{Cost, Footprint, Part, Place, Programs},
     record::RecordType,
     ring::Ring,
@@ -21,9 +22,6 @@ use crate::{
 mod lost;
 
 pub use lost::{Lost, LostReason};
-
-/// The bytes are read as 64-bit words: an array of bytes alone could lie anywhere.
-static LIFECYCLE: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/lifecycle.o"));
 
 /// A hook, what its programs are called, and what they tell of.
 type Hook = (&'static str, &'static str, &'static str, RecordType);
@@ -137,7 +135,7 @@ impl Lifecycle {
             .override_global("wanted_names", &wanted.count, true)
             .override_global("wanted_name", &wanted.names, true)
             .override_global("wanted_length", &wanted.lengths, true)
-            .load(LIFECYCLE)
+            .load(objects::bytes("lifecycle")?)
             .map_err(|source| object_error("lifecycle", source))?;
         let all = share(&ebpf)?;
         let maps = of_all(&all, SHARED)?;
@@ -386,8 +384,7 @@ impl Kernel {
             let reason = "bpf_loop and the ring buffer";
             return Err(ProbeError::TooOld { release, needs: "5.17", reason });
         }
-        let btf = Btf::from_sys_fs().map_err(ProbeError::NoBtf)?;
-        Ok(Self { btf, cgroups: Cgroups::detect() })
+        Ok(Self { btf: btf::reduced::of_kernel()?, cgroups: Cgroups::detect() })
     }
 
     /// In which hierarchy of cgroups containers are.

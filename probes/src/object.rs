@@ -15,6 +15,7 @@ use aya_obj::{Function, generated::bpf_insn};
 use crate::{
     ProbeError,
     lifecycle::Kernel,
+    objects,
     sys::{self, ProgramSpec, attach_type},
 };
 
@@ -36,18 +37,14 @@ const HOOK_HIGH: i32 = 0x5452_474e;
 // === impl Object ===
 
 impl Object {
-    /// Relocates an object. Maps that `maps` has by name are used, the others made and added.
+    /// Relocates the object of that name. Maps that `maps` has by name are used, the others made and added.
     ///
     /// # Errors
     /// The object can't be relocated to this kernel, or the kernel refuses a map.
-    pub fn load(
-        name: &'static str,
-        bytes: &[u8],
-        kernel: &Kernel,
-        maps: &mut Maps,
-    ) -> Result<Self, ProbeError> {
+    pub fn load(name: &'static str, kernel: &Kernel, maps: &mut Maps) -> Result<Self, ProbeError> {
         let failed = |what: String| ProbeError::Relocate { object: name, what };
-        let mut object = aya_obj::Object::parse(bytes).map_err(|error| failed(error.to_string()))?;
+        let mut object =
+            aya_obj::Object::parse(objects::bytes(name)?).map_err(|error| failed(error.to_string()))?;
         let features = aya::features();
         let btf = match features.btf() {
             Some(features) => {

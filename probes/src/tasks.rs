@@ -7,9 +7,8 @@ use aya::{EbpfLoader, maps::Array, programs::Iter};
 use crate::{
     ProbeError,
     lifecycle::{Kernel, object_error, typed},
+    objects,
 };
-
-static TASKS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tasks.o"));
 
 /// The records of all processes, end to end; [`crate::record::decode_first`] takes them apart.
 ///
@@ -18,7 +17,7 @@ static TASKS: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/tas
 pub fn read(kernel: &Kernel) -> Result<Vec<u8>, ProbeError> {
     let mut ebpf = EbpfLoader::new()
         .btf(Some(&kernel.btf))
-        .load(TASKS)
+        .load(objects::bytes("tasks")?)
         .map_err(|source| object_error("tasks", source))?;
     let control = ebpf.map_mut("cgroup_control").ok_or(ProbeError::Missing("cgroup_control"))?;
     let written = Array::try_from(control).and_then(|mut control| kernel.cgroups.write(&mut control));

@@ -95,7 +95,12 @@ impl AgentError {
             | Self::Policy { .. } => 3,
             Self::PolicyLoad { .. } => 7,
             Self::Probe(ProbeError::NotPermitted(_)) => 4,
-            Self::Probe(ProbeError::NoBtf(_) | ProbeError::TooOld { .. } | ProbeError::Attach { .. }) => 5,
+            Self::Probe(
+                ProbeError::NoBtf(_)
+                | ProbeError::Types(_)
+                | ProbeError::TooOld { .. }
+                | ProbeError::Attach { .. },
+            ) => 5,
             Self::Bind(_) | Self::Socket(_) | Self::File(_) => 6,
             _ => 1,
         })

@@ -15,6 +15,8 @@ fn part<'a>(policy: &'a Policy, number: u32, hook: &'a policy::model::hooks::Hoo
         policy_hook: number,
         follows: policy.follows(),
         alone: false,
+        denies: policy.denies(hook),
+        method: policy.options.override_method,
         hook,
         scopes: &[],
         trial: number % 2 == 1,

@@ -37,12 +37,14 @@ fn main() -> ExitCode {
         test("by_sys_enter", calls::at_syscall, Mechanism::Syscalls);
         test("by_tracepoint", calls::at_tracepoint, Mechanism::Tracepoint);
         test("sockets_by_raw_tracepoint", sockets::at_tracepoint, Mechanism::RawTracepoint);
+        test("sockets_held_by_sys_enter", sockets::held, Mechanism::Syscalls);
         test("opened_by_equivalent", files::opened, Mechanism::Equivalent);
         test("used_by_equivalent", files::used, Mechanism::Equivalent);
         test("held_by_sys_enter", files::held, Mechanism::Syscalls);
         for (by, mechanism) in FUNCTIONS {
             test(by, calls::at_syscall, mechanism);
             test(&format!("sockets_{by}"), sockets::at_function, mechanism);
+            test(&format!("sockets_held_{by}"), sockets::held, mechanism);
             test(&format!("opened_{by}"), files::opened, mechanism);
             test(&format!("used_{by}"), files::used, mechanism);
             test(&format!("looked_at_{by}"), files::looked_at, mechanism);

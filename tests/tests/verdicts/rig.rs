@@ -258,7 +258,9 @@ fn value_of(arg: &Arg<'_>) -> Option<Value> {
             let kind = file_type(arg.fixed.mode).unwrap_or_else(|| panic!("a mode of no file: {arg:?}"));
             Value::File(arg.data.to_vec(), kind)
         }
-        value_type::SOCK => Value::Endpoint(endpoint(&object::read(arg.data).expect("an endpoint"))),
+        value_type::SOCK | value_type::SOCKET => {
+            Value::Endpoint(endpoint(&object::read(arg.data).expect("an endpoint")))
+        }
         _ => number(arg.fixed.value),
     })
 }
@@ -270,15 +272,19 @@ fn file_type(mode: u32) -> Option<FileType> {
 }
 
 fn endpoint(read: &object::Endpoint) -> Endpoint {
-    let address = |bytes| {
+    let end = |bytes, port| {
         let address = IpAddr::V6(Ipv6Addr::from(bytes));
-        if i32::from(read.family) == libc::AF_INET { address.to_canonical() } else { address }
+        match i32::from(read.family) {
+            libc::AF_INET => Some((address.to_canonical(), port)),
+            libc::AF_INET6 => Some((address, port)),
+            _ => None,
+        }
     };
     Endpoint {
         family: read.family,
         protocol: read.protocol,
         state: read.state,
-        source: Some((address(read.saddr), read.sport)),
-        destination: Some((address(read.daddr), read.dport)),
+        source: end(read.saddr, read.sport),
+        destination: end(read.daddr, read.dport),
     }
 }

@@ -34,7 +34,13 @@ const LISTENERS: [IpAddr; 7] = [
 /// Where something happens to ports, or close to it.
 const PORTS: [u16; 9] = [2, 80, 255, 443, 1023, 4096, 8080, 32_768, 65_533];
 
-// States of a TCP socket: include/net/tcp_states.h.
+/// Sockets that aren't of the Internet: family, type and protocol. Of these there are no addresses and no ports.
+const OTHERS: [(u16, u16, u16); 4] = [(1, 1, 0), (1, 2, 0), (16, 3, 0), (16, 3, 15)];
+
+const TCP: u16 = libc::IPPROTO_TCP as u16;
+const UDP: u16 = libc::IPPROTO_UDP as u16;
+
+// States of a socket, which are named after TCP's: include/net/tcp_states.h.
 const ESTABLISHED: u8 = 1;
 const SYN_SENT: u8 = 2;
 const FIN_WAIT1: u8 = 4;
@@ -48,6 +54,8 @@ enum Shape {
     Tracepoint,
     /// Where it begins to connect.
     Function,
+    /// At some system call, while a socket of any kind is open under a number.
+    Hold,
 }
 
 struct Sockets {
@@ -62,11 +70,18 @@ struct Connection {
     destination: SocketAddr,
     /// Somebody listens there.
     answered: bool,
+    /// IPPROTO_TCP or IPPROTO_UDP.
+    protocol: u16,
 }
 
 pub fn at_tracepoint() -> Game {
     let target = Target::RawTracepoint { subsystem: "sock".into(), event: "inet_sock_set_state".into() };
     Game { target, returns: false, draw: |random| Box::new(Sockets::draw(Shape::Tracepoint, random)) }
+}
+
+pub fn held() -> Game {
+    let target = Target::Syscall("umask".into());
+    Game { target, returns: false, draw: |random| Box::new(Sockets::draw(Shape::Hold, random)) }
 }
 
 pub fn at_function() -> Game {
@@ -131,8 +146,9 @@ fn halves(ip: Ipv6Addr) -> [i64; 2] {
 }
 
 /// Makes a socket that has an address.
-fn bound(script: &mut Script, address: SocketAddr) -> String {
-    let socket = script.call(&format!("socket {} 1 0", family(address)));
+fn bound(script: &mut Script, protocol: u16, address: SocketAddr) -> String {
+    let kind = if protocol == TCP { libc::SOCK_STREAM } else { libc::SOCK_DGRAM };
+    let socket = script.call(&format!("socket {} {kind} 0", family(address)));
     // SO_REUSEADDR
     script.call(&format!("setsockopt {socket} 1 2 [1] 4"));
     if address.is_ipv6() {
@@ -147,10 +163,18 @@ fn family(address: SocketAddr) -> u16 {
     (if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 }) as u16
 }
 
-fn endpoint(state: u8, source: SocketAddr, destination: SocketAddr) -> Value {
+/// Nobody, who has the family of an address.
+fn nobody(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    }
+}
+
+fn endpoint(protocol: u16, state: u8, source: SocketAddr, destination: SocketAddr) -> Value {
     Value::Endpoint(Endpoint {
         family: family(source),
-        protocol: libc::IPPROTO_TCP as u16,
+        protocol,
         state,
         source: Some((source.ip(), source.port())),
         destination: Some((destination.ip(), destination.port())),
@@ -177,8 +201,9 @@ impl Sockets {
         let mut ends = HashSet::new();
         let mut connections = Vec::new();
         while connections.len() < CONNECTIONS {
-            let connection = Connection::draw(&listeners, random);
-            let Connection { source, destination, answered } = connection;
+            let protocol = if shape == Shape::Hold { *random.of(&[TCP, UDP]) } else { TCP };
+            let connection = Connection::draw(&listeners, protocol, random);
+            let Connection { source, destination, answered, .. } = connection;
             // Nobody else may be there, at either end.
             let is_free = !taken.contains(&source.port())
                 && (answered || source != destination && !taken.contains(&destination.port()));
@@ -236,22 +261,22 @@ impl Sockets {
     fn condition(&self, random: &mut Random) -> String {
         let named = |operator: &str, random: &mut Random, names: &[&str]| {
             let values = random.values(|random| (*random.of(names)).to_owned());
-            format!("{{index: 0, operator: {operator}, values: {values}}}")
+            format!("{{args: [0], operator: {operator}, values: {values}}}")
         };
         match random.below(12) {
             0..=3 => {
                 let operator = *random.of(&["SAddr", "NotSAddr", "DAddr", "NotDAddr"]);
                 let values = random.values(|random| self.network(random));
-                format!("{{index: 0, operator: {operator}, values: {values}}}")
+                format!("{{args: [0], operator: {operator}, values: {values}}}")
             }
             4..=7 => {
                 let operator = *random.of(&["SPort", "NotSPort", "DPort", "NotDPort"]);
                 let values = random.values(|random| self.ports(random));
-                format!("{{index: 0, operator: {operator}, values: {values}}}")
+                format!("{{args: [0], operator: {operator}, values: {values}}}")
             }
             8 => {
                 let operator = random.of(&["SPortPriv", "NotSPortPriv", "DPortPriv", "NotDPortPriv"]);
-                format!("{{index: 0, operator: {operator}}}")
+                format!("{{args: [0], operator: {operator}}}")
             }
             9 => named("Protocol", random, &["IPPROTO_TCP", "udp", "6", "7", "IPPROTO_MPTCP"]),
             10 => named("Family", random, &["AF_INET", "inet6", "10", "AF_UNIX", "3"]),
@@ -259,6 +284,27 @@ impl Sockets {
                 named("State", random, &["TCP_CLOSE", "LISTEN", "1", "2", "TCP_SYN_SENT", "established", "9"])
             }
         }
+    }
+
+    /// Of their states, as far as the process makes them.
+    fn changes(&self) -> Vec<Event> {
+        let change = |from: u8, to: u8, source: SocketAddr, destination: SocketAddr| {
+            let state = |state: u8| Some(Value::Number(state.into()));
+            let socket = endpoint(TCP, from, source, destination);
+            Event { arguments: vec![Some(socket), state(from), state(to)], ..Event::default() }
+        };
+        let mut events = Vec::new();
+        for listener in &self.listeners {
+            events.push(change(CLOSE, LISTEN, *listener, nobody(*listener)));
+            events.push(change(LISTEN, CLOSE, *listener, nobody(*listener)));
+        }
+        for Connection { source, destination, answered, .. } in &self.connections {
+            events.push(change(CLOSE, SYN_SENT, *source, *destination));
+            if *answered {
+                events.push(change(ESTABLISHED, FIN_WAIT1, *source, *destination));
+            }
+        }
+        events
     }
 }
 
@@ -272,6 +318,9 @@ impl Round for Sockets {
                 filters.push(("matchArgs", format!("{{index: 1, operator: Equal, values: [{from}]}}")));
                 filters.push(("matchArgs", next));
                 "  tracepoints:\n  - subsystem: sock\n    event: inet_sock_set_state\n    raw: true\n    args: [{index: 0, type: sock}, {index: 1, type: int}, {index: 2, type: int}]\n"
+            }
+            Shape::Hold => {
+                "  kprobes:\n  - call: sys_umask\n    args: [{source: current_task, resolve: \"files.fdt.fd[100].private_data\", type: socket}]\n"
             }
             Shape::Function => {
                 "  kprobes:\n  - call: tcp_connect\n    syscall: false\n    args: [{index: 0, type: sock}]\n"
@@ -298,49 +347,60 @@ impl Round for Sockets {
             .listeners
             .iter()
             .map(|address| {
-                let socket = bound(script, *address);
+                let socket = bound(script, TCP, *address);
                 script.call(&format!("listen {socket} 100"));
                 socket
             })
             .collect();
-        for Connection { source, destination, answered } in &self.connections {
-            let socket = bound(script, *source);
-            let may_fail = if *answered { "" } else { "?" };
+        let hold = |script: &mut Script, socket: &str| {
+            if self.shape == Shape::Hold {
+                script.call(&format!("dup3 {socket} 100 0"));
+                script.call("umask 18");
+            }
+        };
+        for Connection { source, destination, answered, protocol } in &self.connections {
+            let socket = bound(script, *protocol, *source);
+            hold(script, &socket);
+            let may_fail = if *answered || *protocol == UDP { "" } else { "?" };
             script.call(&format!("{may_fail}connect {socket} {}", words(*destination)));
+            // One that was refused keeps some of what it had.
+            if may_fail.is_empty() {
+                hold(script, &socket);
+            }
             script.call(&format!("close {socket}"));
+        }
+        if self.shape == Shape::Hold {
+            for (family, kind, protocol) in OTHERS {
+                let socket = script.call(&format!("socket {family} {kind} {protocol}"));
+                hold(script, &socket);
+                script.call(&format!("close {socket}"));
+            }
         }
         listening.iter().for_each(|socket| drop(script.call(&format!("close {socket}"))));
     }
 
     fn events(&self) -> Vec<Event> {
-        let change = |from: u8, to: u8, source: SocketAddr, destination: SocketAddr| {
-            let state = |state: u8| Some(Value::Number(state.into()));
-            let arguments = vec![Some(endpoint(from, source, destination)), state(from), state(to)];
-            Event { arguments, ..Event::default() }
-        };
-        if self.shape == Shape::Function {
-            let connects = self.connections.iter().map(|connection| {
-                let socket = endpoint(SYN_SENT, connection.source, connection.destination);
-                Event { arguments: vec![Some(socket)], ..Event::default() }
-            });
-            return connects.collect();
-        }
-        let mut events = Vec::new();
-        for listener in &self.listeners {
-            let nobody = match listener {
-                SocketAddr::V4(_) => SocketAddr::new(Ipv4Addr::UNSPECIFIED.into(), 0),
-                SocketAddr::V6(_) => SocketAddr::new(Ipv6Addr::UNSPECIFIED.into(), 0),
-            };
-            events.push(change(CLOSE, LISTEN, *listener, nobody));
-            events.push(change(LISTEN, CLOSE, *listener, nobody));
-        }
-        for Connection { source, destination, answered } in &self.connections {
-            events.push(change(CLOSE, SYN_SENT, *source, *destination));
-            if *answered {
-                events.push(change(ESTABLISHED, FIN_WAIT1, *source, *destination));
+        let sees = |socket| Event { arguments: vec![Some(socket)], ..Event::default() };
+        match self.shape {
+            Shape::Tracepoint => self.changes(),
+            Shape::Function => {
+                let connects = self.connections.iter();
+                connects.map(|one| sees(endpoint(TCP, SYN_SENT, one.source, one.destination))).collect()
+            }
+            Shape::Hold => {
+                let bound = |one: &Connection| endpoint(one.protocol, CLOSE, one.source, nobody(one.source));
+                let connected =
+                    |one: &Connection| endpoint(one.protocol, ESTABLISHED, one.source, one.destination);
+                let is_connected = |one: &&Connection| one.answered || one.protocol == UDP;
+                let others = OTHERS.iter().map(|(family, _, protocol)| {
+                    let (family, protocol, state) = (*family, *protocol, CLOSE);
+                    Value::Endpoint(Endpoint { family, protocol, state, ..Endpoint::default() })
+                });
+                let all = self.connections.iter();
+                let held = all.clone().map(bound).chain(all.filter(is_connected).map(connected));
+                held.chain(others).map(sees).collect()
             }
         }
-        events
     }
 }
 
@@ -348,7 +408,7 @@ impl Round for Sockets {
 
 impl Connection {
     /// To one of those who listen, or to another port.
-    fn draw(listeners: &[SocketAddr], random: &mut Random) -> Self {
+    fn draw(listeners: &[SocketAddr], protocol: u16, random: &mut Random) -> Self {
         let listener = *random.of(listeners);
         let port = if random.one_in(4) { port(random) } else { listener.port() };
         let answered = port == listener.port();
@@ -377,6 +437,6 @@ impl Connection {
             }
         };
         let source = SocketAddr::new(source, self::port(random));
-        Self { source, destination: SocketAddr::new(destination, port), answered }
+        Self { source, destination: SocketAddr::new(destination, port), answered, protocol }
     }
 }

@@ -103,13 +103,18 @@ const ENOENT: i128 = -2;
 /// At the system call.
 pub fn at_syscall() -> Game {
     let target = Target::Syscall("faccessat".into());
-    Game { target, returns: true, draw: |random| Box::new(Calls::draw(Shape::Syscall, random)) }
+    Game { target, returns: true, rounds: 6, draw: |random| Box::new(Calls::draw(Shape::Syscall, random)) }
 }
 
 /// At the tracepoint of its entry.
 pub fn at_tracepoint() -> Game {
     let target = Target::Tracepoint { subsystem: "syscalls".into(), event: "sys_enter_faccessat".into() };
-    Game { target, returns: false, draw: |random| Box::new(Calls::draw(Shape::Tracepoint, random)) }
+    Game {
+        target,
+        returns: false,
+        rounds: 6,
+        draw: |random| Box::new(Calls::draw(Shape::Tracepoint, random)),
+    }
 }
 
 fn number(random: &mut Random) -> i64 {

@@ -64,22 +64,22 @@ struct Deed {
 
 pub fn opened() -> Game {
     let target = Target::Function("security_file_open".into());
-    Game { target, returns: false, draw: |random| Box::new(Files::draw(Shape::Open, random)) }
+    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Open, random)) }
 }
 
 pub fn used() -> Game {
     let target = Target::Function("security_file_permission".into());
-    Game { target, returns: false, draw: |random| Box::new(Files::draw(Shape::Use, random)) }
+    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Use, random)) }
 }
 
 pub fn looked_at() -> Game {
     let target = Target::Function("security_inode_getattr".into());
-    Game { target, returns: false, draw: |random| Box::new(Files::draw(Shape::Look, random)) }
+    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Look, random)) }
 }
 
 pub fn held() -> Game {
     let target = Target::Syscall("umask".into());
-    Game { target, returns: false, draw: |random| Box::new(Files::draw(Shape::Hold, random)) }
+    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Hold, random)) }
 }
 
 // === impl Files ===

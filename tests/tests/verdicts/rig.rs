@@ -47,6 +47,8 @@ pub struct Game {
     pub target: Target,
     /// It may tell what is returned.
     pub returns: bool,
+    /// How often it is played.
+    pub rounds: u64,
     /// Draws a round of it.
     pub draw: fn(&mut Random) -> Box<dyn Round>,
 }
@@ -131,8 +133,16 @@ impl Rig {
         };
         let must = EVERYWHERE.contains(&mechanism) || EXPECTED.iter().any(here);
         assert!(!must, "{} is missing here: {error}", mechanism.as_str());
-        println!("not on this kernel: {}", error.to_string().chars().take(200).collect::<String>());
+        println!(
+            "{}: not on this kernel: {}",
+            game.target,
+            error.to_string().chars().take(200).collect::<String>()
+        );
         false
+    }
+
+    pub fn detach(&mut self, game: &Game) {
+        self.hooks.detach(&game.target);
     }
 
     /// Draws policies and deeds, does these, and compares. How many verdicts there were, and how many matches.

@@ -74,19 +74,29 @@ struct Connection {
     protocol: u16,
 }
 
-pub fn at_tracepoint() -> Game {
+pub fn changed() -> Game {
     let target = Target::RawTracepoint { subsystem: "sock".into(), event: "inet_sock_set_state".into() };
-    Game { target, returns: false, draw: |random| Box::new(Sockets::draw(Shape::Tracepoint, random)) }
+    Game {
+        target,
+        returns: false,
+        rounds: 3,
+        draw: |random| Box::new(Sockets::draw(Shape::Tracepoint, random)),
+    }
 }
 
 pub fn held() -> Game {
     let target = Target::Syscall("umask".into());
-    Game { target, returns: false, draw: |random| Box::new(Sockets::draw(Shape::Hold, random)) }
+    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Sockets::draw(Shape::Hold, random)) }
 }
 
-pub fn at_function() -> Game {
+pub fn connecting() -> Game {
     let target = Target::Function("tcp_connect".into());
-    Game { target, returns: false, draw: |random| Box::new(Sockets::draw(Shape::Function, random)) }
+    Game {
+        target,
+        returns: false,
+        rounds: 3,
+        draw: |random| Box::new(Sockets::draw(Shape::Function, random)),
+    }
 }
 
 fn port(random: &mut Random) -> u16 {
@@ -103,7 +113,7 @@ fn loopback(random: &mut Random) -> Ipv4Addr {
 fn own(random: &mut Random) -> Ipv6Addr {
     match random.below(3) {
         0 => Ipv6Addr::LOCALHOST,
-        1 => Ipv6Addr::from_bits(OWN.to_bits() | 1 + random.below(32) as u128),
+        1 => Ipv6Addr::from_bits(OWN.to_bits() | (1 + random.below(32) as u128)),
         _ => Ipv6Addr::from_bits(OWN.to_bits() | u128::from(random.next() | 1)),
     }
 }

@@ -17,6 +17,12 @@ char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
 #define SYSCALLS 1024
 
+/* Values of include/linux/fs.h and include/uapi/asm-generic/fcntl.h. */
+#define MAY_READ 4
+#define FMODE_READ 1
+#define FMODE_WRITE 2
+#define O_PATH 010000000
+
 /*
  * What a system call is a hook for; 0 for none. Beside itself these are functions of the kernel that it is sure to
  * pass: they are seen as it returns, or is entered, with the arguments that they had.
@@ -99,7 +105,8 @@ int BPF_PROG(sys_enter, struct pt_regs___x86 *regs, long number)
 	if (seen->file_permission) {
 		struct file *file = file_of_fd(compat ? BPF_CORE_READ(regs, bx) : BPF_CORE_READ(regs, di));
 
-		if (file)
+		/* A call fails before it gets there where the file was not opened for it. */
+		if (file && BPF_CORE_READ(file, f_mode) & (seen->mask == MAY_READ ? FMODE_READ : FMODE_WRITE))
 			once(seen->file_permission, (__u64)file, seen->mask);
 	}
 	if (seen->lets_go) {
@@ -130,7 +137,8 @@ int BPF_PROG(sys_exit, struct pt_regs___x86 *regs, long returned)
 	if (seen->file_open || seen->fd_install) {
 		struct file *file = file_of_fd(returned);
 
-		if (file && seen->file_open)
+		/* What is only found is not opened. */
+		if (file && seen->file_open && !(BPF_CORE_READ(file, f_flags) & O_PATH))
 			once(seen->file_open, (__u64)file, 0);
 		if (file && seen->fd_install)
 			once(seen->fd_install, returned, (__u64)file);

@@ -21,6 +21,8 @@ use trigon::policy::model::{
 pub struct Event {
     /// The hook's arguments in the order of the policy; none where it can't be read.
     pub arguments: Vec<Option<Value>>,
+    /// Its further data, likewise.
+    pub data: Vec<Option<Value>>,
     /// What the function returned; none where that isn't known, or it hasn't.
     pub returned: Option<Value>,
     /// Who makes the call.
@@ -28,7 +30,7 @@ pub struct Event {
 }
 
 /// A value of an argument.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Value {
     /// A number.
     Number(i128),
@@ -41,7 +43,7 @@ pub enum Value {
 }
 
 /// What a socket or a packet has.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Endpoint {
     /// AF_*
     pub family: u16,
@@ -115,11 +117,12 @@ pub fn matches(selector: &Selector, event: &Event) -> bool {
                     Membership::NotIn => others && !these,
                 }
         })
-        && selector.arguments.iter().all(|filter| {
-            let argument =
-                |slot: ArgumentSlot| event.arguments.get(usize::from(slot.0)).and_then(Option::as_ref);
-            holds(&filter.condition, argument(filter.argument), &argument)
-        })
+        && [(&selector.arguments, &event.arguments), (&selector.data, &event.data)].iter().all(
+            |(filters, values)| {
+                let value = |slot: ArgumentSlot| values.get(usize::from(slot.0)).and_then(Option::as_ref);
+                filters.iter().all(|filter| holds(&filter.condition, value(filter.argument), &value))
+            },
+        )
         && selector
             .return_values
             .iter()

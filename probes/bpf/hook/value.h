@@ -131,6 +131,7 @@ static __always_inline void read_argument(struct call *call, int index, struct v
 	case TYPE_PATH:
 		dentry = BPF_CORE_READ((struct path *)raw, dentry);
 		vfs = BPF_CORE_READ((struct path *)raw, mnt);
+		value->extra = BPF_CORE_READ(dentry, d_inode, i_mode);
 		break;
 	case TYPE_DENTRY:
 		dentry = (void *)raw;

@@ -129,11 +129,19 @@ impl<P: FnMut(&str)> Report<P> {
         if line == "failures:" {
             suite.failures = true;
         }
-        if let Some((name, result)) = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... ")) {
-            let name = name.trim_end();
+        let named = line.strip_prefix("test ").and_then(|rest| rest.split_once(" ... "));
+        // What a test prints comes between its name and its result.
+        let late = |suite: &mut Suite| suite.running.take_if(|_| ["ok", "FAILED"].contains(&line));
+        let found = match named {
+            Some((name, result)) => Some((name.trim_end().to_owned(), result)),
+            None => late(suite).map(|name| (name, line)),
+        };
+        if let Some((name, result)) = found {
             let place = format!("test {}: {}::{name} ... {result}", self.kernel, suite.name);
-            suite.running = result.is_empty().then(|| name.to_owned());
-            match result.split([' ', ',']).next() {
+            let word = result.split([' ', ',']).next();
+            let is_result = word.is_some_and(|word| ["ok", "ignored", "FAILED"].contains(&word));
+            suite.running = (!is_result).then_some(name);
+            match word {
                 Some("ok") => {
                     suite.passed += 1;
                     self.passed += 1;
@@ -202,6 +210,23 @@ mod tests {
         assert_eq!((report.passed, report.failed.len(), report.ignored, report.complete), (1, 1, 1, true));
         assert!(said.contains(&"test 6.1: life::tree ... ok".to_owned()), "{said:?}");
         assert!(said.contains(&"6.1: lost one".to_owned()), "{said:?}");
+    }
+
+    #[test]
+    fn a_result_comes_after_what_a_test_prints() {
+        let (report, said) = report(&[
+            "@ begin life",
+            "test tree ... seed 1",
+            "all agree",
+            "ok",
+            "test burst ... seed 2",
+            "FAILED",
+            "ok",
+            "@ end life 101",
+            "@ done",
+        ]);
+        assert_eq!((report.passed, report.failed.len(), report.ignored), (1, 1, 0), "{said:?}");
+        assert!(said.contains(&"test 6.1: life::tree ... ok".to_owned()), "{said:?}");
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! Sockets, by real connections: filters on them, and whose they are.
+//! Sockets, by real connections: filters on them, in which network namespace they are, and whose they are.
 
 use std::{fs, process::ExitCode};
 
 use trigon_tests::suite::{self, Need};
 
 mod filters;
+mod namespaces;
 mod owners;
 
 const KERNEL: &[Need] = &[Need::Kernel];
@@ -18,6 +19,8 @@ fn main() -> ExitCode {
         suite.test("listeners_by_raw_tracepoint", KERNEL, filters::listeners_by_raw_tracepoint);
         suite.test("connections_by_fentry", KERNEL, || filters::connections_by_function("fentries"));
         suite.test("connections_by_kprobe", KERNEL, || filters::connections_by_function("kprobes"));
+        suite.test("namespaces_joined", KERNEL, namespaces::joined);
+        suite.test("namespaces_apart", KERNEL, namespaces::apart);
         suite.test("owners_by_raw_tracepoint", KERNEL, owners::by_raw_tracepoint);
         suite.test("owners_by_fentry", KERNEL, || owners::by_function("fentries"));
         suite.test("owners_by_kprobe", KERNEL, || owners::by_function("kprobes"));

@@ -47,9 +47,11 @@ impl Btf {
         })
     }
 
-    /// Its bytes without structs, unions and enumerations of other names than these, and without prototypes. The types
-    /// that are left have the numbers they had.
+    /// Its bytes without what is in structs, unions and enumerations of other names than these, without their names, and
+    /// without prototypes. Each type has the number it had, and what can be a member its size.
     fn reduced(&self, known: &HashSet<&[u8]>) -> Option<Vec<u8>> {
+        /// Of a type's second word: how many members it has.
+        const COUNT: u32 = 0xffff;
         /// Stands where a type was: a pointer to void.
         const NOTHING: [u32; 3] = [0, kind::PTR << 24, 0];
         let mut types = Vec::new();
@@ -60,13 +62,16 @@ impl Btf {
         for (begin, end) in self.types.iter().zip(ends.chain([last])) {
             let one = read(&self.bytes, *begin as usize)?;
             let name = self.name(one.name);
-            let keep = match one.kind {
-                kind::FUNC_PROTO | kind::DATASEC => false,
-                _ => !one.is_composite() || name.is_empty() || known.contains(name),
+            let less = match one.kind {
+                kind::FUNC_PROTO | kind::DATASEC => Some(NOTHING),
+                _ if one.is_composite() && !name.is_empty() && !known.contains(name) => {
+                    Some([0, word(&self.bytes, *begin as usize + 4)? & !COUNT, one.size_or_type])
+                }
+                _ => None,
             };
-            match keep {
-                true => types.extend_from_slice(self.bytes.get(*begin as usize..end)?),
-                false => NOTHING.iter().for_each(|word| types.extend_from_slice(&word.to_ne_bytes())),
+            match less {
+                None => types.extend_from_slice(self.bytes.get(*begin as usize..end)?),
+                Some(words) => words.iter().for_each(|word| types.extend_from_slice(&word.to_ne_bytes())),
             }
         }
         let (begin, end) = *self.names.first()?;

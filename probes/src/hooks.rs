@@ -359,7 +359,7 @@ impl Hooks {
 
 /// The id of a function's type in the kernel's BTF; 0 where there is none.
 fn function_type(kernel: &Kernel, name: &str) -> u32 {
-    kernel.btf.id_by_type_name_kind(name, BtfKind::Func).unwrap_or(0)
+    kernel.types.targets.id_by_type_name_kind(name, BtfKind::Func).unwrap_or(0)
 }
 
 // === impl Target ===

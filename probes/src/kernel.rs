@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::{ProbeError, btf, cgroups::Cgroups, lifecycle::Kernel};
+use crate::{ProbeError, btf::reduced::Reduced, cgroups::Cgroups, lifecycle::Kernel};
 pub use serving::{Ladder, Serving, Step, Wanted};
 
 mod helpers;
@@ -93,14 +93,14 @@ enum Failure {
 pub fn examine() -> Examination {
     let name = rustix::system::uname();
     let access = programs::access();
-    let btf = btf::reduced::of_kernel();
-    let btf_outcome = match &btf {
+    let types = Reduced::of_kernel();
+    let types_outcome = match &types {
         Ok(_) => Outcome::Works,
         Err(error) => unread(error),
     };
     let bench = Bench {
-        kernel: btf
-            .map(|btf| Kernel { btf, cgroups: Cgroups::detect() })
+        kernel: types
+            .map(|types| Kernel { types, cgroups: Cgroups::detect() })
             .map_err(|_| "the kernel's type information is missing".to_owned()),
         permitted: access.is_ok(),
     };
@@ -117,7 +117,7 @@ pub fn examine() -> Examination {
         btf: Trial {
             name: "BTF",
             need: Need::Required,
-            outcome: btf_outcome,
+            outcome: types_outcome,
             cost: "programs can't be fitted to this kernel",
             mend: "a kernel with CONFIG_DEBUG_INFO_BTF=y, as distributions' are since 2021; /sys mounted",
         },

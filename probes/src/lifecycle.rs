@@ -3,14 +3,15 @@
 use std::{collections::HashMap, os::fd::AsFd as _, sync::Arc};
 
 use aya::{
-    Btf, Ebpf, EbpfError, EbpfLoader,
+    Ebpf, EbpfError, EbpfLoader,
     maps::{Array, Map, PerCpuArray, ProgramArray, RingBuf},
     programs::{BtfTracePoint, Program, ProgramError, ProgramFd, RawTracePoint},
 };
 use tracing::debug;
 
 use crate::{
-    ProbeError, btf,
+    ProbeError,
+    btf::reduced::Reduced,
     cgroups::Cgroups,
     object::{Maps, typed as typed_map},
     objects,
@@ -127,7 +128,7 @@ impl Lifecycle {
     pub fn attach(options: &Options, kernel: &Kernel) -> Result<(Self, Ring), ProbeError> {
         let wanted = Wanted::new(&options.variables);
         let mut ebpf = EbpfLoader::new()
-            .btf(Some(&kernel.btf))
+            .btf(Some(&kernel.types.layouts))
             .map_max_entries("records", options.ring_bytes)
             .map_max_entries("placements", if options.cgroups { PLACEMENTS } else { PLACEMENTS_OF_HOST })
             .override_global("args_bytes", &options.args_bytes, true)
@@ -315,7 +316,7 @@ fn attach_btf(
         place_exec_writer(ebpf, hook, kernel)?;
     }
     let program: &mut BtfTracePoint = typed(ebpf, name)?;
-    program.load(hook, &kernel.btf)?;
+    program.load(hook, &kernel.types.targets)?;
     program.attach()?;
     debug!(hook, mechanism = "tp_btf", "attached");
     program.fd()?.try_clone().map_err(Into::into)
@@ -329,7 +330,7 @@ const EXEC_WRITE: u32 = 1;
 
 fn place_exec_writer(ebpf: &mut Ebpf, hook: &'static str, kernel: &Kernel) -> Result<(), ProgramError> {
     let writer: &mut BtfTracePoint = typed(ebpf, EXEC_WRITER)?;
-    writer.load(hook, &kernel.btf)?;
+    writer.load(hook, &kernel.types.targets)?;
     let writer = writer.fd()?.try_clone()?;
     let programs = ebpf.map_mut("exec_programs").ok_or(ProgramError::UnexpectedProgramType)?;
     ProgramArray::try_from(programs)?.set(EXEC_WRITE, &writer, 0)?;
@@ -367,7 +368,7 @@ pub(crate) fn object_error(object: &'static str, source: EbpfError) -> ProbeErro
 /// What is known of the running kernel; read once, shared by all objects.
 #[derive(Debug)]
 pub struct Kernel {
-    pub(crate) btf: Btf,
+    pub(crate) types: Reduced,
     pub(crate) cgroups: Cgroups,
 }
 
@@ -384,7 +385,7 @@ impl Kernel {
             let reason = "bpf_loop and the ring buffer";
             return Err(ProbeError::TooOld { release, needs: "5.17", reason });
         }
-        Ok(Self { btf: btf::reduced::of_kernel()?, cgroups: Cgroups::detect() })
+        Ok(Self { types: Reduced::of_kernel()?, cgroups: Cgroups::detect() })
     }
 
     /// In which hierarchy of cgroups containers are.

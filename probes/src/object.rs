@@ -57,7 +57,7 @@ impl Object {
         let btf = btf.ok_or_else(|| failed("the kernel takes no type information".to_owned()))?;
         let btf =
             sys::load_btf(&btf).map_err(|source| ProbeError::Io { what: "load type information", source })?;
-        object.relocate_btf(&kernel.btf).map_err(|error| failed(chain(&error)))?;
+        object.relocate_btf(&kernel.types.layouts).map_err(|error| failed(chain(&error)))?;
         for (map_name, map) in &object.maps {
             if !maps.contains_key(map_name) {
                 let refused = |error: MapError| failed(format!("map {map_name}: {}", chain(&error)));

@@ -16,7 +16,7 @@ use crate::{
 /// Fails where the kernel has no task iterator or refuses the program.
 pub fn read(kernel: &Kernel) -> Result<Vec<u8>, ProbeError> {
     let mut ebpf = EbpfLoader::new()
-        .btf(Some(&kernel.btf))
+        .btf(Some(&kernel.types.layouts))
         .load(objects::bytes("tasks")?)
         .map_err(|source| object_error("tasks", source))?;
     let control = ebpf.map_mut("cgroup_control").ok_or(ProbeError::Missing("cgroup_control"))?;
@@ -24,7 +24,7 @@ pub fn read(kernel: &Kernel) -> Result<Vec<u8>, ProbeError> {
     written.map_err(|source| ProbeError::Map { map: "cgroup_control", source })?;
     let failed = |source| ProbeError::Program { program: "each_task", source };
     let program: &mut Iter = typed(&mut ebpf, "each_task").map_err(failed)?;
-    program.load("task", &kernel.btf).map_err(failed)?;
+    program.load("task", &kernel.types.targets).map_err(failed)?;
     let link = program.attach().map_err(failed)?;
     let link = program.take_link(link).map_err(failed)?;
     let mut records = Vec::new();

@@ -1,9 +1,11 @@
-//! The kernel's types without those that no program of ours looks into.
-//!
-//! aya fits a program to the kernel by comparing the name of each type that the program knows with all of the kernel's, for
-//! each object anew. Of more than ten thousand structs a hundred are of interest: the others lose their names and members.
+//! The kernel's types for aya, which reads and keeps all that it is given, and compares the name of each type that a program
+//! knows with all of the kernel's, for each object anew: of more than a hundred thousand types some thousands are of
+//! interest.
 
-use std::{collections::HashSet, fs};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use aya::{BtfError, Endianness};
 
@@ -13,77 +15,99 @@ use crate::{ProbeError, objects};
 /// What separates the name of a type from the variant that a program means, as in `task_struct___old`.
 const VARIANT: &[u8] = b"___";
 
-/// The kernel's types as aya reads them: its functions and typedefs, and what our programs know by name.
-///
-/// # Errors
-/// The kernel has none, or they can't be read.
-pub(crate) fn of_kernel() -> Result<aya::Btf, ProbeError> {
-    let unread = |error| ProbeError::NoBtf(BtfError::FileError { path: PATH.into(), error });
-    let kernel = Btf::parse(fs::read(PATH).map_err(unread)?).map_err(ProbeError::Types)?;
-    let mut own = Vec::new();
-    for (name, bytes) in objects::ALL {
-        let failed =
-            |error: aya_obj::ParseError| ProbeError::Relocate { object: name, what: error.to_string() };
-        let object = aya_obj::Object::parse(bytes).map_err(failed)?;
-        if let Some(types) = object.btf {
-            own.push(Btf::parse(types.to_bytes()).map_err(ProbeError::Types)?);
-        }
+/// Stands where a type was: a pointer to void.
+const NOTHING: [u32; 3] = [0, kind::PTR << 24, 0];
+
+/// The kernel's types.
+#[derive(Debug)]
+pub(crate) struct Reduced {
+    /// Functions and typedefs, with the kernel's numbers: what programs are attached to.
+    pub(crate) targets: aya::Btf,
+    /// What our programs look into, with numbers of its own: what programs are fitted to.
+    pub(crate) layouts: aya::Btf,
+}
+
+/// Types that programs look into, and what they are made of.
+struct Layouts<'a> {
+    from: &'a Btf,
+    known: &'a HashSet<&'a [u8]>,
+    /// The kernel's numbers, in the order of the new ones.
+    order: Vec<u32>,
+    /// The new ones; the first is 1.
+    numbers: HashMap<u32, u32>,
+}
+
+// === impl Reduced ===
+
+impl Reduced {
+    /// Reads those of the running kernel.
+    ///
+    /// # Errors
+    /// The kernel has none, or they can't be read.
+    pub(crate) fn of_kernel() -> Result<Self, ProbeError> {
+        let unread = |error| ProbeError::NoBtf(BtfError::FileError { path: PATH.into(), error });
+        Self::of(fs::read(PATH).map_err(unread)?)
     }
-    let known = own.iter().flat_map(Btf::composites).collect();
-    let reduced = kernel.reduced(&known).ok_or(ProbeError::Types(Malformed::Short))?;
-    aya::Btf::parse(&reduced, Endianness::default()).map_err(ProbeError::NoBtf)
+
+    fn of(bytes: Vec<u8>) -> Result<Self, ProbeError> {
+        let kernel = Btf::parse(bytes).map_err(ProbeError::Types)?;
+        let mut own = Vec::new();
+        for (name, bytes) in objects::ALL {
+            let failed =
+                |error: aya_obj::ParseError| ProbeError::Relocate { object: name, what: error.to_string() };
+            let object = aya_obj::Object::parse(bytes).map_err(failed)?;
+            if let Some(types) = object.btf {
+                own.push(Btf::parse(types.to_bytes()).map_err(ProbeError::Types)?);
+            }
+        }
+        let known = own.iter().flat_map(Btf::layout_names).collect();
+        let parsed = |types: Option<Vec<u8>>| {
+            let bytes = types.and_then(|types| kernel.with_types(&types));
+            let bytes = bytes.ok_or(ProbeError::Types(Malformed::Short))?;
+            aya::Btf::parse(&bytes, Endianness::default()).map_err(ProbeError::NoBtf)
+        };
+        Ok(Self { targets: parsed(Some(kernel.targets()))?, layouts: parsed(Layouts::of(&kernel, &known))? })
+    }
 }
 
 // === impl Btf ===
 
 impl Btf {
-    /// The names of structs, unions and enumerations.
-    fn composites(&self) -> impl Iterator<Item = &[u8]> {
-        let all = self.types.iter().filter_map(|at| read(&self.bytes, *at as usize));
-        let names = all.filter(Type::is_composite).map(|one| self.name(one.name));
+    fn all(&self) -> impl Iterator<Item = Type> {
+        self.types.iter().filter_map(|at| read(&self.bytes, *at as usize))
+    }
+
+    /// The names of types that a program may look into, without their variants.
+    fn layout_names(&self) -> impl Iterator<Item = &[u8]> {
+        let names = self.all().filter(Type::has_layout).map(|one| self.name(one.name));
         names.map(|name| {
             let variant = name.windows(VARIANT.len()).position(|part| part == VARIANT);
             name.get(..variant.unwrap_or(name.len())).unwrap_or(name)
         })
     }
 
-    /// Its bytes without what is in structs, unions and enumerations of other names than these, without their names, and
-    /// without prototypes. Each type has the number it had, and what can be a member its size.
-    fn reduced(&self, known: &HashSet<&[u8]>) -> Option<Vec<u8>> {
-        /// Of a type's second word: how many members it has.
-        const COUNT: u32 = 0xffff;
-        /// Stands where a type was: a pointer to void.
-        const NOTHING: [u32; 3] = [0, kind::PTR << 24, 0];
-        let mut types = Vec::new();
-        let ends = self.types.iter().skip(1).map(|at| *at as usize);
-        let (first, length) = (word(&self.bytes, 8)?, word(&self.bytes, 12)?);
-        let header = word(&self.bytes, 4)? as usize;
-        let last = header + first as usize + length as usize;
-        for (begin, end) in self.types.iter().zip(ends.chain([last])) {
-            let one = read(&self.bytes, *begin as usize)?;
-            let name = self.name(one.name);
-            let less = match one.kind {
-                kind::FUNC_PROTO | kind::DATASEC => Some(NOTHING),
-                _ if one.is_composite() && !name.is_empty() && !known.contains(name) => {
-                    Some([0, word(&self.bytes, *begin as usize + 4)? & !COUNT, one.size_or_type])
-                }
-                _ => None,
-            };
-            match less {
-                None => types.extend_from_slice(self.bytes.get(*begin as usize..end)?),
-                Some(words) => words.iter().for_each(|word| types.extend_from_slice(&word.to_ne_bytes())),
-            }
-        }
+    /// Functions and typedefs without what they are of, and nothing else; each has the number it had.
+    fn targets(&self) -> Vec<u8> {
+        let of = |one: Type| match one.kind {
+            kind::FUNC | kind::TYPEDEF => [one.name, one.kind << 24, 0],
+            _ => NOTHING,
+        };
+        self.all().flat_map(of).flat_map(u32::to_ne_bytes).collect()
+    }
+
+    /// Type information with these types, and the same names.
+    fn with_types(&self, types: &[u8]) -> Option<Vec<u8>> {
+        /// Bytes of the header's fields.
+        const HEADER: u32 = 24;
         let (begin, end) = *self.names.first()?;
         let names = self.bytes.get(begin..end)?;
-        let sizes = [0, types.len(), types.len(), names.len()];
-        let mut bytes = self.bytes.get(..8)?.to_vec();
-        for size in sizes {
-            bytes.extend_from_slice(&u32::try_from(size).ok()?.to_ne_bytes());
+        let (types_size, names_size) = (u32::try_from(types.len()).ok()?, u32::try_from(names.len()).ok()?);
+        // Magic, version and flags are the same.
+        let mut bytes = self.bytes.get(..4)?.to_vec();
+        for word in [HEADER, 0, types_size, types_size, names_size] {
+            bytes.extend_from_slice(&word.to_ne_bytes());
         }
-        // Newer headers have more.
-        bytes.extend_from_slice(self.bytes.get(bytes.len()..header)?);
-        Some([&bytes, &types, names].concat())
+        Some([&bytes, types, names].concat())
     }
 }
 
@@ -93,10 +117,96 @@ impl Type {
     fn is_composite(&self) -> bool {
         matches!(self.kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64)
     }
+
+    fn has_layout(&self) -> bool {
+        self.is_composite() || self.kind == kind::TYPEDEF
+    }
+}
+
+// === impl Layouts ===
+
+impl<'a> Layouts<'a> {
+    /// The bytes of all types of these names, and of what they have in them.
+    fn of(from: &'a Btf, known: &'a HashSet<&'a [u8]>) -> Option<Vec<u8>> {
+        let mut layouts = Self { from, known, order: Vec::new(), numbers: HashMap::new() };
+        for (one, id) in from.all().zip(1..) {
+            let name = from.name(one.name);
+            if one.has_layout() && !name.is_empty() && known.contains(name) {
+                layouts.number(id);
+            }
+        }
+        let mut words = Vec::new();
+        let mut at = 0;
+        // Each may bring others.
+        while let Some(id) = layouts.order.get(at).copied() {
+            layouts.write(id, &mut words)?;
+            at += 1;
+        }
+        Some(words.into_iter().flat_map(u32::to_ne_bytes).collect())
+    }
+
+    /// The new number of a type, which is left from now on; 0 is void.
+    fn number(&mut self, id: u32) -> u32 {
+        if id == 0 {
+            return 0;
+        }
+        let next = self.order.len() as u32 + 1;
+        let number = *self.numbers.entry(id).or_insert(next);
+        if number == next {
+            self.order.push(id);
+        }
+        number
+    }
+
+    fn write(&mut self, id: u32, words: &mut Vec<u32>) -> Option<()> {
+        /// Of a type's second word: how many members it has.
+        const COUNT: u32 = 0xffff;
+        let one = self.from.get(id)?;
+        let next = |index: usize| word(&self.from.bytes, one.rest + 4 * index);
+        let info = word(&self.from.bytes, one.rest - 8)?;
+        let name = self.from.name(one.name);
+        match one.kind {
+            // What a pointer leads to is another type's business.
+            kind::PTR => words.extend(NOTHING),
+            kind::INT => words.extend([one.name, info, one.size_or_type, next(0)?]),
+            kind::FLOAT | kind::FWD => words.extend([one.name, info, one.size_or_type]),
+            kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                words.extend([one.name, info, self.number(one.size_or_type)]);
+            }
+            kind::ARRAY => {
+                let (element, index, count) = (next(0)?, next(1)?, next(2)?);
+                words.extend([one.name, info, one.size_or_type]);
+                words.extend([self.number(element), self.number(index), count]);
+            }
+            // Nobody looks into it, but it has its size.
+            _ if one.is_composite() && !name.is_empty() && !self.known.contains(name) => {
+                words.extend([0, info & !COUNT, one.size_or_type]);
+            }
+            kind::STRUCT | kind::UNION => {
+                words.extend([one.name, info, one.size_or_type]);
+                for member in 0..one.count {
+                    let [name, of, offset] =
+                        [0, 1, 2].map(|index| word(&self.from.bytes, one.rest + 12 * member + 4 * index));
+                    words.extend([name?, self.number(of?), offset?]);
+                }
+            }
+            kind::ENUM | kind::ENUM64 => {
+                let each = if one.kind == kind::ENUM { 2 } else { 3 };
+                words.extend([one.name, info, one.size_or_type]);
+                for index in 0..each * one.count {
+                    words.push(next(index)?);
+                }
+            }
+            _ => words.extend(NOTHING),
+        }
+        Some(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use aya_obj::btf::BtfKind;
+
     use super::*;
     use crate::btf::tests;
 
@@ -104,8 +214,8 @@ mod tests {
     fn programs_are_fitted_as_by_all_types() {
         let Some(whole) = tests::of_kernel() else { return };
         let all = aya::Btf::parse(&whole, Endianness::default()).unwrap();
-        let reduced = of_kernel().unwrap();
-        assert!(reduced.to_bytes().len() < whole.len() * 3 / 4);
+        let Reduced { targets, layouts } = Reduced::of(whole.clone()).unwrap();
+        assert!(layouts.to_bytes().len() < whole.len());
         for (name, bytes) in objects::ALL {
             let fitted = |btf: &aya::Btf| {
                 let mut object = aya_obj::Object::parse(bytes).unwrap();
@@ -115,14 +225,13 @@ mod tests {
                 });
                 code.collect::<Vec<_>>()
             };
-            assert!(fitted(&reduced) == fitted(&all), "{name}");
+            assert!(fitted(&layouts) == fitted(&all), "{name}");
         }
-        for (name, kind) in [
-            ("vfs_rename", aya_obj::btf::BtfKind::Func),
-            ("btf_trace_sched_process_exec", aya_obj::btf::BtfKind::Typedef),
-        ] {
+        for (name, kind) in
+            [("vfs_rename", BtfKind::Func), ("btf_trace_sched_process_exec", BtfKind::Typedef)]
+        {
             let number = |btf: &aya::Btf| btf.id_by_type_name_kind(name, kind).unwrap();
-            assert_eq!(number(&reduced), number(&all), "{name}");
+            assert_eq!(number(&targets), number(&all), "{name}");
         }
     }
 
@@ -130,6 +239,6 @@ mod tests {
     fn what_is_cut_short_is_refused() {
         let Some(bytes) = tests::of_kernel() else { return };
         let broken = Btf { bytes: bytes[..bytes.len() / 2].to_vec(), ..Btf::parse(bytes).unwrap() };
-        assert_eq!(broken.reduced(&HashSet::new()), None);
+        assert_eq!(broken.with_types(&[]), None);
     }
 }

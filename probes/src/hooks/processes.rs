@@ -141,5 +141,5 @@ impl Hooks {
 /// The type of a tracepoint's handler in the kernel's BTF.
 pub(super) fn tracepoint_type(kernel: &Kernel, name: &str) -> u32 {
     let name = format!("btf_trace_{name}");
-    kernel.btf.id_by_type_name_kind(&name, aya_obj::btf::BtfKind::Typedef).unwrap_or(0)
+    kernel.types.targets.id_by_type_name_kind(&name, aya_obj::btf::BtfKind::Typedef).unwrap_or(0)
 }

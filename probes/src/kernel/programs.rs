@@ -184,12 +184,14 @@ impl ProgramType {
             Self::Tracepoint => (program_type::TRACEPOINT, attach_type::NONE),
         };
         let target = match self.target() {
-            Some((name, kind)) => bench.kernel()?.btf.id_by_type_name_kind(name, kind).map_err(|_| {
-                Failure::Refused(
-                    std::io::ErrorKind::NotFound.into(),
-                    format!("the kernel's type information has no {name}"),
-                )
-            })?,
+            Some((name, kind)) => {
+                bench.kernel()?.types.targets.id_by_type_name_kind(name, kind).map_err(|_| {
+                    Failure::Refused(
+                        std::io::ErrorKind::NotFound.into(),
+                        format!("the kernel's type information has no {name}"),
+                    )
+                })?
+            }
             None => 0,
         };
         load(code, kind, attach, target)

@@ -77,14 +77,14 @@ static __always_inline struct mask *look_up_prefix(__u32 index, __u32 set, struc
 
 	if (!key || !text)
 		return NULL;
-	if (length > TEXT_KEY_BYTES - 1)
-		length = TEXT_KEY_BYTES - 1;
+	if (length > TEXT_KEY_BYTES)
+		length = TEXT_KEY_BYTES;
 	if (bpf_probe_read_kernel(key->text, length, &text[offset]))
 		return NULL;
+	/* One that is as long as the key, or longer, has no NUL in it. */
 	if (length < TEXT_KEY_BYTES)
-		key->text[length] = 0;
-	/* One that is longer than the key has no NUL in it. */
-	key->bits = FIXED_KEY_BITS + 8 * (value->length > length ? length : length + 1);
+		key->text[length++] = 0;
+	key->bits = FIXED_KEY_BITS + 8 * length;
 	return bpf_map_lookup_elem(&prefixes, key);
 }
 

@@ -77,14 +77,17 @@ static __always_inline struct mask *look_up_prefix(__u32 index, __u32 set, struc
 
 	if (!key || !text)
 		return NULL;
-	if (length > TEXT_KEY_BYTES)
-		length = TEXT_KEY_BYTES;
+	if (length > TEXT_KEY_BYTES - 1)
+		length = TEXT_KEY_BYTES - 1;
 	if (bpf_probe_read_kernel(key->text, length, &text[offset]))
 		return NULL;
-	/* One that is as long as the key, or longer, has no NUL in it. */
 	if (length < TEXT_KEY_BYTES)
-		key->text[length++] = 0;
-	key->bits = FIXED_KEY_BITS + 8 * length;
+		key->text[length] = 0;
+	/* One that is as long as the key, or longer, has a byte of its own where the NUL would be. */
+	if (value->length > length &&
+	    bpf_probe_read_kernel(&key->text[TEXT_KEY_BYTES - 1], 1, &text[offset + TEXT_KEY_BYTES - 1]))
+		return NULL;
+	key->bits = FIXED_KEY_BITS + 8 * (length + 1);
 	return bpf_map_lookup_elem(&prefixes, key);
 }
 

@@ -5,7 +5,8 @@ use libfuzzer_sys::fuzz_target;
 use trigon::policy::{
     self,
     compile::{self, Host, Part, lineage::Lineages},
-    explain, model::Policy,
+    explain,
+    model::Policy,
 };
 
 fn part<'a>(policy: &'a Policy, number: u32, hook: &'a policy::model::hooks::Hook) -> Part<'a> {

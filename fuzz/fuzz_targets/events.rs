@@ -10,7 +10,8 @@ fuzz_target!(|bytes: &[u8]| {
         let options = Options { output, color: false, timestamps: true, filter: Filter::default() };
         let mut out = Vec::new();
         let mut damaged = 0;
-        let outcome = show(bytes, &options, &mut out, |_, _| damaged += 1).expect("memory can be read and written");
+        let outcome =
+            show(bytes, &options, &mut out, |_, _| damaged += 1).expect("memory can be read and written");
         assert_eq!(outcome.damaged, damaged);
         assert!(outcome.shown <= outcome.events);
         let text = String::from_utf8(out).expect("what is shown is UTF-8");

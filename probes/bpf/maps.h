@@ -39,6 +39,7 @@ enum lost_kind {
 	LOST_TEXT,                /* texts that a call had no room for */
 	LOST_PLACEMENT,           /* cgroups that found no room among the placements */
 	LOST_TRACKED,             /* sockets that found no room among the tracked ones */
+	LOST_SET,                 /* arguments in memory that could not be written */
 	LOST_KINDS,
 };
 

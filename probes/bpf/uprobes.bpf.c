@@ -11,96 +11,14 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 
+#include "hook/change.h"
 #include "hook/enter.h"
+#include "hook/user.h"
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
 
-/* Arguments that a table can look at: as many as a call has raw values. */
-#define ARGUMENTS 8
-
-enum user_kind {
-	USER_NONE = 0,
-	USER_CONSTANT = 1, /* value */
-	USER_REGISTER = 2, /* base */
-	USER_MEMORY = 3,   /* what is at base + index << shift + value */
-};
-
-struct user_argument {
-	__s64 value;
-	__u16 base;      /* offset of a register in struct pt_regs */
-	__u16 index;     /* likewise, plus one; 0 for none */
-	__u8 kind;
-	__u8 size;       /* bytes: 1, 2, 4 or 8 */
-	__u8 is_signed;
-	__u8 shift;
-};
-
-struct user_arguments {
-	struct user_argument argument[ARGUMENTS];
-};
-
-/* By table. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, HOOKS);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__type(key, __u32);
-	__type(value, struct user_arguments);
-} user_arguments SEC(".maps");
-
-/* Where the registers are of the thread that is being looked at. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CALLS_PER_CPU);
-	__type(key, __u32);
-	__type(value, __u64);
-} user_registers SEC(".maps");
-
-static __always_inline __u64 read_register(__u64 registers, __u32 offset)
-{
-	__u64 value = 0;
-
-	bpf_probe_read_kernel(&value, sizeof(value), (void *)(registers + offset));
-	return value;
-}
-
-static long step_argument(__u32 slot, void *context)
-{
-	__u32 area = *(__u32 *)context;
-	__u64 *registers = bpf_map_lookup_elem(&user_registers, &area);
-	struct call *call = call_at(area);
-
-	if (!registers || !call || slot >= ARGUMENTS)
-		return 1;
-	struct user_arguments *all = bpf_map_lookup_elem(&user_arguments, &call->table);
-
-	if (!all)
-		return 1;
-	struct user_argument *argument = &all->argument[slot];
-	__u64 value = argument->value;
-	__u32 size = argument->size, spare = (64 - 8 * size) & 63;
-
-	if (argument->kind == USER_NONE)
-		return 1;
-	if (argument->kind != USER_CONSTANT)
-		value += read_register(*registers, argument->base);
-	if (argument->kind == USER_MEMORY) {
-		__u64 from = value;
-
-		if (argument->index)
-			from += read_register(*registers, argument->index - 1) << (argument->shift & 63);
-		value = 0;
-		if (size > sizeof(value))
-			size = sizeof(value);
-		if (bpf_probe_read_user(&value, size, (void *)from))
-			call->unread |= 1 << slot;
-	}
-	value <<= spare;
-	call->raw[slot & 7] = argument->is_signed ? (__s64)value >> spare : value >> spare;
-	return 0;
-}
-
-static __always_inline int user_entered(void *ctx)
+/* Looks at a call, and acts on it; returns its number, or -1. Whoever calls this leaves it. */
+static __always_inline int user_looked_at(void *ctx)
 {
 	int index = enter((__u32)bpf_get_attach_cookie(ctx));
 	__u32 area = index;
@@ -111,8 +29,7 @@ static __always_inline int user_entered(void *ctx)
 		bpf_loop(ARGUMENTS, step_argument, &area, 0);
 		on_entry(index);
 	}
-	leave(index);
-	return 0;
+	return index;
 }
 
 /* The cookie's upper half is the offset of the register that has what the function returns. */
@@ -134,7 +51,43 @@ static __always_inline int user_returned(void *ctx)
 SEC("uprobe")
 int uprobe_entry(void *ctx)
 {
-	return user_entered(ctx);
+	leave(user_looked_at(ctx));
+	return 0;
+}
+
+/*
+ * The same for hooks that change the process, each loaded for what it takes and no more: the kernel warns of programs
+ * that write a process's memory, and not every kernel lets its registers be changed (Linux 6.18 and later).
+ */
+SEC("uprobe")
+int uprobe_memory(void *ctx)
+{
+	int index = user_looked_at(ctx);
+
+	write_memory(index);
+	leave(index);
+	return 0;
+}
+
+SEC("uprobe")
+int uprobe_registers(void *ctx)
+{
+	int index = user_looked_at(ctx);
+
+	write_registers(ctx, index);
+	leave(index);
+	return 0;
+}
+
+SEC("uprobe")
+int uprobe_both(void *ctx)
+{
+	int index = user_looked_at(ctx);
+
+	write_memory(index);
+	write_registers(ctx, index);
+	leave(index);
+	return 0;
 }
 
 SEC("uretprobe")

@@ -248,6 +248,31 @@ impl Elf {
         offset_to_address(self.code(), offset)
     }
 
+    /// How far from a place in the code an instruction is that returns; none where there is none in reach. Both are mapped
+    /// together, and so it is as far in a process.
+    ///
+    /// # Errors
+    /// The file is broken.
+    pub(crate) fn way_to_return(&self, offset: u64) -> Result<Option<i32>, ElfError> {
+        /// Code that is read at a time. The function's own `ret` is near, as a rule.
+        const REACH: u64 = 1 << 20;
+        let within =
+            |segment: &&Segment| offset.checked_sub(segment.offset).is_some_and(|from| from < segment.bytes);
+        // On arm64 such functions aren't returned from yet.
+        let Some(segment) = self.code().find(within).filter(|_| cfg!(target_arch = "x86_64")) else {
+            return Ok(None);
+        };
+        let end = segment.offset.saturating_add(segment.bytes);
+        let after = self.part(offset, (end - offset).min(REACH), "its code")?;
+        if let Some(way) = position_of_return(&after) {
+            return Ok(i32::try_from(way).ok());
+        }
+        let from = segment.offset.max(offset.saturating_sub(REACH));
+        let before = self.part(from, offset - from, "its code")?;
+        let way = position_of_return(&before).and_then(|at| i32::try_from(before.len() - at).ok());
+        Ok(way.map(|way| -way))
+    }
+
     /// Where in the file something is that will be at an address, code or not.
     pub(crate) fn place_of(&self, address: u64) -> Option<u64> {
         let loaded = self.segments.iter().filter(|segment| segment.kind == LOADED);
@@ -314,6 +339,12 @@ impl Elf {
             .map_err(|source| ElfError::Read { path: self.path.clone(), source })?;
         Ok(part)
     }
+}
+
+/// The first byte that is `ret`, wherever it stands: the processor takes it for one where it is sent there.
+fn position_of_return(code: &[u8]) -> Option<usize> {
+    const RETURN: u8 = 0xc3;
+    code.iter().position(|byte| *byte == RETURN)
 }
 
 fn offset_to_address<'a>(mut segments: impl Iterator<Item = &'a Segment>, offset: u64) -> Option<u64> {

@@ -91,6 +91,23 @@ pub enum ProbeError {
         /// Each mechanism and what it said.
         tried: String,
     },
+    /// A process can't be changed at a place in its program.
+    #[error(
+        "cannot change the {what} of processes at {hook} on this kernel, as Set or Override would there: {tried}. Registers \
+         take Linux 6.18 or later, memory one that is not locked down, and some hardened kernels allow neither: `trigon \
+         doctor` tells. Without these actions the policy can be loaded"
+    )]
+    Change {
+        /// The place.
+        hook: String,
+        /// What was to be changed.
+        what: &'static str,
+        /// Each mechanism and what it said.
+        tried: String,
+    },
+    /// There is nothing that a function could be left by.
+    #[error("Override: the file has no instruction near {0} that returns")]
+    NoReturn(String),
     /// A function is not one that asks the security modules, or not with the arguments of their hook.
     #[error("no hook of the security modules is given what {0} is")]
     NoLsmHook(String),

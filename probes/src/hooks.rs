@@ -41,7 +41,7 @@ pub use attach::{
     tracepoint::FIELDS,
     user::{UserCode, UserPlace},
 };
-pub use denial::Needs;
+pub use denial::{Changes, Needs};
 pub use maps::{FieldUse, TablePlan};
 pub use mechanism::{Choice, Mechanism};
 pub use processes::Lineage;
@@ -92,6 +92,7 @@ struct Attached {
     returns: bool,
     denies: bool,
     hashes: bool,
+    changes: Changes,
     table: u32,
     attachment: Attachment,
 }
@@ -220,9 +221,10 @@ impl Hooks {
                     // What was attached before, without returns, goes when this takes its place.
                     let table = self.hooks.get(target).map_or(0, |hook| hook.table);
                     let returns = needs.returns || mechanism.sees_returns();
-                    let denies = mechanism.denies();
-                    let hashes = needs.hashes;
-                    let hook = Attached { id, mechanism, returns, denies, hashes, table, attachment };
+                    let denies = needs.denies || mechanism.denies();
+                    let Needs { hashes, changes, .. } = needs;
+                    let hook =
+                        Attached { id, mechanism, returns, denies, hashes, changes, table, attachment };
                     self.hooks.insert(target.clone(), hook);
                     return Ok((id, mechanism));
                 }
@@ -238,6 +240,9 @@ impl Hooks {
             self.free.push(id.0);
         }
         let (hook, tried) = (target.to_string(), tried.join("; "));
+        if needs.changes.any() {
+            return Err(ProbeError::Change { hook, what: needs.changes.as_str(), tried });
+        }
         Err(if needs.denies { ProbeError::Denial { hook, tried } } else { ProbeError::Hook { hook, tried } })
     }
 
@@ -253,6 +258,7 @@ impl Hooks {
             choice.allows(hook.mechanism)
                 && (hook.returns || !needs.returns)
                 && (hook.hashes || !needs.hashes)
+                && hook.changes.cover(needs.changes)
                 && (!needs.denies || hook.denies && by_method)
         })
     }

@@ -48,6 +48,9 @@ const X86: [([&str; 4], u16); 16] = [
     (["rsp", "esp", "sp", "spl"], 152),
 ];
 
+/// The offset of the stack pointer.
+const X86_STACK: u16 = 152;
+
 /// The arguments of a function, by the System V calling convention for x86-64.
 const X86_ARGUMENTS: [u16; 6] = [112, 104, 96, 88, 72, 64];
 
@@ -61,6 +64,15 @@ pub enum Machine {
     X86,
     /// arm64
     Arm,
+}
+
+/// What has a value that a program may give another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HeldIn {
+    /// Memory.
+    Memory,
+    /// A register.
+    Register,
 }
 
 // === impl Machine ===
@@ -168,6 +180,16 @@ impl Operand {
         Some(Self { value: number_of(text)?, kind: kind::CONSTANT, ..Self::default() })
     }
 
+    /// What has to be changed for it to get another value; none where nothing can be: a constant, or the register by which
+    /// the program finds its stack.
+    pub fn held_in(self) -> Option<HeldIn> {
+        match (self.kind, Machine::HERE) {
+            (kind::MEMORY, _) => Some(HeldIn::Memory),
+            (kind::REGISTER, Machine::X86) if self.base != X86_STACK => Some(HeldIn::Register),
+            _ => None,
+        }
+    }
+
     /// Bytes, and whether there is a sign.
     pub fn number(self) -> (u8, bool) {
         (self.size, self.is_signed != 0)
@@ -237,6 +259,17 @@ mod tests {
         ] {
             assert_eq!(x86(text), None, "{text}");
         }
+    }
+
+    #[test]
+    #[cfg(target_arch = "x86_64")]
+    fn what_can_be_set() {
+        let held_in = |text| x86(text).unwrap().held_in();
+        assert_eq!(held_in("-4@-24(%rbp)"), Some(HeldIn::Memory));
+        assert_eq!(held_in("8@(%rsp)"), Some(HeldIn::Memory));
+        assert_eq!(held_in("-4@%edi"), Some(HeldIn::Register));
+        assert_eq!(held_in("8@%rsp"), None);
+        assert_eq!(held_in("4@$5"), None);
     }
 
     #[test]

@@ -5,6 +5,8 @@
  *   hooked add A B…        calls added(A, B) for each pair
  *   hooked say TEXT…       calls said(TEXT, length) for each text
  *   hooked probe A…        passes its USDT probes with each number
+ *   hooked end A           ends with what settled(A) says
+ *   hooked twice A         ends with doubled(A), and 100 more if that was run
  *   hooked map FILE        maps a file to be executed
  *   hooked open FILE       opens a file, three functions deep
  *
@@ -48,7 +50,10 @@ enum { READ = 63, MMAP = 222, EXIT = 94, OPENAT = 56 };
 #endif
 
 /* A USDT probe, as <sys/sdt.h> makes it. */
-#define PROBE(name, semaphore, spec, ...)                                             \
+#define PROBE(name, semaphore, spec, ...) PROBE_ON(name, semaphore, spec, : : __VA_ARGS__)
+
+/* The same with operands as `asm` takes them, so that some may be changed there. */
+#define PROBE_ON(name, semaphore, spec, ...)                                          \
 	__asm__ volatile("990: nop\n"                                                 \
 			 ".pushsection .note.stapsdt,\"?\",\"note\"\n"                \
 			 ".balign 4\n"                                                \
@@ -71,7 +76,7 @@ enum { READ = 63, MMAP = 222, EXIT = 94, OPENAT = 56 };
 			 ".size _.stapsdt.base, 1\n"                                  \
 			 ".popsection\n"                                              \
 			 ".endif\n"                                                   \
-			 ::__VA_ARGS__)
+			 __VA_ARGS__)
 
 /* How many look at the probe `counted`. */
 __attribute__((used, section(".probes"))) volatile unsigned short counted_semaphore;
@@ -103,6 +108,26 @@ NOINLINE void probed(int number)
 #endif
 	if (counted_semaphore)
 		PROBE("counted", "counted_semaphore", "-4@%0", "r"(number * 2));
+}
+
+/* What whoever looks may have set: in a register, and in memory. */
+NOINLINE int settled(int number)
+{
+	int in_register = number;
+	volatile int in_memory = number;
+	volatile short narrow = number;
+
+	PROBE_ON("settled", "0", "-4@%0 -4@%1 -2@%2 4@$5", : "+r"(in_register), "+m"(in_memory), "+m"(narrow));
+	return in_register + 10 * in_memory + 100 * narrow;
+}
+
+/* How often the next was run. */
+static volatile int doublings;
+
+NOINLINE int doubled(int number)
+{
+	doublings++;
+	return 2 * number;
 }
 
 NOINLINE long opened_inside(const char *path)
@@ -187,6 +212,11 @@ __attribute__((used)) int run(long *stack)
 		case 'p':
 			probed(number(args[i]));
 			break;
+		case 'e':
+			return settled(number(args[i]));
+		case 't':
+			failed = doubled(number(args[i]));
+			return failed + 100 * doublings;
 		case 'm':
 			failed |= mapped(args[i]);
 			break;

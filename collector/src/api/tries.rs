@@ -294,6 +294,7 @@ enum Effect {
     Follow,
     CallOut,
     Track,
+    Set,
 }
 
 fn effect(action: &Action) -> Option<Effect> {
@@ -305,6 +306,7 @@ fn effect(action: &Action) -> Option<Effect> {
         Action::Signal(signal) => Some(Effect::Signal(*signal)),
         Action::FollowFd { .. } | Action::UnfollowFd { .. } | Action::CopyFd { .. } => Some(Effect::Follow),
         Action::CallOut(_) => Some(Effect::CallOut),
+        Action::Set { .. } => Some(Effect::Set),
         Action::TrackSock { .. } | Action::UntrackSock { .. } => Some(Effect::Track),
     }
 }
@@ -319,6 +321,7 @@ impl std::fmt::Display for Effect {
             Self::Deny => f.write_str("deny"),
             Self::Follow => f.write_str("follow"),
             Self::CallOut => f.write_str("call out"),
+            Self::Set => f.write_str("set"),
             Self::Track => f.write_str("track"),
         }
     }

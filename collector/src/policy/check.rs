@@ -389,8 +389,8 @@ fn range(text: &str, kind: Integer, single: bool) -> Result<NumberRange, Refused
 
 fn file_type(text: &str) -> Result<FileType, Refused> {
     let refused =
-        |_| (Class::Invalid, format!("no such file type: {}", Quoted(text)), Some(FILE_TYPES.to_string()));
-    FILE_TYPES.get(text).map_err(refused)
+        || (Class::Invalid, format!("no such file type: {}", Quoted(text)), Some(FILE_TYPES.to_string()));
+    FILE_TYPES.get(text).ok_or_else(refused)
 }
 
 /// What stands anywhere in a text.

@@ -193,6 +193,7 @@ fn number_of(action: &Action) -> u8 {
         Action::NoPost => 9,
         Action::Signal(_) => 10,
         Action::Override { .. } => 5,
+        Action::Set { .. } => 15,
         Action::TrackSock { .. } => 11,
         Action::UntrackSock { .. } => 12,
         Action::NotifyEnforcer { .. } | Action::Enforce => 13,

@@ -37,7 +37,7 @@ pub use error::LoadError;
 use loaded::{Loaded, Policies, Scopes, Seat, part, sources_of, unlike};
 pub use targets::kind_of;
 use targets::source_of;
-pub(super) use targets::{may_be_missing, targets};
+pub(super) use targets::{changes, may_be_missing, targets};
 pub use trial::{TrialHook, TrialSelector};
 pub use types::Types;
 
@@ -478,9 +478,17 @@ impl Engine {
 fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
     let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
     needs.hashes = parts.iter().any(|part| part.hook.hashes());
-    // One that is tried only counts what it would deny.
-    for part in parts.iter().filter(|part| part.denies && !part.trial) {
+    // One that is tried only counts what it would change or deny.
+    for part in parts.iter().filter(|part| !part.trial) {
+        needs.changes = needs.changes | changes(part.hook, target);
+        if !part.denies {
+            continue;
+        }
         needs.denies = true;
+        // There is one way only to return from a function of a program.
+        if part.hook.point.is_in_program() {
+            continue;
+        }
         let method = part.method.map(|method| match method {
             OverrideMethod::FmodRet => Mechanism::FmodRet,
             OverrideMethod::OverrideReturn => Mechanism::OverrideReturn,

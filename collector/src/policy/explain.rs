@@ -13,7 +13,7 @@ use trigon_probes::{
 };
 
 use super::{
-    engine::{is_late, may_be_missing, targets},
+    engine::{changes, is_late, may_be_missing, targets},
     model::{
         Kind, Policy,
         arguments::{Argument, ArgumentType},
@@ -110,9 +110,13 @@ pub fn wanted(policy: &Policy) -> Vec<Wanted> {
     let choice = if policy.options.disable_kprobe_multi { Choice::NotMulti } else { Choice::Best };
     let of_hook = |hook: &Hook| {
         let denies = policy.denies(hook);
-        let needs = Needs { returns: is_late(hook), denies, method: None, hashes: hook.hashes() };
+        let needs = Needs { returns: is_late(hook), denies, hashes: hook.hashes(), ..Needs::default() };
         let targets = targets(hook).unwrap_or_default();
-        targets.into_iter().map(move |target| Wanted { target, needs, choice })
+        let one = |target| {
+            let needs = Needs { changes: changes(hook, &target), ..needs };
+            Wanted { target, needs, choice }
+        };
+        targets.into_iter().map(one).collect::<Vec<_>>()
     };
     policy.hooks.iter().flat_map(of_hook).collect()
 }

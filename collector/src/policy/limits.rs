@@ -1,5 +1,7 @@
 //! Every limit of the policy language. Where Tetragon has one, this is at least ten times as much.
 
+use std::ops::RangeInclusive;
+
 /// Bytes of a policy file. One of a hundred hooks has about 50 000.
 pub const FILE_BYTES: usize = 1 << 20;
 /// Files that one directory gives.
@@ -100,5 +102,7 @@ pub const POSTFIX_BYTES: usize = 128;
 pub const ACTIONS: usize = 16;
 /// The greatest error of the kernel's: MAX_ERRNO.
 pub const ERRNO: i64 = 4095;
+/// What an argument can be set to: numbers of 32 bits, with a sign or without.
+pub const SET_VALUE: RangeInclusive<i64> = -0x8000_0000..=0xffff_ffff;
 /// Seconds of a rate limit: a week.
 pub const RATE_LIMIT_SECONDS: u64 = 7 * 24 * 3600;

@@ -8,7 +8,7 @@ use super::{
     Rules,
     fault::{Class, Fault, Faults, Feature, Path, Quoted},
     model::{Located, Position},
-    words::{NoWord, Words},
+    words::Words,
     yaml::{Entry, Node, Value},
 };
 use macros::Macros;
@@ -119,11 +119,6 @@ impl<'a> Item<'a> {
         self.fault(Class::Note, message, None);
     }
 
-    /// Notes that this isn't supported yet.
-    pub fn unsupported(&self, feature: Feature) {
-        self.fault(Class::Unsupported(feature), format_args!("{feature} is not supported yet"), None);
-    }
-
     /// Notes that the configuration doesn't allow this, and why that is.
     pub fn forbidden(&self, feature: Feature, why: &str) {
         self.fault(Class::Forbidden(feature), format_args!("{feature} {why}"), None);
@@ -202,16 +197,13 @@ impl<'a> Item<'a> {
     /// What a word stands for.
     pub fn word<T: Copy>(&self, words: &Words<T>) -> Option<T> {
         let text = self.text(usize::MAX)?;
-        match words.get(text) {
-            Ok(value) => return Some(value),
-            Err(NoWord::Later(feature)) => self.unsupported(feature),
-            Err(NoWord::Unknown) => {
-                let hint = self.hint(text, words.all());
-                let message = format_args!("no such {}: {}{hint}", words.what, Quoted(text));
-                self.expected(message, words);
-            }
+        let value = words.get(text);
+        if value.is_none() {
+            let hint = self.hint(text, words.all());
+            let message = format_args!("no such {}: {}{hint}", words.what, Quoted(text));
+            self.expected(message, words);
         }
-        None
+        value
     }
 
     /// The items of a list of at most `max`.

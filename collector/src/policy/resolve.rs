@@ -464,6 +464,7 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
         | Action::Sigkill
         | Action::Signal(_)
         | Action::Override { .. }
+        | Action::Set { .. }
         | Action::TrackSock { .. }
         | Action::UntrackSock { .. }
         | Action::NotifyEnforcer { .. }

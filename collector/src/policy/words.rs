@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use super::fault::Feature;
-
 /// The words that may stand in one place.
 #[derive(Clone, Copy, Debug)]
 pub struct Words<T: 'static> {
@@ -22,33 +20,16 @@ pub enum Word<T> {
     Is(T),
     /// This, though there is a better word.
     Also(T),
-    /// A part of the language that isn't supported yet.
-    Later,
-}
-
-/// Why a word stands for nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoWord {
-    /// It isn't supported yet.
-    Later(Feature),
-    /// It isn't one.
-    Unknown,
 }
 
 // === impl Words ===
 
 impl<T: Copy> Words<T> {
-    /// What `text` stands for.
-    ///
-    /// # Errors
-    /// Says whether it is no word of the language, or only not supported yet.
-    pub fn get(&self, text: &str) -> Result<T, NoWord> {
+    /// What `text` stands for; none where it is no word of the language.
+    pub fn get(&self, text: &str) -> Option<T> {
         let same = |word: &str| word == text || self.any_case && word.eq_ignore_ascii_case(text);
-        match self.words.iter().find(|(word, _)| same(word)) {
-            Some((_, Word::Is(value) | Word::Also(value))) => Ok(*value),
-            Some((name, Word::Later)) => Err(NoWord::Later(Feature { of: self.what, name })),
-            None => Err(NoWord::Unknown),
-        }
+        let (_, Word::Is(value) | Word::Also(value)) = self.words.iter().find(|(word, _)| same(word))?;
+        Some(*value)
     }
 
     /// All of them, whatever they stand for.

@@ -73,7 +73,7 @@ impl Action {
 
     /// Whether it changes what the process can do, and does not only tell of it.
     pub fn enforces(self) -> bool {
-        matches!(self, Self::Sigkill | Self::Override | Self::Signal | Self::NotifyEnforcer)
+        matches!(self, Self::Sigkill | Self::Override | Self::Signal | Self::NotifyEnforcer | Self::Set)
     }
 }
 

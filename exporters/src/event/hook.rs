@@ -336,6 +336,7 @@ impl Hook {
             (true, Action::Sigkill) => "MonitorSigkill",
             (true, Action::Signal) => "MonitorSignal",
             (true, Action::Override) => "MonitorOverride",
+            (true, Action::Set) => "MonitorSet",
             (true, Action::NotifyEnforcer) => "MonitorNotifyEnforcer",
             (_, action) => action.word(),
         }

@@ -47,7 +47,7 @@ struct call {
 	struct mask mask;
 	struct mask asked; /* while bits are looked at */
 	struct mask left;  /* selectors that matched and have not been acted on */
-	__u64 raw[8]; /* arguments; the sixth and on are zero where the mechanism can't tell them */
+	__u64 raw[SETTABLE]; /* arguments; the sixth and on are zero where the mechanism can't tell them */
 	__u64 returned;
 	__u64 regs; /* struct pt_regs; 0 where the mechanism has none */
 	struct exec_key owner; /* whose the tracked socket is that it is about; without a pid for none */
@@ -64,7 +64,9 @@ struct call {
 	__u8 monitored; /* the policy that is acted for only watches */
 	__s16 error;
 	__u8 unread; /* a bit for each raw value that could not be read */
-	__u8 reserved[7];
+	__u8 set;    /* a bit for each raw value whose argument gets another */
+	__u8 reserved[6];
+	__s64 setting[SETTABLE];
 	struct value value[16];
 };
 

@@ -14,6 +14,15 @@ struct {
 	__type(value, __u32);
 } monitored SEC(".maps");
 
+/* Of the selectors that set arguments. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__uint(max_entries, 65536);
+	__type(key, struct selector_key);
+	__type(value, struct setting);
+} settings SEC(".maps");
+
 struct notification_key {
 	__u64 thread;
 	__u32 group; /* the policy: its enforcer heeds no other's */
@@ -55,13 +64,26 @@ __attribute__((noinline)) int decide(int index, __u32 bit)
 	__u32 group = selector->group;
 
 	call->monitored = 0;
-	if (!selector->signal && !(selector->flags & (SELECTOR_OVERRIDE | SELECTOR_NOTIFY | SELECTOR_ENFORCER)))
+	if (!selector->signal && !(selector->flags & (SELECTOR_OVERRIDE | SELECTOR_NOTIFY | SELECTOR_ENFORCER | SELECTOR_SET)))
 		return 0;
 	if (bpf_map_lookup_elem(&monitored, &group))
 		call->monitored = 1;
 	else if (selector->flags & SELECTOR_OVERRIDE)
 		deny(call, selector->error);
 	return 0;
+}
+
+/* Has arguments set, by the programs that can. Of several policies the first one's value counts. */
+static __always_inline void set(struct call *call, struct selector_key *key)
+{
+	struct setting *setting = bpf_map_lookup_elem(&settings, key);
+
+	for (int i = 0; setting && i < SETTABLE; i++) {
+		if (setting->mask & ~call->set & 1 << i) {
+			call->setting[i] = setting->value[i];
+			call->set |= 1 << i;
+		}
+	}
 }
 
 /* Global, for the sake of the stack. */
@@ -96,6 +118,8 @@ __attribute__((noinline)) int enforce(int index, __u32 bit)
 				bpf_send_signal(what.signal);
 		}
 	}
+	if (selector->flags & SELECTOR_SET)
+		set(call, &key);
 	if (selector->signal)
 		bpf_send_signal(selector->signal);
 	return 0;

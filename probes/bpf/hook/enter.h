@@ -29,6 +29,7 @@ static __always_inline int enter(__u32 hook)
 	call->monitored = 0;
 	call->error = 0;
 	call->unread = 0;
+	call->set = 0;
 	call->returned = 0;
 	call->regs = 0;
 	call->owner.pid = 0;

@@ -207,6 +207,7 @@ enum selector_flags {
 	SELECTOR_KERNEL_STACK = 1 << 7, /* tell what called it, in the kernel */
 	SELECTOR_USER_STACK = 1 << 8,   /* and in the program */
 	SELECTOR_SOCKETS = 1 << 9,      /* there are sockets or packets among its arguments */
+	SELECTOR_SET = 1 << 10,         /* arguments get the values of its `struct setting` */
 	SELECTOR_TRY = 1 << 13,   /* count what it would do, and do nothing */
 };
 
@@ -238,6 +239,15 @@ struct selector {
 struct selector_key {
 	__u32 table;
 	__u32 selector;
+};
+
+#define SETTABLE 8 /* raw values that a call has */
+
+/* What a selector sets arguments to, by their places among a call's raw values. */
+struct setting {
+	__u32 mask; /* a bit for each that is set */
+	__u32 reserved;
+	__s64 value[SETTABLE];
 };
 
 /* Keys of the maps that dimensions are looked up in. */

@@ -27,6 +27,7 @@ fn read_all(bytes: &[u8]) {
     if let Ok(functions) = elf.functions(1 << 20) {
         let _ = (functions.at(0), functions.at(u64::MAX), functions.at_offset(u64::MAX));
     }
+    let _ = (elf.way_to_return(0), elf.way_to_return(u64::MAX));
     let _ = (elf.offset_of(u64::MAX), elf.address_of(u64::MAX), elf.place_of(u64::MAX));
 }
 
@@ -54,6 +55,11 @@ fn a_function_is_where_it_is() {
     let functions = elf.functions(1 << 30).unwrap();
     assert_eq!(functions.at_offset(offset), Some(("trigon_test_function".to_owned(), 0)));
     assert_eq!(functions.at(address + 1), Some(("trigon_test_function".to_owned(), 1)));
+    if cfg!(target_arch = "x86_64") {
+        let way = elf.way_to_return(offset).unwrap().unwrap();
+        let ret = usize::try_from(offset.strict_add_signed(way.into())).unwrap();
+        assert_eq!(own()[ret], 0xc3);
+    }
     assert_eq!(elf.function("there is none").unwrap(), Found::Nothing);
     assert!(matches!(elf.functions(1), Err(ElfError::TooLarge { .. })));
 }

@@ -138,7 +138,7 @@ impl Hooks {
                 self.attach_denial(kernel, target, needs, cookie, &place, mechanism)
             }
             Mechanism::UprobeMulti | Mechanism::Uprobe => {
-                self.attach_program(kernel, id, target, returns, mechanism, &place)
+                self.attach_program(kernel, id, target, needs, mechanism, &place)
             }
         }
     }

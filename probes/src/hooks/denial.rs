@@ -2,6 +2,7 @@
 
 use std::{
     ffi::CString,
+    ops::BitOr,
     os::fd::{AsFd as _, OwnedFd},
 };
 
@@ -29,6 +30,17 @@ pub struct Needs {
     pub method: Option<Mechanism>,
     /// Tell the hash of the file that the hook is about.
     pub hashes: bool,
+    /// Change the process at a place in its program.
+    pub changes: Changes,
+}
+
+/// What of a process a hook changes: more than a kernel lets every program do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// Its memory.
+    pub memory: bool,
+    /// Its registers. To decide what a function returns takes these, too.
+    pub registers: bool,
 }
 
 // === impl Hooks ===
@@ -176,5 +188,46 @@ impl Needs {
     /// What it takes to see, with returns or without.
     pub fn seeing(returns: bool) -> Self {
         Self { returns, ..Self::default() }
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    /// Whether there are any.
+    pub fn any(self) -> bool {
+        self.memory || self.registers
+    }
+
+    /// Whether who can make these can make the others.
+    pub(super) fn cover(self, other: Self) -> bool {
+        (self.memory || !other.memory) && (self.registers || !other.registers)
+    }
+
+    /// The program of bpf/uprobes.bpf.c that makes them, and no other.
+    pub(super) fn program(self) -> &'static str {
+        match (self.memory, self.registers) {
+            (false, false) => "uprobe_entry",
+            (true, false) => "uprobe_memory",
+            (false, true) => "uprobe_registers",
+            (true, true) => "uprobe_both",
+        }
+    }
+
+    /// What they are, to be read.
+    pub(super) fn as_str(self) -> &'static str {
+        match (self.memory, self.registers) {
+            (_, false) => "memory",
+            (false, true) => "registers",
+            (true, true) => "memory and registers",
+        }
+    }
+}
+
+impl BitOr for Changes {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self { memory: self.memory || other.memory, registers: self.registers || other.registers }
     }
 }

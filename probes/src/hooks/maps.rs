@@ -10,7 +10,7 @@ use aya::{
 use super::{
     HookId,
     attach::{tracepoint::Fields, user::Operands},
-    plan::{Chain, Mask, Selector, SelectorKey, Table, selector_flags},
+    plan::{Chain, Mask, Selector, SelectorKey, Setting, Table, selector_flags},
     sets::{Entries, Sets},
     tries::Tries,
 };
@@ -30,6 +30,8 @@ pub struct TablePlan {
     pub selectors: Vec<Selector>,
     /// Of a tracepoint, or a place in a program: what the table's arguments are, by their index.
     pub fields: Vec<FieldUse>,
+    /// What selectors set arguments to, by their bits.
+    pub settings: Vec<(u32, Setting)>,
     /// The ways to values; a value's `chain` counts them from 1.
     pub chains: Vec<Chain>,
 }
@@ -46,6 +48,7 @@ pub struct FieldUse {
 /// Maps of where arguments are.
 const FIELDS: &str = "tracepoint_fields";
 const OPERANDS: &str = "user_arguments";
+const SETTINGS: &str = "settings";
 
 /// Bytes of an entry before its key: `struct htab_elem` of kernel/bpf/hashtab.c.
 pub(super) const HASH_NODE: usize = 48;
@@ -59,12 +62,13 @@ pub(super) enum Raws {
 }
 
 /// What was written for a table, so that it can be erased.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Written {
     table: u32,
     /// Of its dimensions.
     sets: Vec<u32>,
     selectors: u32,
+    settings: Vec<u32>,
     chains: Vec<u32>,
 }
 
@@ -83,12 +87,14 @@ pub(super) struct HookMaps {
     fields: Option<HashMap<MapData, u32, Fields>>,
     /// By table; there once a place in a program is hooked.
     operands: Option<HashMap<MapData, u32, Operands>>,
+    /// What selectors set arguments to; comes together with the operands.
+    settings: Option<HashMap<MapData, SelectorKey, Setting>>,
     written: Vec<Written>,
 }
 
 #[expect(unsafe_code, reason = "what aya asks of keys and values")]
 mod pod {
-    use super::{Chain, Mask, Pod, Selector, SelectorKey, Table};
+    use super::{Chain, Mask, Pod, Selector, SelectorKey, Setting, Table};
 
     // SAFETY: as below.
     unsafe impl Pod for Chain {}
@@ -101,6 +107,8 @@ mod pod {
     unsafe impl Pod for Selector {}
     // SAFETY: as above.
     unsafe impl Pod for SelectorKey {}
+    // SAFETY: as above.
+    unsafe impl Pod for Setting {}
 }
 
 // === impl HookMaps ===
@@ -118,6 +126,7 @@ impl HookMaps {
             tries: Tries::new(maps)?,
             fields: None,
             operands: None,
+            settings: None,
             written: Vec::new(),
         })
     }
@@ -129,13 +138,14 @@ impl HookMaps {
         }
         if self.operands.is_none() && maps.contains_key(OPERANDS) {
             self.operands = Some(typed(maps, OPERANDS)?);
+            self.settings = Some(typed(maps, SETTINGS)?);
         }
         Ok(())
     }
 
     /// Writes a table that no hook points to yet; where it does not fit, nothing of it stays.
     pub(super) fn write(&mut self, table: u32, plan: &TablePlan, raws: &Raws) -> Result<(), ProbeError> {
-        self.written.push(Written { table, sets: Vec::new(), selectors: 0, chains: Vec::new() });
+        self.written.push(Written { table, ..Written::default() });
         let result = self.write_parts(table, plan, raws);
         if result.is_err() {
             self.erase(table);
@@ -166,6 +176,13 @@ impl HookMaps {
             // A table's own numbers become those of the map, where all tables' chains are.
             let chain = (value.chain as usize).checked_sub(1).and_then(|index| written.chains.get(index));
             value.chain = chain.copied().unwrap_or(0);
+        }
+        if let Some(settings) = &mut self.settings {
+            for (selector, setting) in &plan.settings {
+                let key = SelectorKey { table, selector: *selector };
+                settings.insert(key, setting, 0).map_err(failed(SETTINGS))?;
+                written.settings.push(*selector);
+            }
         }
         for (selector, number) in plan.selectors.iter().zip(0..) {
             if selector.flags & selector_flags::TRY != 0 {
@@ -216,6 +233,11 @@ impl HookMaps {
         for selector in 0..written.selectors {
             let _ = self.selectors.remove(&SelectorKey { table, selector });
         }
+        if let Some(settings) = &mut self.settings {
+            for selector in written.settings {
+                let _ = settings.remove(&SelectorKey { table, selector });
+            }
+        }
         let _ = self.tables.remove(&table);
         if let Some(fields) = &mut self.fields {
             let _ = fields.remove(&table);
@@ -235,6 +257,7 @@ impl HookMaps {
         }
         node::<u32, Table>()
             + u64::from(written.selectors) * node::<SelectorKey, Selector>()
+            + written.settings.len() as u64 * node::<SelectorKey, Setting>()
             + written.chains.len() as u64 * node::<u32, Chain>()
             + written.sets.iter().map(|set| self.sets.bytes(*set)).sum::<u64>()
     }

@@ -101,15 +101,13 @@ impl Mechanism {
     /// The kernel leaves a fmod_ret program out where it interrupts itself, and never a security module. But that one
     /// is asked last: what another module has refused it doesn't see.
     pub fn denials(target: &Target) -> &'static [Self] {
-        use Mechanism::{FmodRet, Lsm, OverrideReturn};
+        use Mechanism::{FmodRet, Lsm, OverrideReturn, Uprobe, UprobeMulti};
         match target {
             Target::Function(_) => &[FmodRet, OverrideReturn, Lsm],
             Target::Syscall(_) | Target::CompatSyscall(_) => &[FmodRet, OverrideReturn],
             Target::Lsm(_) => &[Lsm, FmodRet],
-            Target::Tracepoint { .. }
-            | Target::RawTracepoint { .. }
-            | Target::User(_)
-            | Target::Execution => &[],
+            Target::User(_) => &[UprobeMulti, Uprobe],
+            Target::Tracepoint { .. } | Target::RawTracepoint { .. } | Target::Execution => &[],
         }
     }
 
@@ -147,7 +145,7 @@ impl Mechanism {
         }
     }
 
-    /// It can decide what the function returns.
+    /// Its program decides what the function returns, whether that was asked for or not.
     pub fn denies(self) -> bool {
         matches!(self, Self::Lsm | Self::FmodRet | Self::OverrideReturn)
     }

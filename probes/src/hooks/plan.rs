@@ -21,6 +21,9 @@ pub const TEXT_KEY_BYTES: usize = 252;
 /// Bytes of text that can be compared from its end.
 pub const SUFFIX_BYTES: usize = 128;
 
+/// Raw values that a call has, whose arguments can be set.
+pub const SETTABLE: usize = 8;
+
 /// Operations that an expression can have.
 pub const EXPRESSION_OPERATIONS: usize = 32;
 
@@ -154,6 +157,7 @@ pub mod selector_flags {
     pub const KERNEL_STACK: u16 = 1 << 7;
     pub const USER_STACK: u16 = 1 << 8;
     pub const SOCKETS: u16 = 1 << 9;
+    pub const SET: u16 = 1 << 10;
     pub const TRY: u16 = 1 << 13;
 }
 
@@ -204,6 +208,10 @@ mirror! {
     "expression" Expression {
         count: u32, reserved: u32, operation: [Operation; EXPRESSION_OPERATIONS],
     }
+
+    /// What a selector sets arguments to.
+    #[derive(PartialEq, Eq)]
+    "setting" Setting { mask: u32, reserved: u32, value: [i64; SETTABLE], }
 
     /// Key of a selector.
     "selector_key" SelectorKey { table: u32, selector: u32, }

@@ -17,7 +17,7 @@ const LOCKED: &str = "boot without lockdown=confidentiality";
 /// A helper: name, number, the type of program that calls it, need, cost, mend.
 type Helper = (&'static str, bpf_func_id, ProgramType, Need, &'static str, &'static str);
 
-const ALL: [Helper; 30] = {
+const ALL: [Helper; 31] = {
     use Need::{Required, Useful};
     use ProgramType::{BtfTracepoint, Fentry, Fexit, Kprobe, Lsm, RawTracepoint, TaskIterator};
     const ALL: &str = "no agent";
@@ -77,6 +77,14 @@ const ALL: [Helper; 30] = {
             Useful,
             "Override works by LSM and fmod_ret alone",
             "a kernel with CONFIG_BPF_KPROBE_OVERRIDE",
+        ),
+        (
+            "bpf_probe_write_user",
+            BPF_FUNC_probe_write_user,
+            Kprobe,
+            Useful,
+            "Set can't write arguments that are in memory",
+            "boot without lockdown; some hardened kernels refuse it all the same",
         ),
         ("bpf_get_attach_cookie", BPF_FUNC_get_attach_cookie, Fentry, Useful, TRAMPOLINES, OLD),
         ("bpf_get_func_arg", BPF_FUNC_get_func_arg, Fentry, Useful, TRAMPOLINES, OLD),

@@ -36,12 +36,13 @@ pub(super) enum ProgramType {
     FmodRet,
     Lsm,
     Uprobe,
+    UprobeRegisters,
 }
 
 /// What becomes of a program that can't be used: need, cost, mend.
 type Weight = (Need, &'static str, &'static str);
 
-const ALL: [ProgramType; 12] = [
+const ALL: [ProgramType; 13] = [
     ProgramType::RawTracepoint,
     ProgramType::BtfTracepoint,
     ProgramType::TaskIterator,
@@ -54,6 +55,7 @@ const ALL: [ProgramType; 12] = [
     ProgramType::FmodRet,
     ProgramType::Lsm,
     ProgramType::Uprobe,
+    ProgramType::UprobeRegisters,
 ];
 
 /// Whether this process may load a program at all.
@@ -72,6 +74,15 @@ pub(super) fn examine(bench: &Bench) -> Vec<Trial> {
 /// A program that returns 0.
 fn nothing() -> Vec<bpf_insn> {
     vec![instruction(0xb7, 0, 0, 0), instruction(0x95, 0, 0, 0)]
+}
+
+/// One that writes the first register of its context, and returns 0.
+fn changing() -> Vec<bpf_insn> {
+    /// `BPF_STX | BPF_DW | BPF_MEM`
+    const STORE: u8 = 0x7b;
+    let mut code = nothing();
+    code.insert(1, instruction(STORE, 0x01, 0, 0));
+    code
 }
 
 /// An instruction: code, registers (the target in the lower half), offset, value.
@@ -111,6 +122,7 @@ impl ProgramType {
             Self::FmodRet => "fmod_ret",
             Self::Lsm => "lsm",
             Self::Uprobe => "uprobe",
+            Self::UprobeRegisters => "uprobe, changing registers",
         }
     }
 
@@ -162,11 +174,20 @@ impl ProgramType {
                 "boot with lsm=…,bpf and a kernel with CONFIG_BPF_LSM",
             ),
             Self::Uprobe => (Unused, "", "a kernel with CONFIG_UPROBE_EVENTS"),
+            Self::UprobeRegisters => (
+                Useful,
+                "no Override of uprobes; Set can't write arguments that are in registers",
+                "Linux 6.18 or later; some hardened kernels refuse it all the same",
+            ),
         }
     }
 
     fn outcome(self, bench: &Bench) -> Outcome {
-        bench.outcome(self.attach(bench, &nothing()))
+        let code = match self {
+            Self::UprobeRegisters => changing(),
+            _ => nothing(),
+        };
+        bench.outcome(self.attach(bench, &code))
     }
 
     /// The outcome of loading code as this type.
@@ -180,7 +201,9 @@ impl ProgramType {
             Self::FmodRet => (program_type::TRACING, attach_type::MODIFY_RETURN),
             Self::Lsm => (program_type::LSM, attach_type::LSM_MAC),
             Self::KprobeMulti => (program_type::KPROBE, attach_type::TRACE_KPROBE_MULTI),
-            Self::Kprobe | Self::Kretprobe | Self::Uprobe => (program_type::KPROBE, attach_type::NONE),
+            Self::Kprobe | Self::Kretprobe | Self::Uprobe | Self::UprobeRegisters => {
+                (program_type::KPROBE, attach_type::NONE)
+            }
             Self::Tracepoint => (program_type::TRACEPOINT, attach_type::NONE),
         };
         let target = match self.target() {
@@ -236,7 +259,7 @@ impl ProgramType {
                 let event = Event::read("task", "task_rename").map_err(of_tracefs)?;
                 perf_event(program, KIND, event.id, None)?;
             }
-            Self::Uprobe => {
+            Self::Uprobe | Self::UprobeRegisters => {
                 // A file that no process runs: nothing is patched.
                 let file =
                     memfd_create("trigon-doctor", MemfdFlags::CLOEXEC).map_err(std::io::Error::from)?;

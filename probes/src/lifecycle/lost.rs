@@ -31,6 +31,8 @@ pub enum LostReason {
     FollowedFull,
     /// A socket found no room among the tracked ones.
     TrackedFull,
+    /// An argument in a program's memory could not be set.
+    NotSet,
     /// A policy's own rate limit held a post back.
     RateLimit,
     /// A call found no room to wait for its return.
@@ -42,13 +44,14 @@ pub enum LostReason {
 }
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
-const OF_HOOKS: [(u32, LostReason); 6] = [
+const OF_HOOKS: [(u32, LostReason); 7] = [
     (9, LostReason::Busy),
     (10, LostReason::FollowedFull),
     (11, LostReason::RateLimit),
     (12, LostReason::PendingFull),
     (13, LostReason::Text),
     (15, LostReason::TrackedFull),
+    (16, LostReason::NotSet),
 ];
 
 /// Beside the records that tell of it: `LOST_PLACEMENT`.
@@ -97,6 +100,7 @@ impl LostReason {
             Self::Busy => "busy",
             Self::FollowedFull => "followed_full",
             Self::TrackedFull => "tracked_full",
+            Self::NotSet => "not_set",
             Self::RateLimit => "rate_limit",
             Self::PendingFull => "pending_full",
             Self::Text => "text",

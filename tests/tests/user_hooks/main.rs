@@ -1,5 +1,6 @@
 //! Hooks on programs: uprobes and USDT probes.
 
+mod changes;
 mod loader;
 mod refused;
 mod stacks;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         stacks::tests(suite);
         loader::tests(suite);
         refused::tests(suite);
+        changes::tests(suite);
     })
 }
 

@@ -12,7 +12,7 @@ pub(super) fn tests(suite: &mut Suite) {
 }
 
 /// What the agent says of a policy that it can't load.
-fn refusal(rig: &Rig) -> String {
+pub(super) fn refusal(rig: &Rig) -> String {
     let ended = rig.agent().spawn().wait();
     assert!(!ended.status.success(), "{}", ended.log);
     ended.log

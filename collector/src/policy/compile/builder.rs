@@ -3,7 +3,8 @@
 use trigon_probes::hooks::{
     Entries, FIELDS, FieldUse, TablePlan,
     plan::{
-        self, Chain, Dimension, Mask, Operation, Table, VALUES, ValueSpec, class, field, source, value_type,
+        self, Chain, Dimension, Mask, Operation, Setting, Table, VALUES, ValueSpec, class, field, source,
+        value_type,
     },
 };
 
@@ -32,6 +33,7 @@ pub(super) struct Builder<'a> {
     pub(super) captures: u16,
     fields: Vec<FieldUse>,
     chains: Vec<Chain>,
+    settings: Vec<(u32, Setting)>,
 }
 
 /// A dimension and what selectors ask of it.
@@ -68,6 +70,7 @@ impl<'a> Builder<'a> {
             captures: 0,
             fields: Vec::new(),
             chains: Vec::new(),
+            settings: Vec::new(),
         }
     }
 
@@ -137,6 +140,20 @@ impl<'a> Builder<'a> {
         }
         self.fields.push(field);
         Ok(self.fields.len() as u8 - 1)
+    }
+
+    /// Has a selector set an argument, by its place among the raw values.
+    pub(super) fn set(&mut self, selector: usize, place: u8, value: i64) {
+        let selector = selector as u32;
+        if self.settings.last().is_none_or(|(known, _)| *known != selector) {
+            self.settings.push((selector, Setting::default()));
+        }
+        if let Some((_, setting)) = self.settings.last_mut()
+            && let Some(slot) = setting.value.get_mut(usize::from(place))
+        {
+            *slot = value;
+            setting.mask |= 1 << place;
+        }
     }
 
     /// The raw value that says how long a buffer is, plus one; 0 where none does.
@@ -426,6 +443,7 @@ impl<'a> Builder<'a> {
                 ..Dimension::default()
             };
         }
+        plan.settings = self.settings;
         plan.selectors = self.selectors;
         plan.fields = self.fields;
         plan.chains = self.chains;

@@ -386,6 +386,12 @@ impl Builder<'_> {
                     plan.flags |= selector_flags::OVERRIDE;
                     plan.error = *error;
                 }
+                Action::Set { argument: slot, value } => {
+                    plan.flags |= selector_flags::SET;
+                    let index = argument(&part.hook.arguments, *slot)?.index;
+                    let place = self.raw(part, index, false)?;
+                    self.set(bit, place, *value);
+                }
                 Action::NotifyEnforcer { error, signal } => {
                     plan.flags |= selector_flags::NOTIFY;
                     plan.notify_error = error.unwrap_or(0);

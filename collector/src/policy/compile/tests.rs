@@ -229,6 +229,33 @@ fn sockets_that_are_tracked_are_bits_of_values() {
 }
 
 #[test]
+fn what_is_set_is_told_by_selector_and_raw_value() {
+    let policy = crate::policy::tests::sound(&crate::policy::tests::policy(
+        "  usdts:\n  - path: /bin/sh\n    provider: a\n    name: b\n    args: [{index: 3, type: int}, {index: 1, type: int}]\n    selectors:\n    - matchActions: [{action: Post}]\n    - matchActions: [{action: Set, argIndex: 1, argValue: -1}, {action: Set, argIndex: 3, argValue: 7}]\n",
+    ));
+    let part = Part {
+        policy: 1,
+        policy_hook: 1,
+        follows: false,
+        alone: false,
+        denies: false,
+        method: None,
+        hook: &policy.hooks[0],
+        scopes: &[],
+        trial: false,
+    };
+    let plan = table(&[part], Host::default(), &mut Lineages::default()).unwrap();
+    let [(selector, setting)] = plan.settings.as_slice() else { panic!("one selector sets") };
+    assert_eq!((*selector, setting.mask.count_ones()), (1, 2));
+    for (slot, field) in plan.fields.iter().enumerate() {
+        assert_eq!(setting.value[slot], if field.number == 3 { 7 } else { -1 });
+    }
+    let flags: Vec<_> = plan.selectors.iter().map(|selector| selector.flags & selector_flags::SET).collect();
+    assert_eq!(flags, [0, selector_flags::SET]);
+    assert_eq!(plan.selectors[1].action, 15);
+}
+
+#[test]
 fn more_fields_than_a_call_has_room_for_are_refused() {
     let five = |first: u8| {
         let items: Vec<_> =

@@ -3,14 +3,19 @@
 use std::sync::Arc;
 
 use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
-use trigon_probes::hooks::{Target, UserCode, UserPlace};
+use trigon_probes::{
+    hooks::{Changes, Target, UserCode, UserPlace},
+    operand::HeldIn,
+};
 
 use super::LoadError;
 use crate::policy::{
     compile::CompileError,
     model::{
+        actions::Action,
         arguments::{Argument, ArgumentType},
         hooks::{Abi, Function, Hook, Point},
+        selectors::Selector,
     },
 };
 
@@ -71,6 +76,27 @@ pub(in crate::policy) fn may_be_missing(hook: &Hook, target: &Target) -> bool {
         functions.functions.iter().any(wanted)
     };
     functions.ignore_missing || matches!(target, Target::CompatSyscall(name) if !named(name))
+}
+
+/// What of a process a hook changes at a target.
+pub(in crate::policy) fn changes(hook: &Hook, target: &Target) -> Changes {
+    let Target::User(place) = target else { return Changes::default() };
+    let actions = hook.selectors.iter().flat_map(Selector::all_actions);
+    let of = |action: &Action| match action {
+        Action::Override { .. } => Changes { registers: true, memory: false },
+        Action::Set { argument, .. } => {
+            let argument = hook.arguments.get(usize::from(argument.0));
+            let held_in = argument.and_then(|argument| held_in(place, argument));
+            Changes { memory: held_in == Some(HeldIn::Memory), registers: held_in == Some(HeldIn::Register) }
+        }
+        _ => Changes::default(),
+    };
+    actions.map(of).fold(Changes::default(), |all, one| all | one)
+}
+
+/// Where a place has an argument; none where it can't be set there.
+fn held_in(place: &UserPlace, argument: &Argument) -> Option<HeldIn> {
+    place.arguments.get(usize::from(argument.index)).copied().flatten()?.held_in()
 }
 
 /// What events call a target.

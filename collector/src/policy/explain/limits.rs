@@ -40,9 +40,15 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
     );
     say(!policy.enforces(), "It observes: nothing is stopped, denied or killed.");
     say(
-        actions().any(|action| matches!(action, Action::Override { .. })),
+        hooks(&|hook| hook.denies() && !hook.point.is_in_program()),
         "What is denied fails with the policy's error before it begins. A call that interrupts two others which are being \
          looked at on its CPU is made all the same, and counted (trigon_lost_events_total, reason busy).",
+    );
+    say(
+        hooks(&|hook| hook.point.is_in_program() && hook.selectors.iter().any(changes)),
+        "What is changed in a program is the program's own: whoever can run code in its process goes around it. Events tell \
+         what was there before. It takes a kernel that lets programs change registers (Linux 6.18) or memory; what can't be \
+         written when it comes to it is counted (trigon_lost_events_total, reason not_set).",
     );
     say(
         signals,
@@ -110,6 +116,10 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
         "A function that this kernel can't hook is left out (ignore.callNotFound); `trigon policy list` says which.",
     );
     all
+}
+
+fn changes(selector: &Selector) -> bool {
+    selector.all_actions().any(|action| matches!(action, Action::Set { .. } | Action::Override { .. }))
 }
 
 fn is_of_syscalls(hook: &Hook) -> bool {

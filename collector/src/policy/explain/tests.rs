@@ -81,6 +81,21 @@ fn tracked_sockets_are_explained() {
 }
 
 #[test]
+fn changes_of_programs_are_explained() {
+    let changed = explained(
+        "  usdts:\n  - path: /bin/sh\n    provider: a\n    name: b\n    args: [{index: 3}]\n    selectors:\n    - matchActions: [{action: Set, argIndex: 3, argValue: -1}]\n  uprobes:\n  - path: /bin/sh\n    symbols: [f]\n    selectors:\n    - matchActions: [{action: Override, argError: 0}]\n",
+    );
+    let then: Vec<_> =
+        changed.hooks.iter().flat_map(|hook| &hook.cases[0].then).map(String::as_str).collect();
+    for told in ["set argument 3 of the probe to -1", "have the function return 0 at once, and do nothing"] {
+        assert!(then.contains(&told), "{then:?}");
+    }
+    let limits = changed.limits.join("\n");
+    assert!(limits.contains("goes around it") && limits.contains("reason not_set"), "{limits}");
+    assert!(!limits.contains("What is denied") && !limits.contains("It observes"), "{limits}");
+}
+
+#[test]
 fn limits_follow_from_what_a_policy_does() {
     let kill = explained(
         "  kprobes:\n  - call: sys_openat\n    syscall: true\n    args: [{index: 1, type: string}]\n    selectors:\n    - matchArgs: [{index: 1, operator: Equal, values: [/etc/shadow]}]\n      matchActions: [{action: Sigkill}]\n",

@@ -44,7 +44,7 @@ pub(super) fn case(hook: &Hook, selector: &Selector) -> Case {
     }));
     let returned = "what it returned";
     when.extend(selector.return_values.iter().map(|filter| condition(&[], returned, &filter.condition)));
-    let mut then: Vec<_> = selector.all_actions().map(action).collect();
+    let mut then: Vec<_> = selector.all_actions().map(|one| action(hook, one)).collect();
     let posts = selector.all_actions().any(|action| matches!(action, Action::Post(_) | Action::NoPost));
     if !posts {
         then.push("post the event".to_owned());
@@ -305,7 +305,7 @@ fn capability_names(capabilities: u64) -> Vec<String> {
     names::capabilities(capabilities).map(name).collect()
 }
 
-fn action(action: &Action) -> String {
+fn action(hook: &Hook, action: &Action) -> String {
     match action {
         Action::Post(how) => post(how),
         Action::NoPost => "post nothing".to_owned(),
@@ -318,7 +318,14 @@ fn action(action: &Action) -> String {
         Action::CopyFd { .. } => "follow the copy too, which is the same open file".to_owned(),
         Action::TrackSock { .. } => "track the socket as this process's from here on".to_owned(),
         Action::UntrackSock { .. } => "track the socket no longer".to_owned(),
-        Action::Override { error } => format!("deny the call, which returns {error}"),
+        Action::Override { error } => match hook.point.is_in_program() {
+            true => format!("have the function return {error} at once, and do nothing"),
+            false => format!("deny the call, which returns {error}"),
+        },
+        Action::Set { argument, value } => {
+            let index = hook.arguments.get(usize::from(argument.0)).map_or(0, |argument| argument.index);
+            format!("set argument {index} of the probe to {value}")
+        }
         Action::NotifyEnforcer { .. } => {
             "have the enforcer act at the thread's next call of its list".to_owned()
         }

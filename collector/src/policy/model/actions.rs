@@ -51,6 +51,13 @@ pub enum Action {
         /// An error of errno(3) as a negative number; some functions have other returns. Never 0.
         error: i16,
     },
+    /// Give an argument of a probe another value.
+    Set {
+        /// `argIndex`: which.
+        argument: ArgumentSlot,
+        /// `argValue`: what it is to be.
+        value: i64,
+    },
     /// Have the policy's enforcer act at the thread's next call that it is on.
     NotifyEnforcer {
         /// `argError`: what that call returns in place of being made.
@@ -114,7 +121,14 @@ pub enum RateLimitScope {
 impl Action {
     /// Whether it does something to the process or the call.
     pub fn enforces(&self) -> bool {
-        matches!(self, Self::Sigkill | Self::Signal(_) | Self::Override { .. } | Self::NotifyEnforcer { .. })
+        matches!(
+            self,
+            Self::Sigkill
+                | Self::Signal(_)
+                | Self::Override { .. }
+                | Self::Set { .. }
+                | Self::NotifyEnforcer { .. }
+        )
     }
 
     /// Whether it can be done where a program is hooked: a followed file is one that the kernel passes.
@@ -123,8 +137,9 @@ impl Action {
             Self::Post(_) | Self::NoPost | Self::Sigkill | Self::Signal(_) => true,
             Self::FollowFd { .. } | Self::UnfollowFd { .. } | Self::CopyFd { .. } => false,
             Self::TrackSock { .. } | Self::UntrackSock { .. } => false,
-            // What a uprobe returns to is the program's own, and no call that the kernel could refuse.
-            Self::Override { .. } | Self::Enforce | Self::ImaHash => false,
+            Self::Enforce | Self::ImaHash => false,
+            // Of which kind of places is said where they are read.
+            Self::Override { .. } | Self::Set { .. } => true,
             Self::NotifyEnforcer { .. } | Self::CleanupEnforcerNotification | Self::CallOut(_) => true,
         }
     }

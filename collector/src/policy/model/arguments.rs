@@ -222,6 +222,11 @@ impl ArgumentType {
         }
     }
 
+    /// Whether it is a number, whatever that stands for.
+    pub fn is_number(self) -> bool {
+        matches!(self, Self::Auto | Self::Fd | Self::Integer(_))
+    }
+
     /// Whether it is a socket, or something that is of one.
     pub fn is_socket(self) -> bool {
         use ObjectType::{Skb, Sock, Socket};

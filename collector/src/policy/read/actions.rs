@@ -32,6 +32,7 @@ enum Name {
     UnfollowFd,
     CopyFd,
     Override,
+    Set,
     TrackSock,
     UntrackSock,
     NotifyEnforcer,
@@ -58,7 +59,7 @@ const NAMES: Words<Name> = Words {
         ("UntrackSock", Word::Is(Name::UntrackSock)),
         ("NotifyEnforcer", Word::Is(Name::NotifyEnforcer)),
         ("CleanupEnforcerNotification", Word::Is(Name::CleanupEnforcerNotification)),
-        ("Set", Word::Later),
+        ("Set", Word::Is(Name::Set)),
     ],
 };
 
@@ -84,11 +85,6 @@ const KEYS: Keys = Keys {
         "argUrl",
         "argFqdn",
         "argSock",
-        // Those of actions that aren't supported yet: the action's name is the fault.
-        "argRegs",
-        "argNewSymbol",
-        "argNewAddr",
-        "argNewOffset",
         "argIndex",
         "argValue",
         // Of Post, of which the last is refused by name where it is true.
@@ -96,7 +92,8 @@ const KEYS: Keys = Keys {
         "userStackTrace",
         "imaHash",
     ],
-    later: &[],
+    // Other ways to override a function of a program.
+    later: &["argRegs", "argNewSymbol", "argNewAddr", "argNewOffset"],
 };
 
 /// Of `Post`: which stack traces it tells.
@@ -159,6 +156,7 @@ fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>
             let (from, to) = (descriptor(&fields, "argFd", scope), descriptor(&fields, "argName", scope));
             Some(Action::CopyFd { from: from?, to: to? })
         }
+        Name::Set => setting(item, &fields, scope),
         Name::Override => overriding(item, &fields, scope),
         Name::TrackSock => socket(&fields, scope).map(|socket| Action::TrackSock { socket }),
         Name::UntrackSock => socket(&fields, scope).map(|socket| Action::UntrackSock { socket }),
@@ -213,10 +211,28 @@ fn parsed<T>(
     parse(text).map_err(|wrong| item.expected(wrong, allowed)).ok()
 }
 
+fn setting(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option<Action> {
+    if scope.overrides != Overrides::Argument {
+        item.invalid("Set: only an argument of a probe (usdts) can be given another value");
+        return None;
+    }
+    let argument = slot(fields, "argIndex", scope, ArgumentType::is_number, NUMBERS);
+    let value = fields.need("argValue")?.integer(limits::SET_VALUE)?;
+    Some(Action::Set { argument: argument?, value })
+}
+
 fn overriding(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option<Action> {
     let bounds = match scope.overrides {
-        Overrides::Never => {
-            item.invalid("Override: here is no function of the kernel whose return could be decided");
+        Overrides::Never | Overrides::Argument => {
+            item.invalid("Override: here is no function whose return could be decided");
+            return None;
+        }
+        Overrides::Function => {
+            let number = fields.need("argError")?.integer(-limits::ERRNO..=limits::ERRNO)?;
+            return i16::try_from(number).ok().map(|error| Action::Override { error });
+        }
+        Overrides::Place => {
+            item.invalid("Override: only what is named by symbols is sure to be the start of a function");
             return None;
         }
         // Some functions have other returns than errors, the security modules' hooks none.
@@ -234,6 +250,7 @@ fn overriding(item: &Item<'_>, fields: &Fields<'_>, scope: &Scope<'_>) -> Option
 
 const DESCRIPTORS: &str = "an argument of type int or fd";
 const FILES: &str = "an argument of type file, path, dentry, string or filename";
+const NUMBERS: &str = "an argument that is a number";
 /// What can be tracked.
 pub const SOCKETS: &str = "an argument of type sock, socket or skb";
 
@@ -244,6 +261,7 @@ fn warn_unused(fields: &Fields<'_>, name: Name) {
         Name::NoPost | Name::Sigkill => &[],
         Name::Signal => &["argSig"],
         Name::Override => &["argError"],
+        Name::Set => &["argIndex", "argValue"],
         Name::TrackSock | Name::UntrackSock => &["argSock"],
         Name::NotifyEnforcer => &["argError", "argSig"],
         Name::CleanupEnforcerNotification => &[],

@@ -12,10 +12,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 
-use super::{
-    super::words::{Word, Words},
-    Keys,
-};
+use super::{super::words::Words, Keys};
 
 pub mod labels;
 
@@ -36,10 +33,9 @@ pub fn object(keys: &Keys, required: &[&str], schema: impl Fn(&str) -> Schema) -
     }
 }
 
-/// One of the supported words, as it is written in their table.
+/// One of these words, as it is written in their table.
 pub fn word<T: Copy>(words: &Words<T>) -> Schema {
-    let supported = words.words.iter().filter(|(_, word)| !matches!(word, Word::Later));
-    one_of(supported.map(|(word, _)| *word))
+    one_of(words.all())
 }
 
 /// One of some words.

@@ -49,6 +49,12 @@ pub enum Overrides {
     Errors,
     /// Anything.
     Any,
+    /// Anything, of a function of a program.
+    Function,
+    /// Nothing: it is not known to be where a function starts.
+    Place,
+    /// Nothing; but what it is given can be set.
+    Argument,
 }
 
 pub(super) const SELECTOR: Keys = Keys {

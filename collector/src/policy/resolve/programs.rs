@@ -17,6 +17,7 @@ use super::{
         limits,
         model::{
             Located,
+            actions::Action,
             arguments::{Argument, ArgumentType, Integer},
             hooks::{BinaryDigest, CodePlace, DigestKind, Hook, Point, Program, ProgramPlace, Usdt},
         },
@@ -142,8 +143,44 @@ impl Resolver<'_> {
                 }
             }
         }
+        self.settings(hook, &sites);
         found
     }
+
+    /// What is set must have a place of its own, and room for the value, at each place of the probe.
+    fn settings(&mut self, hook: &Hook, sites: &[&Site]) {
+        for (number, selector) in hook.selectors.iter().enumerate() {
+            for (place, action) in selector.actions.iter().enumerate() {
+                let Action::Set { argument, value } = action.value else { continue };
+                let Some(index) = hook.arguments.get(usize::from(argument.0)).map(|one| one.index) else {
+                    continue;
+                };
+                let all = sites.iter().filter_map(|site| site.arguments.get(usize::from(index)));
+                let wrong = all.filter_map(|(text, operand)| Some(unset(text, (*operand)?, value)?)).next();
+                if let Some(refused) = wrong {
+                    let path = format!("selectors[{number}].matchActions[{place}]");
+                    self.refuse(action.at, &path, refused);
+                }
+            }
+        }
+    }
+}
+
+/// Why an argument can't be set to a value.
+fn unset(text: &str, operand: Operand, value: i64) -> Option<Refused> {
+    if operand.held_in().is_none() {
+        let message = format!(
+            "Set: the argument is {text:?} at a place of the probe: a constant of the program, or a register that can't be set"
+        );
+        return Some(Refused { message, allowed: Some("an argument in memory or a register".to_owned()) });
+    }
+    let (bytes, _) = operand.number();
+    let bits = 8 * u32::from(bytes);
+    let fits = bits >= 32 || (-(1 << (bits - 1))..1 << bits).contains(&value);
+    (!fits).then(|| Refused {
+        message: format!("Set: the argument has {bits} bits, and {value} more"),
+        allowed: Some(format!("{} to {}", -(1_i64 << (bits - 1)), (1_i64 << bits) - 1)),
+    })
 }
 
 fn plain(message: &dyn ToString) -> Refused {

@@ -275,6 +275,34 @@ fn actions() {
 }
 
 #[test]
+fn changes_of_programs() {
+    let usdt = |actions: &str| {
+        policy(&format!(
+            "  usdts:\n  - path: /bin/sh\n    provider: a\n    name: b\n    args: [{{index: 0}}, {{index: 2, type: string}}]\n    selectors:\n    - matchActions: [{actions}]\n"
+        ))
+    };
+    let uprobe = |place: &str, actions: &str| {
+        policy(&format!(
+            "  uprobes:\n  - path: /bin/sh\n    {place}\n    args: [{{index: 0, type: int}}]\n    selectors:\n    - matchActions: [{actions}]\n"
+        ))
+    };
+    let table: String = [
+        usdt("{action: Set, argIndex: 0, argValue: 4294967295}, {action: set, argValue: -1}"),
+        usdt("{action: Set}, {action: Set, argValue: 4294967296}, {action: Set, argIndex: 2, argValue: 1}, {action: Set, argIndex: 1, argValue: 1}"),
+        usdt("{action: Override, argError: 1}, {action: Post, argValue: 1}"),
+        uprobe("symbols: [f]", "{action: Override, argError: 0}"),
+        uprobe("symbols: [f]", "{action: Override}, {action: Override, argError: 4096}, {action: Set, argValue: 1}"),
+        uprobe("symbols: [f]", "{action: Override, argError: 1, argRegs: [rax=1], argNewSymbol: g}"),
+        uprobe("offsets: [16]", "{action: Override, argError: 1}"),
+        uprobe("addrs: [16]", "{action: Override, argError: 1}"),
+    ]
+    .iter()
+    .map(|text| format!("{}\n{}\n", text.lines().last().unwrap_or_default().trim(), written(&check_text(text))))
+    .collect();
+    insta::assert_snapshot!(table);
+}
+
+#[test]
 fn calls_out_where_they_are_allowed() {
     let texts = [
         "    - matchActions: [{action: GetUrl}, {action: DnsLookup}]\n",

@@ -8,7 +8,7 @@ use super::{Attachment, attaching, event_type};
 use crate::{
     ProbeError,
     elf::{Elf, FileId},
-    hooks::{FIELDS, FieldUse, HookId, Hooks, Mechanism, Target},
+    hooks::{FIELDS, FieldUse, HookId, Hooks, Mechanism, Needs, Target},
     lifecycle::Kernel,
     operand::{Machine, Operand},
     programs::Place,
@@ -102,7 +102,7 @@ impl Hooks {
         kernel: &Kernel,
         id: HookId,
         target: &Target,
-        returns: bool,
+        needs: Needs,
         mechanism: Mechanism,
         place: &Place,
     ) -> Result<Attachment, ProbeError> {
@@ -113,16 +113,23 @@ impl Hooks {
         }
         // The file that was looked at, whatever becomes of its path.
         let file = CString::new(format!("/proc/self/fd/{}", elf.file().as_raw_fd())).unwrap_or_default();
-        let cookie = u64::from(id.0) | u64::from(Machine::HERE.returned()) << 32;
+        // What the upper half of a cookie is: where at its return a function has its result, and how far from its start a
+        // `ret` is.
+        let result = u32::from(Machine::HERE.returned());
+        let way = match needs.denies {
+            true => elf.way_to_return(at.offset)?.ok_or_else(|| ProbeError::NoReturn(target.to_string()))?,
+            false => 0,
+        };
         let multi = mechanism == Mechanism::UprobeMulti;
         let attach = if multi { attach_type::TRACE_UPROBE_MULTI } else { attach_type::NONE };
         let programs = self.programs.clone();
         let object = self.object("uprobes", kernel)?;
         let mut attachment = Attachment::default();
         // The return's first: a call that is entered from here on is seen to its end.
-        for (name, returning) in
-            [("uprobe_return", true), ("uprobe_entry", false)].into_iter().skip(usize::from(!returns))
-        {
+        let programs_of_it =
+            [("uprobe_return", true, result), (needs.changes.program(), false, way.cast_unsigned())];
+        for (name, returning, upper) in programs_of_it.into_iter().skip(usize::from(!needs.returns)) {
+            let cookie = u64::from(id.0) | u64::from(upper) << 32;
             let program = object.program(name, program_type::KPROBE, attach, 0)?;
             if multi {
                 let link =

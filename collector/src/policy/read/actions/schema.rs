@@ -7,10 +7,7 @@ use trigon_exporters::outbound::{DnsName, HttpUrl};
 use super::{
     super::{
         super::limits,
-        schema::{
-            Build as _, Schema, boolean, has, integer, list, object, one_of, text, text_or_number, unknown,
-            word,
-        },
+        schema::{Build as _, Schema, boolean, has, integer, list, object, one_of, text, unknown, word},
     },
     KEYS, NAMES, SCOPES,
 };
@@ -47,17 +44,15 @@ fn action() -> Schema {
         "argFqdn" => text(DnsName::BYTES)
             .pattern("^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
             .about("Of DnsLookup: the name that the agent looks up. Agents refuse it likewise."),
-        // They have no effect on what is supported.
-        "argRegs" => list(limits::ARGUMENTS, text(limits::LABEL_CHARS)),
-        "argNewSymbol" | "argNewAddr" | "argNewOffset" | "argIndex" | "argValue" => {
-            text_or_number(limits::EQUAL_BYTES)
-        }
+        "argIndex" => argument().about("Of Set: the index of the argument of a probe that is set."),
+        "argValue" => integer(limits::SET_VALUE).about("Of Set: what it is set to."),
         _ => unknown(),
     })
     .any(vec![
-        Schema::default().not(is(&["Signal", "Override", "GetUrl", "DnsLookup"])),
+        Schema::default().not(is(&["Signal", "Override", "Set", "GetUrl", "DnsLookup"])),
         with("Signal", "argSig"),
         with("Override", "argError"),
+        with("Set", "argValue"),
         with("GetUrl", "argUrl"),
         with("DnsLookup", "argFqdn"),
     ])

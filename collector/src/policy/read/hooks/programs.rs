@@ -74,7 +74,8 @@ pub fn uprobe(item: &Item<'_>) -> Option<Hook> {
     let arguments = arguments::list(&fields, "args", Place::Program);
     let return_value = return_value(&fields, at_return, Place::Program);
     let data = arguments::Arguments::default();
-    let selectors = selectors(&fields, &arguments, &data, return_value.as_ref(), Overrides::Never);
+    let overrides = if fields.get("symbols").is_some() { Overrides::Function } else { Overrides::Place };
+    let selectors = selectors(&fields, &arguments, &data, return_value.as_ref(), overrides);
     refuse_actions(&fields, &selectors);
     let point = path.zip(places).map(|(path, places)| {
         Point::Program(Program { path, places, digests, ignore_digests, found: Vec::new() })
@@ -91,7 +92,7 @@ pub fn usdt(item: &Item<'_>) -> Option<Hook> {
     let (provider, name) = (name("provider"), name("name"));
     let arguments = arguments::list(&fields, "args", Place::Usdt);
     let data = arguments::Arguments::default();
-    let selectors = selectors(&fields, &arguments, &data, None, Overrides::Never);
+    let selectors = selectors(&fields, &arguments, &data, None, Overrides::Argument);
     refuse_actions(&fields, &selectors);
     let point = path
         .zip(provider.zip(name))
@@ -192,7 +193,9 @@ fn refuse_actions(fields: &Fields<'_>, selectors: &[Selector]) {
         selectors.iter().flat_map(|selector| selector.actions.iter().chain(&selector.return_actions));
     for action in actions.filter(|action| !action.works_in_program()) {
         let message = "this action can't be done where a program is hooked";
-        let allowed = Some("Post, NoPost, Sigkill, Signal, GetUrl, DnsLookup".to_owned());
+        let allowed = Some(
+            "Post, NoPost, Sigkill, Signal, Override (uprobes), Set (usdts), GetUrl, DnsLookup".to_owned(),
+        );
         fields.item.fault_at(action.at, &fields.item.path, Class::Invalid, message, allowed);
     }
 }

@@ -205,6 +205,7 @@ impl Hooks {
             None => self.new_id()?,
         };
         let mut tried = Vec::new();
+        let mut refused = false;
         let ladder = if needs.denies { Mechanism::denials(target).to_vec() } else { choice.ladder(target) };
         let wanted = |one: &Mechanism| {
             choice.allows(*one)
@@ -232,6 +233,7 @@ impl Hooks {
                     if mechanism.is_refused_by(&error) {
                         self.hopeless.insert(mechanism, error.to_string());
                     }
+                    refused |= matches!(error, ProbeError::Refused { .. });
                     tried.push(format!("{}: {error}", mechanism.as_str()));
                 }
             }
@@ -240,7 +242,8 @@ impl Hooks {
             self.free.push(id.0);
         }
         let (hook, tried) = (target.to_string(), tried.join("; "));
-        if needs.changes.any() {
+        // Where it is the place that can't be hooked, changes have no part in that.
+        if refused && needs.changes.any() {
             return Err(ProbeError::Change { hook, what: needs.changes.as_str(), tried });
         }
         Err(if needs.denies { ProbeError::Denial { hook, tried } } else { ProbeError::Hook { hook, tried } })

@@ -32,6 +32,8 @@ pub struct Kernel {
     pub name: String,
     /// The image.
     pub path: PathBuf,
+    /// The suites that it runs; all where there are none.
+    pub only: &'static [&'static str],
 }
 
 /// A guest that runs.
@@ -87,10 +89,13 @@ fn last_lines(console: &Path) -> String {
 impl Guest {
     /// Boots; suites before `from` are left out.
     fn boot(kernel: &Kernel, initramfs: &Path, console: &Path, from: Option<&str>) -> std::io::Result<Self> {
-        let command_line = match from {
-            Some(suite) => format!("{COMMAND_LINE} {}={suite}", image::FROM),
-            None => COMMAND_LINE.to_owned(),
-        };
+        let mut command_line = COMMAND_LINE.to_owned();
+        if let Some(suite) = from {
+            command_line += &format!(" {}={suite}", image::FROM);
+        }
+        if !kernel.only.is_empty() {
+            command_line += &format!(" {}={}", image::ONLY, kernel.only.join(","));
+        }
         // QEMU would open it as root's umask says; made here, it is there however early QEMU fails.
         let errors = File::create(console)?;
         let mut qemu = Command::new("qemu-system-x86_64")

@@ -31,6 +31,8 @@ pub(crate) struct Reduced {
 struct Layouts<'a> {
     from: &'a Btf,
     known: &'a HashSet<&'a [u8]>,
+    /// The kernel's numbers of types whose members are another's, too: it has them in it without a name.
+    embedded: HashSet<u32>,
     /// The kernel's numbers, in the order of the new ones.
     order: Vec<u32>,
     /// The new ones; the first is 1.
@@ -77,6 +79,14 @@ impl Btf {
         self.types.iter().filter_map(|at| read(&self.bytes, *at as usize))
     }
 
+    /// The members of a struct or union: name, type, and where it is; those that the bytes have.
+    fn raw_members(&self, one: Type) -> impl Iterator<Item = (u32, u32, u32)> {
+        (0..one.count).map_while(move |member| {
+            let next = |index: usize| word(&self.bytes, one.rest + 12 * member + 4 * index);
+            Some((next(0)?, next(1)?, next(2)?))
+        })
+    }
+
     /// The names of types that a program may look into, without their variants.
     fn layout_names(&self) -> impl Iterator<Item = &[u8]> {
         let names = self.all().filter(Type::has_layout).map(|one| self.name(one.name));
@@ -118,6 +128,10 @@ impl Type {
         matches!(self.kind, kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64)
     }
 
+    fn has_members(&self) -> bool {
+        matches!(self.kind, kind::STRUCT | kind::UNION)
+    }
+
     fn has_layout(&self) -> bool {
         self.is_composite() || self.kind == kind::TYPEDEF
     }
@@ -128,7 +142,9 @@ impl Type {
 impl<'a> Layouts<'a> {
     /// The bytes of all types of these names, and of what they have in them.
     fn of(from: &'a Btf, known: &'a HashSet<&'a [u8]>) -> Option<Vec<u8>> {
-        let mut layouts = Self { from, known, order: Vec::new(), numbers: HashMap::new() };
+        let members = from.all().filter(Type::has_members).flat_map(|one| from.raw_members(one));
+        let embedded = members.filter_map(|(name, of, _)| (name == 0).then_some(of)).collect();
+        let mut layouts = Self { from, known, embedded, order: Vec::new(), numbers: HashMap::new() };
         for (one, id) in from.all().zip(1..) {
             let name = from.name(one.name);
             if one.has_layout() && !name.is_empty() && known.contains(name) {
@@ -179,16 +195,20 @@ impl<'a> Layouts<'a> {
                 words.extend([self.number(element), self.number(index), count]);
             }
             // Nobody looks into it, but it has its size.
-            _ if one.is_composite() && !name.is_empty() && !self.known.contains(name) => {
+            _ if one.is_composite()
+                && !name.is_empty()
+                && !self.known.contains(name)
+                && !self.embedded.contains(&id) =>
+            {
                 words.extend([0, info & !COUNT, one.size_or_type]);
             }
             kind::STRUCT | kind::UNION => {
                 words.extend([one.name, info, one.size_or_type]);
-                for member in 0..one.count {
-                    let [name, of, offset] =
-                        [0, 1, 2].map(|index| word(&self.from.bytes, one.rest + 12 * member + 4 * index));
-                    words.extend([name?, self.number(of?), offset?]);
+                let before = words.len();
+                for (name, of, offset) in self.from.raw_members(one) {
+                    words.extend([name, self.number(of), offset]);
                 }
+                (words.len() - before == 3 * one.count).then_some(())?;
             }
             kind::ENUM | kind::ENUM64 => {
                 let each = if one.kind == kind::ENUM { 2 } else { 3 };
@@ -232,6 +252,22 @@ mod tests {
         {
             let number = |btf: &aya::Btf| btf.id_by_type_name_kind(name, kind).unwrap();
             assert_eq!(number(&targets), number(&all), "{name}");
+        }
+    }
+
+    /// As Linux 7.0 has `struct filename`: most of its members are those of another struct.
+    #[test]
+    fn what_stands_without_a_name_is_looked_into() {
+        let int = [3, kind::INT << 24, 4, 32];
+        let one_member = kind::STRUCT << 24 | 1;
+        for (name, members) in [(0, 1), (1, 0)] {
+            let inner = [3, one_member, 4, 3, 1, 0];
+            let outer = [1, one_member, 4, name, 2, 0];
+            let kernel = Btf::parse(tests::made(&[&int[..], &inner, &outer].concat())).unwrap();
+            let layouts = Layouts::of(&kernel, &HashSet::from([b"a".as_slice()])).unwrap();
+            let layouts = Btf::parse(kernel.with_types(&layouts).unwrap()).unwrap();
+            let of_inner = layouts.get(2).unwrap();
+            assert_eq!((of_inner.size_or_type, of_inner.count), (4, members));
         }
     }
 

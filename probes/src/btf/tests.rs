@@ -52,7 +52,7 @@ fn prototypes_of_this_kernel() {
 }
 
 /// Type information with these types, and names of one letter each: offset 1 is `a`, 3 is `b`.
-fn made(types: &[u32]) -> Vec<u8> {
+pub(super) fn made(types: &[u32]) -> Vec<u8> {
     let names = b"\0a\0b\0";
     let size = 4 * types.len() as u32;
     let words = [24, 0, size, size, names.len() as u32];

@@ -11,6 +11,8 @@ use std::{
 
 /// The kernel's parameter that says with which suite to begin.
 pub const FROM: &str = "trigon.from";
+/// The one that names the suites that are run, with commas between; all without it.
+pub const ONLY: &str = "trigon.only";
 
 /// The first process. The second serial line carries results; see [`super`].
 const INIT: &str = r#"#!/bin/busybox sh
@@ -33,13 +35,17 @@ echo 'root:x:0:0:root:/root:/bin/sh' > /etc/passwd
 stty -F /dev/ttyS1 raw
 export TRIGON_BIN=/bin/trigon TRIGON_WORKLOAD=/bin/trigon-workload TRIGON_REQUIRE=kernel,compat
 export TRIGON_POLICIES=/policies
-from=
+from= only=
 for word in $(cat /proc/cmdline); do
-    case $word in trigon.from=*) from=${word#*=} ;; esac
+    case $word in
+        trigon.from=*) from=${word#*=} ;;
+        trigon.only=*) only=,${word#*=}, ;;
+    esac
 done
 for suite in /suites/*; do
     [ -n "$from" ] && [ "${suite##*/}" != "$from" ] && continue
     from=
+    case ${only:-,${suite##*/},} in *,${suite##*/},*) ;; *) continue ;; esac
     echo "@ begin ${suite##*/}" > /dev/ttyS1
     "$suite" --test-threads=1 --color=never < /dev/null > /dev/ttyS1 2> /dev/console
     echo "@ end ${suite##*/} $?" > /dev/ttyS1

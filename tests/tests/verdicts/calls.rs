@@ -4,6 +4,7 @@ use trigon_probes::hooks::Target;
 use trigon_tests::reference::{Event, Value};
 
 use crate::{
+    numbers::{Integer, SETS, TYPES, number},
     process::{Before, Script},
     random::{Filter, Random, policy},
     rig::{Game, Round},
@@ -30,16 +31,6 @@ struct Calls {
     deeds: Vec<Deed>,
 }
 
-/// A type of whole numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Integer {
-    name: &'static str,
-    bits: u32,
-    signed: bool,
-    /// It is a set of capabilities, or where one is.
-    set: bool,
-}
-
 /// A call that fails.
 #[derive(Clone, Debug)]
 struct Deed {
@@ -51,48 +42,6 @@ struct Deed {
     slack: i64,
 }
 
-const fn integer(name: &'static str, bits: u32, signed: bool) -> Integer {
-    Integer { name, bits, signed, set: false }
-}
-
-const TYPES: [Integer; 8] = [
-    integer("int8", 8, true),
-    integer("uint8", 8, false),
-    integer("int16", 16, true),
-    integer("uint16", 16, false),
-    integer("int", 32, true),
-    integer("uint32", 32, false),
-    integer("int64", 64, true),
-    integer("uint64", 64, false),
-];
-
-const fn set(name: &'static str) -> Integer {
-    Integer { name, bits: 64, signed: false, set: true }
-}
-
-const SETS: [Integer; 4] =
-    [set("kernel_cap_t"), set("cap_inheritable"), set("cap_permitted"), set("cap_effective")];
-
-/// Where something happens to numbers, or close to it.
-const NUMBERS: [i64; 16] = [
-    0,
-    1,
-    2,
-    7,
-    8,
-    100,
-    127,
-    128,
-    255,
-    256,
-    32_768,
-    65_535,
-    i32::MAX as i64,
-    u32::MAX as i64,
-    i64::MAX,
-    i64::MIN,
-];
-
 /// Nothing is there, whatever comes after it.
 const NOWHERE: &str = "/no-such-folder/";
 
@@ -103,24 +52,13 @@ const ENOENT: i128 = -2;
 /// At the system call.
 pub fn at_syscall() -> Game {
     let target = Target::Syscall("faccessat".into());
-    Game { target, returns: true, rounds: 6, draw: |random| Box::new(Calls::draw(Shape::Syscall, random)) }
+    Game::new(target, true, 6, |random| Calls::draw(Shape::Syscall, random))
 }
 
 /// At the tracepoint of its entry.
 pub fn at_tracepoint() -> Game {
     let target = Target::Tracepoint { subsystem: "syscalls".into(), event: "sys_enter_faccessat".into() };
-    Game {
-        target,
-        returns: false,
-        rounds: 6,
-        draw: |random| Box::new(Calls::draw(Shape::Tracepoint, random)),
-    }
-}
-
-fn number(random: &mut Random) -> i64 {
-    let near = random.below(5) as i64 - 2;
-    let number = random.of(&NUMBERS).wrapping_add(near);
-    if random.one_in(4) { number.wrapping_neg() } else { number }
+    Game::new(target, false, 6, |random| Calls::draw(Shape::Tracepoint, random))
 }
 
 // === impl Calls ===
@@ -184,31 +122,7 @@ impl Calls {
     }
 
     fn condition(&self, random: &mut Random, place: usize) -> String {
-        let single = |number: i128| format!("\"{number}\"");
-        let count = 1 + random.below(3);
-        let mut values = Vec::new();
-        let operator = *random.of(&[
-            "Equal",
-            "NotEqual",
-            "GT",
-            "LT",
-            "Mask",
-            "InMap",
-            "NotInMap",
-            "InRange",
-            "NotInRange",
-        ]);
-        for _ in 0..count {
-            let value = self.value(random, place);
-            values.push(match operator {
-                "InMap" | "NotInMap" | "InRange" | "NotInRange" => {
-                    let other = self.value(random, place);
-                    format!("\"{}:{}\"", value.min(other), value.max(other))
-                }
-                _ => single(value),
-            });
-        }
-        format!("operator: {operator}, values: [{}]", values.join(", "))
+        random.on_number(|random| self.value(random, place))
     }
 
     fn expression(&self, random: &mut Random) -> String {
@@ -314,21 +228,6 @@ fn gained(random: &mut Random) -> String {
         ", values: [CAP_MKNOD, CAP_SYSLOG, CAP_BPF]",
     ]);
     format!("{{args: {args}, operator: CapabilitiesGained{values}}}")
-}
-
-// === impl Integer ===
-
-impl Integer {
-    /// What a register says where this is looked for.
-    fn of(self, register: i64) -> i128 {
-        let bits = i128::from(register as u64) & ((1 << self.bits) - 1);
-        if self.signed && bits >> (self.bits - 1) == 1 { bits - (1 << self.bits) } else { bits }
-    }
-
-    /// What is read there. An address of the kernel's is where a set is, and here there is none.
-    fn read(self, register: i64) -> Option<Value> {
-        (!self.set || register >= 0).then_some(Value::Number(self.of(register)))
-    }
 }
 
 // === impl Deed ===

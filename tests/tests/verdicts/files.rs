@@ -45,8 +45,18 @@ enum Shape {
     Hold,
 }
 
+/// How a hook of the security modules is named in a policy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By the function that asks them.
+    Function,
+    /// By itself.
+    Module,
+}
+
 struct Files {
     shape: Shape,
+    way: Way,
     folder: TempDir,
     files: Vec<(String, FileType)>,
     deeds: Vec<Deed>,
@@ -62,30 +72,48 @@ struct Deed {
     writes: bool,
 }
 
-pub fn opened() -> Game {
-    let target = Target::Function("security_file_open".into());
-    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Open, random)) }
+pub fn opened(way: Way) -> Game {
+    way.game("file_open", Shape::Open)
 }
 
-pub fn used() -> Game {
-    let target = Target::Function("security_file_permission".into());
-    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Use, random)) }
+pub fn used(way: Way) -> Game {
+    way.game("file_permission", Shape::Use)
 }
 
-pub fn looked_at() -> Game {
-    let target = Target::Function("security_inode_getattr".into());
-    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Look, random)) }
+pub fn looked_at(way: Way) -> Game {
+    way.game("inode_getattr", Shape::Look)
 }
 
 pub fn held() -> Game {
     let target = Target::Syscall("umask".into());
-    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Files::draw(Shape::Hold, random)) }
+    Game::new(target, false, 3, |random| Files::draw(Shape::Hold, Way::Function, random))
+}
+
+// === impl Way ===
+
+impl Way {
+    fn game(self, hook: &str, shape: Shape) -> Game {
+        let target = match self {
+            Self::Function => Target::Function(format!("security_{hook}")),
+            Self::Module => Target::Lsm(hook.into()),
+        };
+        Game::new(target, false, 3, move |random| Files::draw(shape, self, random))
+    }
+
+    fn policy(self, hook: &str, args: &str) -> String {
+        match self {
+            Self::Function => {
+                format!("  kprobes:\n  - call: security_{hook}\n    syscall: false\n    args: {args}\n")
+            }
+            Self::Module => format!("  lsmhooks:\n  - hook: {hook}\n    args: {args}\n"),
+        }
+    }
 }
 
 // === impl Files ===
 
 impl Files {
-    fn draw(shape: Shape, random: &mut Random) -> Self {
+    fn draw(shape: Shape, way: Way, random: &mut Random) -> Self {
         use FileType::{Block, Character, Directory, Fifo, Regular, Socket, Symlink};
         let folder = tempfile::Builder::new().prefix("trigon-verdicts-").tempdir().expect("make a folder");
         let within = folder.path().to_str().expect("a plain path");
@@ -116,7 +144,7 @@ impl Files {
             Deed { file, linked, open: *random.of(ways), writes: random.one_in(2) }
         };
         let deeds = (0..DEEDS).map(|_| deed(random)).collect();
-        Self { shape, folder, files, deeds }
+        Self { shape, way, folder, files, deeds }
     }
 
     fn within(&self) -> &str {
@@ -141,13 +169,11 @@ impl Files {
 impl Round for Files {
     fn policy(&self, number: usize, random: &mut Random) -> String {
         let hook = match self.shape {
-            Shape::Open => "security_file_open\n    syscall: false\n    args: [{index: 0, type: file}]\n",
-            Shape::Use => {
-                "security_file_permission\n    syscall: false\n    args: [{index: 0, type: file}, {index: 1, type: int}]\n"
-            }
-            Shape::Look => "security_inode_getattr\n    syscall: false\n    args: [{index: 0, type: path}]\n",
+            Shape::Open => self.way.policy("file_open", "[{index: 0, type: file}]"),
+            Shape::Use => self.way.policy("file_permission", "[{index: 0, type: file}, {index: 1, type: int}]"),
+            Shape::Look => self.way.policy("inode_getattr", "[{index: 0, type: path}]"),
             Shape::Hold => {
-                "sys_umask\n    args: [{source: current_task, resolve: \"files.fdt.fd[100].f_path\", type: path}]\n"
+                "  kprobes:\n  - call: sys_umask\n    args: [{source: current_task, resolve: \"files.fdt.fd[100].f_path\", type: path}]\n".to_owned()
             }
         };
         // Others are found as the program is started.
@@ -159,7 +185,7 @@ impl Round for Files {
         if random.one_in(4) {
             filters.push(random.on_process());
         }
-        policy(number, &format!("  kprobes:\n  - call: {hook}"), filters)
+        policy(number, &hook, filters)
     }
 
     fn befores(&self) -> &'static [Before] {

@@ -4,7 +4,9 @@
 
 mod calls;
 mod files;
+mod numbers;
 mod process;
+mod programs;
 mod random;
 mod rig;
 mod sockets;
@@ -15,6 +17,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use files::Way;
 use random::Random;
 use rig::{Game, Rig};
 use trigon_probes::hooks::Mechanism;
@@ -32,7 +35,9 @@ fn main() -> ExitCode {
         });
         test("by_tracepoint", Mechanism::Tracepoint, || vec![calls::at_tracepoint()]);
         test("by_raw_tracepoint", Mechanism::RawTracepoint, || vec![sockets::changed()]);
-        test("by_equivalent", Mechanism::Equivalent, || vec![files::opened(), files::used()]);
+        test("by_equivalent", Mechanism::Equivalent, || {
+            vec![files::opened(Way::Function), files::used(Way::Function)]
+        });
         for (name, mechanism) in [
             ("by_fentry", Mechanism::Trampoline),
             ("by_kprobe_multi", Mechanism::KprobeMulti),
@@ -44,11 +49,27 @@ fn main() -> ExitCode {
                     sockets::held(),
                     sockets::connecting(),
                     files::held(),
-                    files::opened(),
-                    files::used(),
-                    files::looked_at(),
+                    files::opened(Way::Function),
+                    files::used(Way::Function),
+                    files::looked_at(Way::Function),
                 ]
             });
+        }
+        test("by_lsm", Mechanism::Lsm, || {
+            vec![files::opened(Way::Module), files::used(Way::Module), files::looked_at(Way::Module)]
+        });
+        // They may decide what is returned, and these policies don't.
+        for (name, mechanism) in
+            [("by_fmod_ret", Mechanism::FmodRet), ("by_override_return", Mechanism::OverrideReturn)]
+        {
+            test(name, mechanism, || {
+                vec![calls::at_syscall(), files::opened(Way::Function), files::looked_at(Way::Function)]
+            });
+        }
+        for (name, mechanism) in
+            [("by_uprobe", Mechanism::Uprobe), ("by_uprobe_multi", Mechanism::UprobeMulti)]
+        {
+            test(name, mechanism, || programs::functions().into_iter().chain(programs::probes()).collect());
         }
     })
 }

@@ -75,6 +75,7 @@ impl Random {
             2 | 3 => {
                 let (operator, value) = *self.of(&[
                     ("Postfix", "/trigon-workload"),
+                    ("Postfix", "/hooked"),
                     ("NotPostfix", "-workload"),
                     ("Prefix", "/"),
                     ("NotPrefix", "/no"),
@@ -103,6 +104,31 @@ impl Random {
                 (section, format!("{{type: {set}, operator: {membership}, values: [{names}]}}"))
             }
         }
+    }
+
+    /// An operator on numbers, and values that are drawn for it.
+    pub fn on_number(&mut self, mut value: impl FnMut(&mut Self) -> i128) -> String {
+        let operator = *self.of(&[
+            "Equal",
+            "NotEqual",
+            "GT",
+            "LT",
+            "Mask",
+            "InMap",
+            "NotInMap",
+            "InRange",
+            "NotInRange",
+        ]);
+        let is_range = matches!(operator, "InMap" | "NotInMap" | "InRange" | "NotInRange");
+        let values = self.values(|random| {
+            let one = value(random);
+            if !is_range {
+                return one.to_string();
+            }
+            let other = value(random);
+            format!("{}:{}", one.min(other), one.max(other))
+        });
+        format!("operator: {operator}, values: {values}")
     }
 
     /// An operator on text, and values that are parts of these texts.

@@ -4,6 +4,8 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     fs,
     net::{IpAddr, Ipv6Addr},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
 };
 
 use trigon::policy::{
@@ -14,7 +16,7 @@ use trigon::policy::{
 };
 use trigon_probes::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, Target, plan::value_type},
+    hooks::{Choice, Hooks, Mechanism, Needs, Target, plan::value_type},
     lifecycle::{self, Kernel, Lifecycle, Options},
     record::{Arg, Record, arg_flags, decode, object},
     ring::Ring,
@@ -31,15 +33,23 @@ use crate::{
 const POLICIES: usize = 160;
 
 /// Kernels on which a mechanism has to be there, by the beginning of their release.
-const EXPECTED: [(Mechanism, &[&str]); 3] = [
+const EXPECTED: [(Mechanism, &[&str]); 6] = [
     (Mechanism::Trampoline, &["6.1.", "6.12."]),
     (Mechanism::Kprobe, &["6.1.", "6.12."]),
     (Mechanism::KprobeMulti, &["6.12."]),
+    (Mechanism::Lsm, &["6.1.", "6.12."]),
+    (Mechanism::FmodRet, &["6.1.", "6.12."]),
+    (Mechanism::UprobeMulti, &["6.12."]),
 ];
 
 /// Mechanisms that every kernel has.
-const EVERYWHERE: [Mechanism; 4] =
-    [Mechanism::Tracepoint, Mechanism::RawTracepoint, Mechanism::Syscalls, Mechanism::Equivalent];
+const EVERYWHERE: [Mechanism; 5] = [
+    Mechanism::Tracepoint,
+    Mechanism::RawTracepoint,
+    Mechanism::Syscalls,
+    Mechanism::Equivalent,
+    Mechanism::Uprobe,
+];
 
 /// What policies are about, and what is done under their eyes.
 pub struct Game {
@@ -50,7 +60,7 @@ pub struct Game {
     /// How often it is played.
     pub rounds: u64,
     /// Draws a round of it.
-    pub draw: fn(&mut Random) -> Box<dyn Round>,
+    draw: Box<dyn Fn(&mut Random) -> Box<dyn Round>>,
 }
 
 /// What all policies of a table have in common, and what is done while it is in place.
@@ -66,6 +76,11 @@ pub trait Round {
 
     /// What the hook is to see of it, whoever does it.
     fn events(&self) -> Vec<Event>;
+
+    /// The program that does it, where that isn't the one that the process begins as.
+    fn program(&self) -> Option<&Path> {
+        None
+    }
 }
 
 /// The kernel's side of an agent, and nothing else of it.
@@ -79,12 +94,18 @@ pub struct Rig {
 }
 
 /// The kernel's types, read once.
-struct Known(Types);
+pub struct Known(Types);
 
 /// The arguments of a call, its further data, and what it returned: as its records have them.
 type Call = (Vec<Option<Value>>, Vec<Option<Value>>, Option<Value>);
 
 // === impl Known ===
+
+impl Known {
+    pub fn read() -> Self {
+        Self(Types::read().expect("read the kernel's types"))
+    }
+}
 
 impl resolve::Kernel for Known {
     fn prototype(&mut self, target: &Target) -> Result<Prototype, ProbeError> {
@@ -98,6 +119,19 @@ impl resolve::Kernel for Known {
         path: &str,
     ) -> Result<Result<Way, WayError>, ProbeError> {
         self.0.way(start, module, path)
+    }
+}
+
+// === impl Game ===
+
+impl Game {
+    pub fn new<R: Round + 'static>(
+        target: Target,
+        returns: bool,
+        rounds: u64,
+        draw: impl Fn(&mut Random) -> R + 'static,
+    ) -> Self {
+        Self { target, returns, rounds, draw: Box::new(move |random| Box::new(draw(random))) }
     }
 }
 
@@ -116,15 +150,19 @@ impl Rig {
         };
         let (lifecycle, ring) = Lifecycle::attach(&options, &kernel).expect("attach to the lifecycle");
         let hooks = Hooks::new(lifecycle.shared(), &kernel).expect("make the hooks' maps");
-        let types = Known(Types::read().expect("read the kernel's types"));
+        let types = Known::read();
         let host = Host { namespaces: namespaces("1") };
         Self { kernel, _lifecycle: lifecycle, ring, hooks, host, types }
     }
 
     /// Attaches by one mechanism; false where this kernel doesn't have it, and need not.
     pub fn attach(&mut self, game: &Game, mechanism: Mechanism) -> bool {
+        let mut needs = Needs::seeing(game.returns);
+        if mechanism.denies() {
+            (needs.denies, needs.method) = (true, Some(mechanism));
+        }
         let choice = Choice::Only(mechanism);
-        let Err(error) = self.hooks.attach(&self.kernel, &game.target, game.returns, choice) else {
+        let Err(error) = self.hooks.attach_for(&self.kernel, &game.target, needs, choice) else {
             return true;
         };
         let release = fs::read_to_string("/proc/sys/kernel/osrelease").expect("read the release");
@@ -162,7 +200,10 @@ impl Rig {
             self.ring.drain(usize::MAX, |_| ());
             let pid = script.run();
             let told = self.told(pid);
-            let process = who.process(pid, *before);
+            let mut process = who.process(pid, *before);
+            if let Some(program) = round.program() {
+                process.binary = program.as_os_str().as_bytes().to_vec();
+            }
             let mut calls = HashSet::new();
             for mut event in round.events() {
                 event.process = process.clone();

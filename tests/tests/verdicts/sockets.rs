@@ -76,27 +76,17 @@ struct Connection {
 
 pub fn changed() -> Game {
     let target = Target::RawTracepoint { subsystem: "sock".into(), event: "inet_sock_set_state".into() };
-    Game {
-        target,
-        returns: false,
-        rounds: 3,
-        draw: |random| Box::new(Sockets::draw(Shape::Tracepoint, random)),
-    }
+    Game::new(target, false, 3, |random| Sockets::draw(Shape::Tracepoint, random))
 }
 
 pub fn held() -> Game {
     let target = Target::Syscall("umask".into());
-    Game { target, returns: false, rounds: 3, draw: |random| Box::new(Sockets::draw(Shape::Hold, random)) }
+    Game::new(target, false, 3, |random| Sockets::draw(Shape::Hold, random))
 }
 
 pub fn connecting() -> Game {
     let target = Target::Function("tcp_connect".into());
-    Game {
-        target,
-        returns: false,
-        rounds: 3,
-        draw: |random| Box::new(Sockets::draw(Shape::Function, random)),
-    }
+    Game::new(target, false, 3, |random| Sockets::draw(Shape::Function, random))
 }
 
 fn port(random: &mut Random) -> u16 {

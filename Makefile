@@ -22,7 +22,7 @@ deb: ## Build a Debian package: target/debian/*.deb
 	@scripts/setup deb
 	@scripts/deb
 
-test: ## Run every test, natively and in Debian's 6.1 and 6.12 kernels
+test: ## Run every test, natively and in Debian's kernels 6.1, 6.12 and 7.3
 	@scripts/setup test
 	@scripts/test
 

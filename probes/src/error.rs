@@ -83,13 +83,16 @@ pub enum ProbeError {
     /// No mechanism lets a hook decide what its function returns.
     #[error(
         "cannot prevent {hook} on this kernel: {tried}. A kernel with CONFIG_BPF_LSM and lsm=…,bpf on its command line \
-         can, by lsmhooks"
+         can, by lsmhooks{}",
+        native.as_ref().map(|native| format!(". Where 64-bit programs alone shall be stopped, name {native}")).unwrap_or_default()
     )]
     Denial {
         /// The hook.
         hook: String,
         /// Each mechanism and what it said.
         tried: String,
+        /// Of a system call of 32-bit programs: the function of the same call of others.
+        native: Option<String>,
     },
     /// A process can't be changed at a place in its program.
     #[error(

@@ -246,7 +246,14 @@ impl Hooks {
         if refused && needs.changes.any() {
             return Err(ProbeError::Change { hook, what: needs.changes.as_str(), tried });
         }
-        Err(if needs.denies { ProbeError::Denial { hook, tried } } else { ProbeError::Hook { hook, tried } })
+        if !needs.denies {
+            return Err(ProbeError::Hook { hook, tried });
+        }
+        let native = match target {
+            Target::CompatSyscall(name) => Some(format!("{}{name}", syscall_prefix())),
+            _ => None,
+        };
+        Err(ProbeError::Denial { hook, tried, native })
     }
 
     /// How a target is entered; none where it isn't attached.

@@ -6,7 +6,7 @@ use std::{
     io::{self, BufRead as _, BufReader, Read},
 };
 
-use syscalls::Sysno;
+use syscalls::{Sysno, x86};
 
 use crate::{ProbeError, btf::Btf, hooks::syscall_prefix, tracefs};
 
@@ -30,6 +30,22 @@ const RENAMED: [(&str, &str); 6] = [
 /// The system call that a function serves, by the function's name without its prefix: `stat` for `newstat`.
 pub(crate) fn call_of(function: &str) -> &str {
     RENAMED.iter().find(|(_, other)| *other == function).map_or(function, |(call, _)| call)
+}
+
+/// The number of the system call that a function serves, by the function's name without its prefix: of 32-bit programs on
+/// x86-64 where `compat` says so.
+pub fn number_of(function: &str, compat: bool) -> Option<u32> {
+    let call = call_of(function);
+    let number = match compat {
+        true => call.parse().ok().map(|call: x86::Sysno| call.id()),
+        false => call.parse().ok().map(|call: Sysno| call.id()),
+    };
+    number.and_then(|number| u32::try_from(number).ok())
+}
+
+/// The numbers of all system calls that programs of the machine's own architecture may know.
+pub fn numbers() -> impl Iterator<Item = u32> {
+    Sysno::iter().filter_map(|call| u32::try_from(call.id()).ok())
 }
 
 /// The functions of all system calls that this kernel has for programs of the machine's own architecture, without their

@@ -4,7 +4,7 @@ use trigon_exporters::names;
 
 use super::{
     expression::{self, Named},
-    fault::{Class, Feature, Quoted},
+    fault::{Class, Quoted},
     limits,
     model::{
         Located, Position,
@@ -368,10 +368,6 @@ fn number(text: &str, kind: Integer) -> Result<Number, Refused> {
 }
 
 fn range(text: &str, kind: Integer, single: bool) -> Result<NumberRange, Refused> {
-    if text.starts_with("list:") {
-        let feature = Feature { of: "value", name: "list:" };
-        return Err((Class::Unsupported(feature), format!("{feature} is not supported yet"), None));
-    }
     let refused = |message: String| {
         let allowed = if single { "a number, or FIRST:LAST" } else { "FIRST:LAST" };
         (Class::Invalid, message, Some(allowed.to_owned()))

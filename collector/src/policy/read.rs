@@ -11,11 +11,13 @@ use super::{
     words::Words,
     yaml::{Entry, Node, Value},
 };
+use lists::Lists;
 use macros::Macros;
 
 pub mod actions;
 pub mod arguments;
 pub mod hooks;
+pub mod lists;
 pub mod macros;
 pub mod policy;
 pub mod process;
@@ -31,6 +33,8 @@ pub struct Item<'a> {
     faults: &'a Faults,
     /// What selectors below it can use.
     macros: Option<&'a Macros<'a>>,
+    /// What hooks and filters below it can name.
+    lists: Option<&'a Lists>,
     rules: Rules,
 }
 
@@ -55,7 +59,7 @@ pub struct Keys {
 impl<'a> Item<'a> {
     /// The root of a document.
     pub fn root(node: &'a Node<'a>, faults: &'a Faults, rules: Rules) -> Self {
-        Self { node, path: Path::ROOT, faults, macros: None, rules }
+        Self { node, path: Path::ROOT, faults, macros: None, lists: None, rules }
     }
 
     /// What may be here that the configuration decides on.

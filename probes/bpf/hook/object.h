@@ -322,8 +322,9 @@ static __always_inline bool read_plain(struct value *value, __u8 type, __u64 raw
 		value->number = (__s64)(__s32)raw;
 		return true;
 	case TYPE_SYSCALL64:
-		value->number = raw;
 		value->extra = is_compat();
+		/* Each has numbers of its own. */
+		value->number = value->extra ? raw | COMPAT_NUMBER : raw;
 		return true;
 	case TYPE_CAPABILITIES:
 	case TYPE_CAP_INHERITABLE:

@@ -84,6 +84,9 @@ enum value_type {
 	TYPE_FILE_HASH = 72, /* in records only: its algorithm, and the digest */
 };
 
+/* In the number of a system call: a 32-bit program made it, whose calls have numbers of their own. */
+#define COMPAT_NUMBER 0x80000000ULL
+
 /* How a value is looked up. */
 enum dimension_class {
 	CLASS_NUMBER = 0, /* ranges, as prefixes of 64 bits */

@@ -11,7 +11,6 @@ use aya::{
     Pod,
     maps::{Array, MapData},
 };
-use syscalls::Sysno;
 
 use super::{
     HookId, Hooks, Mechanism, Needs, Target, equivalents, equivalents::Seen, executions::BeforeExec,
@@ -372,14 +371,10 @@ pub(super) fn attaching(source: io::Error) -> ProbeError {
 }
 
 fn syscall_number(abi: Abi, name: &str) -> Result<usize, ProbeError> {
-    let name = symbols::call_of(name);
-    let number = if abi == Abi::Compat {
-        name.parse().ok().map(|number: syscalls::x86::Sysno| number.id() as usize)
-    } else {
-        name.parse().ok().map(|number: Sysno| number.id() as usize)
-    };
-    let number = number.filter(|number| *number < SYSCALLS);
-    number.ok_or_else(|| ProbeError::NoFunction(format!("{}{name}", super::syscall_prefix())))
+    let number = symbols::number_of(name, abi == Abi::Compat).map(|number| number as usize);
+    number
+        .filter(|number| *number < SYSCALLS)
+        .ok_or_else(|| ProbeError::NoFunction(format!("{}{name}", super::syscall_prefix())))
 }
 
 /// The places of system calls, by both numbers; those that this architecture doesn't have are left out.

@@ -27,6 +27,9 @@ pub const SETTABLE: usize = 8;
 /// Operations that an expression can have.
 pub const EXPRESSION_OPERATIONS: usize = 32;
 
+/// In the number of a system call: a 32-bit program made it, whose calls have numbers of their own.
+pub const COMPAT_NUMBER: u64 = 1 << 31;
+
 /// Words of a placement: as many bits are scopes of policies.
 pub const SCOPE_WORDS: usize = 4;
 /// Scopes that a node can have.

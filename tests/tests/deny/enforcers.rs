@@ -2,12 +2,13 @@
 
 use std::{fs, os::unix::process::ExitStatusExt as _, process::Command};
 
-use trigon_tests::suite::Suite;
+use trigon_tests::{place, suite::Suite};
 
 use crate::{KERNEL, rig::Rig};
 
 pub fn tests(suite: &mut Suite) {
     suite.test("whom_a_hook_notifies_of_is_killed_at_the_next_call", KERNEL, notified);
+    suite.test("system_calls_of_a_list_are_told_by_their_numbers", KERNEL, listed);
     suite.test("an_enforcer_that_can_not_deny_is_refused_by_name", KERNEL, refused);
 }
 
@@ -47,6 +48,45 @@ fn notified() {
     let told = lines.iter().filter(|line| line.text("/action") == "KPROBE_ACTION_NOTIFYENFORCER");
     let monitored: Vec<_> = told.map(|line| line.text("/trigon/policy_mode") == "monitor").collect();
     assert_eq!(monitored, [false, false, true], "the enforcer's own calls are not told of");
+}
+
+/// As Tetragon's own example has it: a filter's `index` is a place here, and its value a list.
+const LISTED: &str = "
+  lists:
+  - {name: dups, type: syscalls, values: [sys_dup, sys_dup3, __ia32_sys_dup]}
+  enforcers:
+  - calls: ['list:dups']
+  tracepoints:
+  - subsystem: raw_syscalls
+    event: sys_enter
+    args: [{index: 4, type: syscall64}]
+    selectors:
+    - matchArgs: [{index: 0, operator: InMap, values: ['list:dups']}]
+      matchBinaries: [{operator: In, values: [PROGRAM]}]
+      matchActions: [{action: NotifyEnforcer, argSig: 9}]
+";
+
+fn listed() {
+    let rig = Rig::new();
+    let program = place::workload();
+    rig.load(&LISTED.replace("PROGRAM", program.to_str().expect("a plain path")), &[]);
+    let calls = |calls: &str| {
+        let status = Command::new(&program).arg("calls").args(calls.split(' ')).status();
+        status.expect("run the workload").signal()
+    };
+    assert_eq!(calls("umask 18 ; umask 18 ; umask 18"), None);
+    // Where both look at one place in the kernel, the enforcer may have come before the word of it.
+    assert_eq!(calls("dup 0 ; dup 0 ; dup 0"), Some(9));
+    rig.fence();
+    let lines = rig.agent.lines_with("syscall_id");
+    let told: Vec<_> =
+        lines.iter().filter(|line| line.text("/action") == "KPROBE_ACTION_NOTIFYENFORCER").collect();
+    assert!(!told.is_empty() && told.len() == lines.len(), "{lines:?}");
+    assert!(told.iter().all(|line| *line.at("/args/0/syscall_id/id") == syscall_of_dup()), "{lines:?}");
+}
+
+fn syscall_of_dup() -> u64 {
+    if cfg!(target_arch = "x86_64") { 32 } else { 23 }
 }
 
 fn refused() {

@@ -86,7 +86,8 @@ impl Operator {
         matches!(self, Self::CelExpr | Self::CapabilitiesGained)
     }
 
-    pub(super) fn takes_ranges(self) -> bool {
+    /// Its values may be ranges.
+    pub fn takes_ranges(self) -> bool {
         matches!(self, Self::InMap | Self::NotInMap | Self::InRange | Self::NotInRange)
     }
 

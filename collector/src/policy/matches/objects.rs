@@ -8,7 +8,7 @@ use trigon_exporters::event::{
     UserNamespace, address,
 };
 use trigon_probes::{
-    hooks::plan::value_type,
+    hooks::plan::{COMPAT_NUMBER, value_type},
     record::{
         Arg,
         object::{self, CredFacts, Endpoint, MapFacts, PerfEventFacts, ProgramFacts, UserNsFacts, until_nul},
@@ -74,7 +74,7 @@ pub(super) fn decode(arg: &Arg<'_>) -> Option<Object> {
                 offset: facts.probe_offset,
             })
         }
-        value_type::SYSCALL64 => Object::SystemCall { id: value, compat: mode != 0 },
+        value_type::SYSCALL64 => Object::SystemCall { id: value & !COMPAT_NUMBER, compat: mode != 0 },
         value_type::NET_DEVICE => Object::Device { name: escaped(data), index: value as u32 },
         value_type::BINPRM => Object::Executable(file_of(arg)),
         _ => return None,

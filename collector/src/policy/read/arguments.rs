@@ -39,6 +39,8 @@ pub enum Place {
 pub struct Arguments {
     /// Those that could be read.
     pub found: Vec<Argument>,
+    /// They are a tracepoint's.
+    pub are_fields: bool,
     /// For each in the file, its index and its place in `found`, if it could be read.
     written: Vec<(Option<u8>, Option<ArgumentSlot>)>,
 }
@@ -156,12 +158,13 @@ pub fn of_execution(item: &Item<'_>) -> Arguments {
     };
     let found: Vec<_> = (0..limits::ARGUMENTS as u8).map(argument).collect();
     let written = found.iter().map(|one| (Some(one.index), Some(ArgumentSlot(one.index)))).collect();
-    Arguments { found, written }
+    Arguments { found, are_fields: false, written }
 }
 
 /// Reads `args`, or `data`, which is read beside them.
 pub fn list(fields: &Fields<'_>, key: &'static str, place: Place) -> Arguments {
-    let mut arguments = Arguments::default();
+    let are_fields = matches!(place, Place::Tracepoint | Place::RawTracepoint);
+    let mut arguments = Arguments { are_fields, ..Arguments::default() };
     let Some(list) = fields.get(key) else { return arguments };
     for item in list.items(limits::ARGUMENTS) {
         let (index, argument) = argument(&item, place);

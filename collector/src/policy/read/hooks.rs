@@ -1,8 +1,7 @@
-//! `kprobes`, `fentries`, `tracepoints` and `lists`.
+//! `kprobes`, `fentries`, `tracepoints`, `lsmhooks` and `enforcers`.
 
 use std::sync::Arc;
 
-use regex::Regex;
 use trigon_exporters::event::{Severity, Template, TemplateError};
 
 use super::{
@@ -12,16 +11,14 @@ use super::{
         model::{
             actions::{Action, ReturnAction},
             arguments::{Argument, ArgumentType},
-            hooks::{
-                Abi, Function, FunctionSection, Functions, Generated, Hook, List, Point, ReturnValue,
-                Tracepoint,
-            },
+            hooks::{Abi, Function, FunctionSection, Functions, Hook, Point, ReturnValue, Tracepoint},
             selectors::Selector,
         },
         words::{Word, Words},
     },
     Fields, Item, Keys,
     arguments::{self, Place},
+    lists,
     selectors::{self, Overrides, Scope},
 };
 
@@ -33,14 +30,6 @@ struct Read {
     arguments: arguments::Arguments,
     data: arguments::Arguments,
     return_value: Option<ReturnValue>,
-}
-
-/// The lists of a policy.
-pub struct Lists {
-    /// Those that could be read.
-    pub found: Vec<List>,
-    /// The names of the others, as far as they could be read. Each has its own fault.
-    broken: Vec<Option<String>>,
 }
 
 const FUNCTION: Keys = Keys {
@@ -95,32 +84,12 @@ const SEVERITIES: Words<Severity> = Words {
     ],
 };
 
-const LIST: Keys = Keys { known: &["name", "type", "values", "pattern", "validated"], later: &[] };
-
 const LSM: Keys = Keys {
     known: &["hook", "args", "selectors", "message", "messageTemplate", "severity", "tags"],
     later: &[],
 };
 
 const ENFORCER: Keys = Keys { known: &["calls"], later: &[] };
-
-#[derive(Clone, Copy, PartialEq)]
-enum ListType {
-    Functions,
-    Syscalls,
-    GeneratedSyscalls,
-    GeneratedFtrace,
-}
-
-const LIST_TYPES: Words<ListType> = Words {
-    what: "list type",
-    any_case: false,
-    words: &[
-        ("syscalls", Word::Is(ListType::Syscalls)),
-        ("generated_syscalls", Word::Is(ListType::GeneratedSyscalls)),
-        ("generated_ftrace", Word::Is(ListType::GeneratedFtrace)),
-    ],
-};
 
 const RETURN_ACTIONS: Words<Option<ReturnAction>> = Words {
     what: "action",
@@ -134,10 +103,10 @@ const RETURN_ACTIONS: Words<Option<ReturnAction>> = Words {
 };
 
 /// Reads an item of `kprobes` or `fentries`.
-pub fn function(item: &Item<'_>, section: FunctionSection, lists: &Lists) -> Option<Hook> {
+pub fn function(item: &Item<'_>, section: FunctionSection) -> Option<Hook> {
     let fields = item.fields(&FUNCTION)?;
     let syscall = fields.flag("syscall", true);
-    let called = fields.need("call").and_then(|call| called(&call, syscall, lists));
+    let called = fields.need("call").and_then(|call| called(&call, syscall));
     let at_return = fields.flag("return", false);
     let place = match section {
         FunctionSection::Kprobes | FunctionSection::Enforcers => Place::Function,
@@ -190,10 +159,10 @@ pub fn lsm(item: &Item<'_>) -> Option<Hook> {
 }
 
 /// Reads an item of `enforcers`: a hook on each of its calls, which tells nothing.
-pub fn enforcer(item: &Item<'_>, lists: &Lists) -> Option<Vec<Hook>> {
+pub fn enforcer(item: &Item<'_>) -> Option<Vec<Hook>> {
     let fields = item.fields(&ENFORCER)?;
     let hook = |call: &Item<'_>| {
-        let (list, functions) = called(call, true, lists)?;
+        let (list, functions) = called(call, true)?;
         let section = FunctionSection::Enforcers;
         let functions = Functions { section, list, functions, ignore_missing: false };
         let act = [Action::NoPost, Action::Enforce].map(|action| call.locate(action));
@@ -321,126 +290,25 @@ fn return_action(fields: &Fields<'_>, value: Option<&mut ReturnValue>) {
 }
 
 /// The functions that `call` stands for, and the list that it names.
-fn called(item: &Item<'_>, syscall: bool, lists: &Lists) -> Option<(Option<usize>, Arc<[Function]>)> {
+fn called(item: &Item<'_>, syscall: bool) -> Option<(Option<usize>, Arc<[Function]>)> {
     let text = item.text(limits::SYMBOL_BYTES)?;
-    let Some(wanted) = text.strip_prefix("list:") else {
-        let symbol = symbol(item)?;
-        let Some(function) = resolve(&symbol, syscall) else {
-            let message = format!(
-                "{symbol} is no system call: those begin with sys_. For any other function, add syscall: false"
-            );
-            item.invalid(message);
-            return None;
-        };
-        return Some((None, Arc::from([function])));
-    };
-    match lists.found.iter().position(|list| list.name == wanted) {
-        Some(index) => Some((Some(index), Arc::clone(&lists.found[index].functions))),
-        None => {
-            let unread = |name: &Option<String>| name.as_ref().is_none_or(|name| name == wanted);
-            if !lists.broken.iter().any(unread) {
-                let names = lists.found.iter().map(|list| &*list.name);
-                let hint = item.hint(wanted, names);
-                item.invalid(format_args!("no such list: {}{hint}", Quoted(wanted)));
-            }
-            None
-        }
+    if let Some(name) = text.strip_prefix("list:") {
+        let (index, list) = lists::find(item, name)?;
+        return Some((Some(index), Arc::clone(&list.functions)));
     }
-}
-
-/// Reads `lists`.
-pub fn lists(spec: &Fields<'_>) -> Lists {
-    let mut lists = Lists { found: Vec::new(), broken: Vec::new() };
-    let Some(items) = spec.get("lists") else { return lists };
-    for item in items.items(limits::LISTS) {
-        match list(&item) {
-            Ok(list) if lists.found.iter().any(|other| other.name == list.name) => {
-                item.invalid(format_args!("two lists are called {}", Quoted(&list.name)));
-            }
-            Ok(list) => lists.found.push(list),
-            Err(name) => lists.broken.push(name),
-        }
-    }
-    lists
-}
-
-/// Reads an item of `lists`, or its name at least.
-fn list(item: &Item<'_>) -> Result<List, Option<String>> {
-    let fields = item.fields(&LIST).ok_or(None)?;
-    let name = fields.need("name").and_then(|item| item.text(limits::LABEL_CHARS).map(str::to_owned));
-    let kind = match fields.get("type") {
-        Some(item) => item.word(&LIST_TYPES),
-        None => Some(ListType::Functions),
-    };
-    let Some(kind) = kind else { return Err(name) };
-    if kind.is_generated() {
-        let generated = generated(&fields, kind);
-        let Some(name) = name else { return Err(None) };
-        let Some(generated) = generated else { return Err(Some(name)) };
-        let functions = Arc::default();
-        return Ok(List { at: item.at(), name, functions, generated: Some(generated) });
-    }
-    if let Some(pattern) = fields.get("pattern") {
-        pattern.warn("pattern has no effect on a list that is not generated");
-    }
-    let functions = fields.list("values", limits::LIST_FUNCTIONS, |item| {
-        let symbol = symbol(item)?;
-        let function = resolve(&symbol, kind == ListType::Syscalls);
-        if function.is_none() {
-            item.invalid(format_args!("{symbol} is no system call: those begin with sys_"));
-        }
-        function
-    });
-    if fields.get("values").is_none_or(|values| values.items(usize::MAX).next().is_none()) {
-        item.invalid("this list is empty");
-    }
-    let Some(name) = name else { return Err(None) };
-    if functions.is_empty() {
-        Err(Some(name))
-    } else {
-        Ok(List { at: item.at(), name, functions: functions.into(), generated: None })
-    }
-}
-
-/// What a generated list has: the kernel says which functions these are, when the policy is loaded.
-fn generated(fields: &Fields<'_>, kind: ListType) -> Option<Generated> {
-    if let Some(values) = fields.get("values")
-        && values.items(usize::MAX).next().is_some()
-    {
-        values.invalid("a generated list has no values: the kernel says what they are");
-        return None;
-    }
-    if kind == ListType::GeneratedSyscalls {
-        if let Some(pattern) = fields.get("pattern") {
-            pattern.warn("pattern has no effect on this list: it has all system calls");
-        }
-        return Some(Generated::Syscalls);
-    }
-    let item = fields.need("pattern")?;
-    let pattern = item.text(limits::PATTERN_BYTES)?;
-    // The same that looks for functions later: what it can do is bounded by the pattern's length.
-    if let Err(error) = Regex::new(pattern) {
-        let error = error.to_string();
-        let error = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-        item.expected(
-            format_args!("{} is no regular expression: {error}", Quoted(pattern)),
-            "a part of names: ^ksys_",
+    let symbol = symbol(item)?;
+    let Some(function) = resolve(&symbol, syscall) else {
+        let message = format!(
+            "{symbol} is no system call: those begin with sys_. For any other function, add syscall: false"
         );
+        item.invalid(message);
         return None;
-    }
-    Some(Generated::Ftrace(pattern.to_owned()))
-}
-
-// === impl ListType ===
-
-impl ListType {
-    fn is_generated(self) -> bool {
-        matches!(self, Self::GeneratedSyscalls | Self::GeneratedFtrace)
-    }
+    };
+    Some((None, Arc::from([function])))
 }
 
 /// The function that a name stands for. None if it must be a system call and isn't.
-fn resolve(name: &str, syscall: bool) -> Option<Function> {
+pub(super) fn resolve(name: &str, syscall: bool) -> Option<Function> {
     if !syscall {
         return Some(Function::Symbol(name.to_owned()));
     }
@@ -450,7 +318,7 @@ fn resolve(name: &str, syscall: bool) -> Option<Function> {
 }
 
 /// The name of a function, of a tracepoint or of its group.
-fn symbol(item: &Item<'_>) -> Option<String> {
+pub(super) fn symbol(item: &Item<'_>) -> Option<String> {
     let text = item.text(limits::SYMBOL_BYTES)?;
     let allowed = |character: char| character.is_ascii_alphanumeric() || "_.$-".contains(character);
     if !text.is_empty() && text.chars().all(allowed) {

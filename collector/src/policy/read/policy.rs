@@ -12,7 +12,7 @@ use super::{
         },
         words::{Word, Words},
     },
-    Fields, Item, Keys, Quoted, hooks,
+    Fields, Item, Keys, Quoted, hooks, lists,
     macros::Macros,
     process, workloads,
 };
@@ -163,21 +163,23 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
     let name = name.and_then(|item| Some(item.locate(subdomain(&item)?)));
     let namespace = namespace(metadata.as_ref(), kind);
     let spec = fields.need("spec")?;
+    let section = spec.peek("lists");
+    let lists = lists::read(section.as_ref());
+    let spec = Item { lists: Some(&lists), ..spec };
     let section = spec.peek("selectorsMacros");
     let macros = Macros::read(section.as_ref());
     let spec = Item { macros: Some(&macros), ..spec };
     let spec = spec.fields(&SPEC)?;
     let options = options(&spec.list("options", OPTIONS.words.len(), option));
-    let lists = hooks::lists(&spec);
     let mut found: Vec<Hook> = Vec::new();
     for (key, section) in [("kprobes", FunctionSection::Kprobes), ("fentries", FunctionSection::Fentries)] {
-        found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section, &lists)));
+        found.extend(spec.list(key, limits::HOOKS, |item| hooks::function(item, section)));
     }
     found.extend(spec.list("tracepoints", limits::HOOKS, hooks::tracepoint));
     found.extend(spec.list("uprobes", limits::HOOKS, hooks::programs::uprobe));
     found.extend(spec.list("usdts", limits::HOOKS, hooks::programs::usdt));
     found.extend(spec.list("lsmhooks", limits::HOOKS, hooks::lsm));
-    let enforcers = spec.list("enforcers", limits::HOOKS, |item| hooks::enforcer(item, &lists));
+    let enforcers = spec.list("enforcers", limits::HOOKS, hooks::enforcer);
     check_notifications(&spec, &found, !enforcers.is_empty());
     found.extend(enforcers.into_iter().flatten());
     found.extend(spec.get("process").and_then(|item| process::read(&item)));

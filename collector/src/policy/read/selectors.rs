@@ -23,7 +23,7 @@ use super::{
     },
     Fields, Item, Keys, actions,
     arguments::{Arguments, Named},
-    macros, workloads,
+    lists, macros, workloads,
 };
 
 pub mod schema;
@@ -392,7 +392,16 @@ fn named(fields: &Fields<'_>, arguments: &Arguments) -> Option<(ArgumentSlot, Ar
         }
         (Some(item), None) => {
             let index = item.integer(0..=limits::TRACEPOINT_INDEX)?;
-            return slot(&item, arguments.by_index(index), &arguments.indices());
+            let named = arguments.by_index(index);
+            // Tetragon takes a place among the args of a tracepoint for what has no such index.
+            if arguments.are_fields
+                && matches!(named, Named::Missing)
+                && let found @ Named::Found(..) = arguments.by_place(index)
+            {
+                item.warn("no argument has this index: the place in the hook's args is meant");
+                return slot(&item, found, &arguments.indices());
+            }
+            return slot(&item, named, &arguments.indices());
         }
         (None, Some(list)) => {
             let place = |item: Item<'_>| item.integer(0..=limits::ARGUMENTS as i64 - 1);
@@ -444,8 +453,20 @@ fn read_condition(
     let list = fields.get("values");
     let items = list.as_ref().map(|list| list.items(limits::MAP_VALUES).collect::<Vec<_>>());
     let items = items.unwrap_or_default();
-    let value = |item: &Item<'_>| Some(item.locate(item.text(limits::EQUAL_BYTES)?.to_owned()));
-    let values: Vec<Located<String>> = all(&items, value)?;
+    let numeric = operator.is_some_and(|operator| operator.takes_ranges());
+    let value = |item: &Item<'_>| {
+        let text = item.text(limits::EQUAL_BYTES)?;
+        let values = match text.strip_prefix("list:").filter(|_| numeric) {
+            Some(name) => lists::numbers(item, name)?.into_iter().map(|number| number.to_string()).collect(),
+            None => vec![text.to_owned()],
+        };
+        Some(values.into_iter().map(|value| item.locate(value)).collect::<Vec<_>>())
+    };
+    let read: Vec<Vec<Located<String>>> = all(&items, value)?;
+    // Whose fault a value is.
+    let items: Vec<_> =
+        items.iter().zip(&read).flat_map(|(item, values)| std::iter::repeat_n(item, values.len())).collect();
+    let values: Vec<Located<String>> = read.into_iter().flatten().collect();
     let operator_item = fields.get("operator");
     let wrong = match check(operator?, &values)? {
         Ok(condition) => return Some(condition),
@@ -453,7 +474,7 @@ fn read_condition(
     };
     for wrong in wrong {
         let item = match wrong.value {
-            Some(index) => items.get(index),
+            Some(index) => items.get(index).copied(),
             None => operator_item.as_ref(),
         };
         if let Some(item) = item {

@@ -63,6 +63,7 @@ fn specs() {
             "  lists: [{name: a, type: syscalls, values: [open, sys_read]}, {type: other}, {name: a, values: [x]}, {name: a, values: [y]}, {name: c}]\n",
             "  lists: [{name: calls, type: syscalls, values: [sys_read]}]\n  kprobes: [{call: 'list:call'}, {call: 'list:other'}]\n",
             "  lists: [{name: all, type: generated_syscalls, values: [sys_read]}, {name: f, type: generated_ftrace}, {name: g, type: generated_ftrace, pattern: '('}, {name: h, values: [a], pattern: b}]\n  kprobes: [{call: 'list:all'}]\n",
+            "  lists: [{name: calls, type: syscalls, values: [sys_read, sys_no]}, {name: dups, type: syscalls, values: [sys_dup, __ia32_sys_dup]}, {name: all, type: generated_syscalls}, {name: f, values: [vfs_read]}]\n  tracepoints: [{subsystem: raw_syscalls, event: sys_enter, args: [{index: 4, type: syscall64}], selectors: [{matchArgs: [{index: 0, operator: InMap, values: ['list:calls', 'list:dups', 'list:dup', 'list:f', 3]}]}, {matchArgs: [{index: 4, operator: NotInMap, values: ['list:all', '1:2']}, {index: 1, operator: Equal, values: ['list:dups']}]}]}]\n",
             "  selectorsMacros: [a]\n",
             "  selectorsMacros: {a: {macros: [b], matchArg: []}, b: {}}\n  kprobes: [{call: sys_read, selectors: [{macros: [a]}]}]\n",
             "  selectorsMacros: {mine: {matchPIDs: [{operator: In, values: [1]}]}, same: {matchPIDs: [{operator: In, values: [2]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [mine], matchPIDs: [{operator: In, values: [3]}]}, {macros: [mine, same]}, {macros: [mien]}]}]\n",

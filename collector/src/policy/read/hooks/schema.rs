@@ -6,10 +6,11 @@ use super::{
     super::{
         super::{limits, model::hooks::Abi},
         arguments::{self, Place},
+        lists::{LIST, LIST_TYPES},
         schema::{Build as _, Schema, boolean, has, list, object, one_of, text, unknown, word},
         selectors,
     },
-    ENFORCER, FUNCTION, IGNORE, LIST, LIST_TYPES, LSM, RETURN_ACTIONS, SEVERITIES, TRACEPOINT,
+    ENFORCER, FUNCTION, IGNORE, LSM, RETURN_ACTIONS, SEVERITIES, TRACEPOINT,
 };
 
 /// Names of the kernel's: as `symbol` reads them.

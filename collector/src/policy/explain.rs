@@ -158,7 +158,9 @@ pub fn explain(policy: &Policy, ladders: Ladders<'_>) -> Explanation {
 }
 
 fn explain_hook(policy: &Policy, hook: &Hook, places: Vec<Place>) -> HookExplanation {
-    let mut carries: Vec<_> = hook.arguments.iter().filter_map(argument).collect();
+    // An execution's arguments are there to be asked for.
+    let carried = if matches!(hook.point, Point::Process) { &[] } else { hook.arguments.as_slice() };
+    let mut carries: Vec<_> = carried.iter().filter_map(argument).collect();
     if let Some(returned) = &hook.return_value {
         let label = returned.label.as_deref().map(|label| format!(", called {label}")).unwrap_or_default();
         carries.push(format!("what it returned, as {}{label}", returned.kind.as_str()));

@@ -108,3 +108,15 @@ fn limits_follow_from_what_a_policy_does() {
     let watch = explained("  kprobes:\n  - call: fd_install\n    syscall: false\n");
     assert!(has(&watch, "It observes") && !has(&watch, "relative paths") && !has(&watch, "io_uring"));
 }
+
+#[test]
+fn an_execution_is_told_of_or_not() {
+    let selectors =
+        "[{matchBinaries: [{operator: In, values: [/probe]}], matchActions: [{action: NoPost}]}, {}]";
+    let text = policy(&format!("  process: {{selectors: {selectors}}}\n")).replace("cilium.io", "trigon.io");
+    let explained = explain(&sound(&text), &[]);
+    let [hook] = explained.hooks.as_slice() else { panic!("one hook") };
+    assert!(hook.carries.is_empty(), "{:?}", hook.carries);
+    let then: Vec<_> = hook.cases.iter().flat_map(|case| &case.then).collect();
+    assert_eq!(then, ["tell nothing of it, from its exec to its exit", "tell of it"]);
+}

@@ -9,7 +9,7 @@ use super::{
         actions::{Action, Post, RateLimit, RateLimitScope, ReturnAction},
         arguments::{Argument, ArgumentSlot},
         conditions::{Comparison, Condition, End, Field, FileType, NumberRange, TextOperator},
-        hooks::Hook,
+        hooks::{Hook, Point},
         scope::{LabelOperator, LabelSelector, Scope, Workloads},
         selectors::{
             BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership, Namespace,
@@ -47,7 +47,7 @@ pub(super) fn case(hook: &Hook, selector: &Selector) -> Case {
     let mut then: Vec<_> = selector.all_actions().map(|one| action(hook, one)).collect();
     let posts = selector.all_actions().any(|action| matches!(action, Action::Post(_) | Action::NoPost));
     if !posts {
-        then.push("post the event".to_owned());
+        then.push(action(hook, &Action::Post(Post::default())));
     }
     then.extend(at_return(hook));
     Case { label: selector.label.clone(), when, then }
@@ -306,7 +306,10 @@ fn capability_names(capabilities: u64) -> Vec<String> {
 }
 
 fn action(hook: &Hook, action: &Action) -> String {
+    let of_execution = matches!(hook.point, Point::Process);
     match action {
+        Action::Post(_) if of_execution => "tell of it".to_owned(),
+        Action::NoPost if of_execution => "tell nothing of it, from its exec to its exit".to_owned(),
         Action::Post(how) => post(how),
         Action::NoPost => "post nothing".to_owned(),
         Action::Sigkill => "kill the process (SIGKILL)".to_owned(),

@@ -22,10 +22,10 @@ static __always_inline int user_looked_at(void *ctx)
 {
 	int index = enter((__u32)bpf_get_attach_cookie(ctx));
 	__u32 area = index;
-	__u64 *registers = index < 0 ? NULL : bpf_map_lookup_elem(&user_registers, &area);
+	struct call *call = index < 0 ? NULL : call_at(index);
 
-	if (registers) {
-		*registers = (__u64)ctx;
+	if (call) {
+		call->regs = (__u64)ctx;
 		bpf_loop(ARGUMENTS, step_argument, &area, 0);
 		on_entry(index);
 	}
@@ -37,12 +37,11 @@ static __always_inline int user_returned(void *ctx)
 {
 	__u64 cookie = bpf_get_attach_cookie(ctx);
 	int index = is_awaited((__u32)cookie) ? enter((__u32)cookie) : -1;
-	__u32 area = index;
-	__u64 *registers = index < 0 ? NULL : bpf_map_lookup_elem(&user_registers, &area);
+	struct call *call = index < 0 ? NULL : call_at(index);
 
-	if (registers) {
-		*registers = (__u64)ctx;
-		on_return(index, read_register(*registers, cookie >> 32));
+	if (call) {
+		call->regs = (__u64)ctx;
+		on_return(index, read_register((__u64)ctx, cookie >> 32));
 	}
 	leave(index);
 	return 0;

@@ -394,7 +394,7 @@ fn part(text: &str) -> Result<Box<[u8]>, Refused> {
     if text.is_empty() {
         return Err((Class::Invalid, "nothing stands everywhere".to_owned(), None));
     }
-    bytes(text, TextOperator::Prefix)
+    bytes_of(text, limits::PART_BYTES)
 }
 
 /// A capability, as a bit.
@@ -410,10 +410,14 @@ fn capability(text: &str) -> Result<u64, Refused> {
 
 fn bytes(text: &str, operator: TextOperator) -> Result<Box<[u8]>, Refused> {
     let most = match operator {
-        TextOperator::Equal | TextOperator::NotEqual => limits::EQUAL_BYTES,
+        TextOperator::Equal | TextOperator::NotEqual => limits::EQUAL_TEXT_BYTES,
         TextOperator::Prefix | TextOperator::NotPrefix => limits::PREFIX_BYTES,
         TextOperator::Postfix | TextOperator::NotPostfix => limits::POSTFIX_BYTES,
     };
+    bytes_of(text, most)
+}
+
+fn bytes_of(text: &str, most: usize) -> Result<Box<[u8]>, Refused> {
     // The kernel's strings end where C's do: some policies write that end.
     let text = text.trim_end_matches('\0');
     if text.len() > most {

@@ -2,6 +2,8 @@
 
 use std::ops::RangeInclusive;
 
+use trigon_probes::hooks::plan::{SUFFIX_BYTES, TEXT_KEY_BYTES};
+
 /// Bytes of a policy file. One of a hundred hooks has about 50 000.
 pub const FILE_BYTES: usize = 1 << 20;
 /// Files that one directory gives.
@@ -94,10 +96,14 @@ pub const VALUES: usize = 256;
 pub const MAP_VALUES: usize = 16_384;
 /// Bytes of a value that must be equal: the kernel's PATH_MAX.
 pub const EQUAL_BYTES: usize = 4096;
-/// Bytes of a prefix.
-pub const PREFIX_BYTES: usize = 256;
+/// Bytes of a prefix: what the kernel compares. Tetragon: 256.
+pub const PREFIX_BYTES: usize = TEXT_KEY_BYTES;
+/// Bytes of a text that must be equal: its NUL is compared, too.
+pub const EQUAL_TEXT_BYTES: usize = TEXT_KEY_BYTES - 1;
+/// Bytes of a part of a text.
+pub const PART_BYTES: usize = 256;
 /// Bytes of a postfix.
-pub const POSTFIX_BYTES: usize = 128;
+pub const POSTFIX_BYTES: usize = SUFFIX_BYTES;
 /// Actions of one selector.
 pub const ACTIONS: usize = 16;
 /// The greatest error of the kernel's: MAX_ERRNO.

@@ -93,7 +93,7 @@ pub fn resolve(mut policy: Policy, kernel: &mut dyn Kernel) -> Result<Policy, Un
         counts[place] += 1;
         let mut resolver = Resolver { path, faults: &mut faults };
         if hook.point.is_in_program() {
-            resolver.program(hook);
+            resolver.program(hook, kernel);
         } else {
             resolver.hook(hook, kernel);
         }

@@ -208,8 +208,7 @@ impl<'a> Context<'a> {
         let parent = self.parent(event);
         let source = &*hook.source;
         let message = hook.message(event, view);
-        let args = Arguments { values: &hook.args, specs: &source.args, host: self.host };
-        let data = Arguments { values: &hook.data, specs: &source.data, host: self.host };
+        let (args, data) = (Arguments::new(hook, self.host), Arguments::data(hook, self.host));
         let trigon = Facts::new(&event.process).with_hook(hook);
         match source.kind() {
             HookKind::Kprobe { function } => Body::Kprobe(KprobeLine {
@@ -281,6 +280,10 @@ impl Serialize for ActionName {
 impl<'a> Arguments<'a> {
     pub(super) fn new(hook: &'a Hook, host: &'a Namespaces) -> Self {
         Self { values: &hook.args, specs: &hook.source.args, host }
+    }
+
+    pub(super) fn data(hook: &'a Hook, host: &'a Namespaces) -> Self {
+        Self { values: &hook.data, specs: &hook.source.data, host }
     }
 
     pub(super) fn is_empty(&self) -> bool {

@@ -43,6 +43,8 @@ pub(super) struct UprobeLine<'a> {
     kernel_stack_trace: Frames<'a>,
     #[serde(skip_serializing_if = "Frames::is_none")]
     user_stack_trace: Frames<'a>,
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    data: Arguments<'a>,
     trigon: Facts<'a>,
 }
 
@@ -67,6 +69,9 @@ pub(super) struct UsdtLine<'a> {
     kernel_stack_trace: Frames<'a>,
     #[serde(skip_serializing_if = "Frames::is_none")]
     user_stack_trace: Frames<'a>,
+    /// Tetragon has none here.
+    #[serde(skip_serializing_if = "Arguments::is_empty")]
+    data: Arguments<'a>,
     trigon: Facts<'a>,
 }
 
@@ -108,7 +113,8 @@ impl<'a> Context<'a> {
         let source = &*hook.source;
         let trigon = Facts::new(&event.process).with_hook(hook);
         let policy_name = &*source.policy.name;
-        let (args, tags, action) = (Arguments::new(hook, self.host), &*source.tags, ActionName(hook.action));
+        let (args, data) = (Arguments::new(hook, self.host), Arguments::data(hook, self.host));
+        let (tags, action) = (&*source.tags, ActionName(hook.action));
         match source.kind() {
             HookKind::Usdt { path, provider, name } => Body::Usdt(UsdtLine {
                 process,
@@ -123,6 +129,7 @@ impl<'a> Context<'a> {
                 action,
                 kernel_stack_trace: Frames::kernel(hook),
                 user_stack_trace: Frames::user(hook),
+                data,
                 trigon,
             }),
             kind => {
@@ -150,6 +157,7 @@ impl<'a> Context<'a> {
                     action,
                     kernel_stack_trace: Frames::kernel(hook),
                     user_stack_trace: Frames::user(hook),
+                    data,
                     trigon,
                 })
             }

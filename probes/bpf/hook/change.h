@@ -35,17 +35,16 @@ static __always_inline struct user_argument *argument_to_set(struct call *call, 
 static long step_memory(__u32 slot, void *context)
 {
 	__u32 area = *(__u32 *)context;
-	__u64 *registers = bpf_map_lookup_elem(&user_registers, &area);
 	struct call *call = call_at(area);
 	struct user_argument *argument = call ? argument_to_set(call, slot) : NULL;
 
-	if (!registers || !argument || argument->kind != USER_MEMORY)
+	if (!argument || argument->kind != USER_MEMORY)
 		return 0;
 	/* The lowest bytes come first on both machines. */
 	__u64 value = call->setting[slot & (ARGUMENTS - 1)];
 	__u32 size = ((argument->size - 1) & 7) + 1;
 
-	if (bpf_probe_write_user((void *)place_of(argument, *registers), &value, size))
+	if (bpf_probe_write_user((void *)place_of(argument, call->regs), &value, size))
 		count_lost(LOST_SET);
 	return 0;
 }
@@ -54,19 +53,18 @@ static long step_register(__u32 slot, void *context)
 {
 	__u32 area = *(__u32 *)context;
 	struct user_changes *changes = bpf_map_lookup_elem(&user_changes, &area);
-	__u64 *registers = bpf_map_lookup_elem(&user_registers, &area);
 	struct call *call = call_at(area);
 	struct user_argument *argument = call ? argument_to_set(call, slot) : NULL;
 	__u32 number = argument ? argument->base / 8 : REGISTERS;
 
-	if (!changes || !registers || number >= REGISTERS || argument->kind != USER_REGISTER)
+	if (!changes || !call || number >= REGISTERS || argument->kind != USER_REGISTER)
 		return 0;
 	__u64 value = call->setting[slot & (ARGUMENTS - 1)];
 	__u32 spare = (64 - 8 * argument->size) & 63;
 
 	/* As the machine's own instructions: the upper half of a register goes with the lower, less does not. */
 	if (argument->size < 4) {
-		__u64 kept = read_register(*registers, argument->base) >> (64 - spare) << (64 - spare);
+		__u64 kept = read_register(call->regs, argument->base) >> (64 - spare) << (64 - spare);
 
 		value = value << spare >> spare | kept;
 	} else {

@@ -38,14 +38,6 @@ struct {
 	__type(value, struct user_arguments);
 } user_arguments SEC(".maps");
 
-/* Where the registers are of the thread that is being looked at. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, CALLS_PER_CPU);
-	__type(key, __u32);
-	__type(value, __u64);
-} user_registers SEC(".maps");
-
 static __always_inline __u64 read_register(__u64 registers, __u32 offset)
 {
 	__u64 value = 0;
@@ -67,10 +59,9 @@ static __always_inline __u64 place_of(struct user_argument *argument, __u64 regi
 static long step_argument(__u32 slot, void *context)
 {
 	__u32 area = *(__u32 *)context;
-	__u64 *registers = bpf_map_lookup_elem(&user_registers, &area);
 	struct call *call = call_at(area);
 
-	if (!registers || !call || slot >= ARGUMENTS)
+	if (!call || slot >= ARGUMENTS)
 		return 1;
 	struct user_arguments *all = bpf_map_lookup_elem(&user_arguments, &call->table);
 
@@ -83,12 +74,12 @@ static long step_argument(__u32 slot, void *context)
 	if (argument->kind == USER_NONE)
 		return 1;
 	if (argument->kind == USER_REGISTER)
-		value = read_register(*registers, argument->base);
+		value = read_register(call->regs, argument->base);
 	if (argument->kind == USER_MEMORY) {
 		value = 0;
 		if (size > sizeof(value))
 			size = sizeof(value);
-		if (bpf_probe_read_user(&value, size, (void *)place_of(argument, *registers)))
+		if (bpf_probe_read_user(&value, size, (void *)place_of(argument, call->regs)))
 			call->unread |= 1 << slot;
 	}
 	value <<= spare;

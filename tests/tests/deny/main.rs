@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use trigon_tests::suite::{self, Need};
 
 mod enforcers;
+mod hashes;
 mod modes;
 mod prevented;
 mod rig;
@@ -18,5 +19,6 @@ fn main() -> ExitCode {
         prevented::tests(suite);
         modes::tests(suite);
         enforcers::tests(suite);
+        hashes::tests(suite);
     })
 }

@@ -117,14 +117,27 @@ pub fn a_map_of_a_thousand_values() {
 }
 
 pub fn texts() {
-    let filter = |operator: &str, values: &str| {
+    let within = |folder: &str, name: &str, operator: &str, values: &str| {
         let item = format!("{{index: 1, operator: {operator}, values: [{values}]}}");
-        let folder = "{index: 1, operator: Prefix, values: [FOLDER/]}";
+        let folder = format!("{{index: 1, operator: Prefix, values: [{folder}/]}}");
         let hook = "call: sys_openat, syscall: true, args: [{index: 1, type: string}]";
         let selectors = format!("selectors: [{{matchArgs: [{folder}, {item}]}}]");
-        policy(&operator.to_lowercase(), &format!("{{{hook}, {selectors}}}"))
+        policy(name, &format!("{{{hook}, {selectors}}}"))
     };
-    let case = Case::of(&[
+    let filter = |operator: &str, values: &str| within("FOLDER", &operator.to_lowercase(), operator, values);
+    let case = Case::of(&[]);
+    // Around the longest that the kernel compares: paths of so many bytes, and ends of them.
+    let folder = case.placed("WORK/").len();
+    let path = |bytes: usize| format!("WORK/{}", "a".repeat(bytes - folder));
+    let long = |name: &str, operator: &str, value: &str| within("WORK", name, operator, value);
+    let end = |bytes: usize| "a".repeat(bytes);
+    case.write(&[
+        long("prefix-251", "Prefix", &path(251)),
+        long("prefix-252", "Prefix", &path(252)),
+        long("not-prefix-252", "NotPrefix", &path(252)),
+        long("equal-251", "Equal", &path(251)),
+        long("postfix-127", "Postfix", &end(127)),
+        long("postfix-128", "Postfix", &end(128)),
         filter("Equal", "FOLDER/one, FOLDER/w"),
         filter("NotEqual", "FOLDER/one, FOLDER/w"),
         filter("Prefix", "FOLDER/one, FOLDER/w"),
@@ -133,9 +146,23 @@ pub fn texts() {
         filter("NotPostfix", "/one, ted"),
     ]);
     let told = case.told(|| {
-        let opens = ["one", "onerous", "two", "wanted"].map(|name| format!("?openat -100 @FOLDER/{name} 0"));
-        case.calls(&opens.join(" ; "));
+        let names = ["one", "onerous", "two", "wanted"].map(|name| format!("FOLDER/{name}"));
+        let long = [250, 251, 252, 253].map(path).into_iter();
+        let ends = [126, 127, 128].map(|bytes| path(folder + bytes));
+        let opens = names.into_iter().chain(long).chain(ends).map(|path| format!("?openat -100 @{path} 0"));
+        case.calls(&opens.collect::<Vec<_>>().join(" ; "));
     });
+    for (name, expected) in [
+        ("prefix-251", vec![251, 252, 253]),
+        ("prefix-252", vec![252, 253]),
+        ("not-prefix-252", vec![250, 251, folder + 126, folder + 127, folder + 128]),
+        ("equal-251", vec![251]),
+        ("postfix-127", vec![250, 251, 252, 253, folder + 127, folder + 128]),
+        ("postfix-128", vec![250, 251, 252, 253, folder + 128]),
+    ] {
+        let of = told.iter().filter(|told| told.policy == name);
+        assert_eq!(of.map(|told| told.args[0].len()).collect::<Vec<_>>(), expected, "{name}: {told:?}");
+    }
     for (operator, expected, others) in [
         ("equal", vec!["one"], vec!["onerous", "two", "wanted"]),
         ("prefix", vec!["one", "onerous", "wanted"], vec!["two"]),

@@ -197,6 +197,8 @@ fn explained() {
             .expect("run the command");
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(text.contains(says), "{text}");
-        assert_eq!(!text.contains("cannot change"), possible, "{text}");
+        // Where the first mechanism can't, the next one may: 6.1 has no uprobe.multi.
+        assert_eq!(!text.contains("so the policy can't be loaded"), possible, "{text}");
+        assert!(possible || text.contains("cannot change"), "{text}");
     }
 }

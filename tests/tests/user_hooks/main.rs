@@ -47,6 +47,14 @@ impl Rig {
         rig
     }
 
+    /// The same policy in the language of `trigon.io`.
+    fn of_trigon(self) -> Self {
+        let path = self.hooked.folder().join("policy.yaml");
+        let text = fs::read_to_string(&path).expect("read the policy");
+        fs::write(&path, text.replacen("cilium.io", "trigon.io", 1)).expect("write the policy");
+        self
+    }
+
     fn program(&self) -> String {
         self.hooked.program().to_str().expect("a plain path").to_owned()
     }

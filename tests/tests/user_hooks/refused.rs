@@ -49,6 +49,17 @@ fn refused() {
         (uprobe("PROGRAM", "offsets: [0x1]"), "has no code at offset 0x1"),
         (uprobe("PROGRAM", "addrs: [16]"), "has no code at address 0x10"),
         (usdt("plane", "[]"), "has no probe trigon:plane: did you mean trigon:plain?"),
+        (
+            uprobe("PROGRAM", "symbols: [\"added\"]\n    data: [{source: current_task, resolve: pidd}]"),
+            "spec.uprobes[0].data[0].resolve: struct task_struct has no member pidd",
+        ),
+        (
+            usdt(
+                "plain",
+                "[{source: current_task, resolve: tgid}]\n    selectors:\n    - matchActions: [{action: Set, argIndex: 0, argValue: 1}]",
+            ),
+            "Set: this argument has a source, and is none of the probe's",
+        ),
         (usdt("plain", "[{index: 5}]"), "the probe has 5 arguments, and none with index 5"),
     ] {
         let log = refusal(&Rig::new(&spec));

@@ -10,6 +10,7 @@ use crate::{KERNEL, Rig, args};
 
 pub(super) fn tests(suite: &mut Suite) {
     suite.test("functions_by_their_names", KERNEL, by_name);
+    suite.test("what_the_kernel_has_of_the_thread", KERNEL, data);
     suite.test("places_by_offset_and_address", KERNEL, by_offset_and_address);
     suite.test("text_in_a_program's_memory", KERNEL, text);
     suite.test("what_a_function_returns", KERNEL, returned);
@@ -56,6 +57,48 @@ fn by_name() {
     assert_eq!((line.text("/message"), line.text("/action")), ("sums are made", "KPROBE_ACTION_POST"));
     assert_eq!(line.at("/tags"), &json!(["numbers"]));
     assert_eq!(line.text("/process/binary"), rig.program());
+}
+
+/// Of the thread and its registers, as in hooks of the kernel; where the return is waited for they are the call's.
+fn data() {
+    let argument = if cfg!(target_arch = "x86_64") { "rdi" } else { "regs[0]" };
+    let rig = Rig::new(&format!(
+        r#"
+  uprobes:
+  - path: "PROGRAM"
+    symbols: ["said"]
+    args: [{{source: current_task, resolve: mm.exe_file, label: program}}, {{index: 1, type: size_t}}]
+    data:
+    - {{source: current_task, resolve: tgid, label: pid}}
+    - {{source: pt_regs, resolve: "{argument}", type: string}}
+    - {{index: 1, type: int8}}
+    selectors:
+    - matchData: [{{args: [1], operator: Prefix, values: ["sec"]}}]
+      matchArgs: [{{args: [1], operator: GT, values: ["3"]}}]
+  - path: "PROGRAM"
+    symbols: ["added"]
+    data: [{{source: pt_regs, resolve: "{argument}"}}]
+    return: true
+    returnArg: {{index: 0, type: int64}}
+"#
+    ));
+    let mut pid = 0;
+    let lines = rig.around(|hooked, _| {
+        pid = hooked.run(&["say", "something else", "secret word", "sec"]).0;
+        hooked.run(&["add", "3", "4"]);
+    });
+    let [said, added] = lines.as_slice() else { panic!("{lines:?}") };
+    assert_eq!(
+        (said.at("/args/0/file_arg/path"), said.at("/args/0/label")),
+        (&json!(rig.program()), &json!("program"))
+    );
+    assert_eq!(said.at("/args/1"), &json!({"size_arg": "11"}));
+    let data = json!([{"int_arg": pid, "label": "pid"}, {"string_arg": "secret word"}, {"int_arg": 11}]);
+    assert_eq!((said.at("/data"), said.pid()), (&data, pid));
+    assert_eq!(
+        (added.at("/return"), added.at("/data")),
+        (&json!({"long_arg": "7"}), &json!([{"size_arg": "3"}]))
+    );
 }
 
 fn by_offset_and_address() {

@@ -51,13 +51,16 @@ fn types() {
     provider: trigon
     name: plain
     args: [{index: 0, type: int64}, {index: 2, type: int8}, {index: 3, type: uint64}]
+    data: [{source: current_task, resolve: comm}, {index: 4, type: string}]
 "#,
-    );
+    )
+    .of_trigon();
     let lines = rig.around(|hooked, _| {
         hooked.run(&["probe", "-1"]);
     });
     // -1000 has the low byte 0x18.
     assert_eq!(args(&lines), [json!([{"long_arg": "-1"}, {"int_arg": 24}, {"size_arg": "5"}])]);
+    assert_eq!(lines[0].at("/data"), &json!([{"string_arg": "hooked"}, {"string_arg": "a text"}]));
 }
 
 fn scaled() {

@@ -146,7 +146,8 @@ impl Texts {
                 TextOperator::Postfix | TextOperator::NotPostfix => text.iter().rev().copied().collect(),
             };
             if key.len() > limit {
-                Err(CompileError::TooLong { length: text.len(), limit: limit - 1 })
+                // Of what must be equal, the NUL is compared, too.
+                Err(CompileError::TooLong { length: text.len(), limit: limit - (key.len() - text.len()) })
             } else {
                 Ok(key)
             }

@@ -143,7 +143,9 @@ fn bits_turn_the_answer_of_none() {
 fn what_the_kernel_cannot_compare_is_refused() {
     let long = "x".repeat(300);
     let error = Texts::new(TextOperator::Equal, &[long.as_bytes().into()]).unwrap_err();
-    assert!(matches!(error, CompileError::TooLong { length: 300, .. }));
+    assert!(matches!(error, CompileError::TooLong { length: 300, limit: 251 }));
+    let error = Texts::new(TextOperator::Prefix, &[long.as_bytes().into()]).unwrap_err();
+    assert!(matches!(error, CompileError::TooLong { length: 300, limit: 252 }));
 }
 
 /// The table of a tracepoint that these policies' hooks share.

@@ -261,7 +261,18 @@ impl Hook {
 
     /// Whether the hook looks at registers.
     pub fn sees_registers(&self) -> bool {
-        self.read().any(|argument| argument.source == Source::Registers)
+        let sees = |argument: &Argument| argument.source == Source::Registers;
+        !self.point.is_in_program() && self.read().any(sees)
+    }
+
+    /// Whether all that it reads is known. Of a function that wasn't there when the policy was loaded the kernel told
+    /// nothing (`ignore.callNotFound`): it may have come since, with a module.
+    pub fn is_resolved(&self) -> bool {
+        let known = |argument: &Argument| {
+            argument.kind != ArgumentType::Auto
+                && argument.path.as_ref().is_none_or(|path| path.chain.is_some())
+        };
+        self.read().all(known) && self.return_value.as_ref().is_none_or(|one| one.kind != ArgumentType::Auto)
     }
 
     /// Everything that is read of a call: the arguments, then the further data.

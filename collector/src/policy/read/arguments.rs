@@ -72,7 +72,7 @@ const ARGUMENT: Keys = Keys {
     later: &[],
 };
 
-/// Without a way through the kernel's structs: `returnArg`, and what programs have.
+/// Without a way through the kernel's structs: `returnArg`.
 const PLAIN: Keys = Keys {
     known: &["index", "type", "label", "sizeArgIndex", "returnCopy", "maxData"],
     later: &["resolve", "source", "btfType", "btfTypeModule"],
@@ -190,26 +190,30 @@ pub fn return_value(item: &Item<'_>, place: Place) -> Option<ReturnValue> {
             item.warn(format_args!("{key} has no effect on what a function returns"));
         }
     }
-    let kind = kind(&fields, place);
+    let kind = kind(&fields, place, Source::Call);
     let label = fields.text("label", limits::LABEL_CHARS);
     Some(ReturnValue { at: item.at(), kind: kind?, label, action: None })
 }
 
-fn kind(fields: &Fields<'_>, place: Place) -> Option<ArgumentType> {
+fn kind(fields: &Fields<'_>, place: Place, source: Source) -> Option<ArgumentType> {
     let item = fields.get("type");
     let kind = match &item {
         Some(item) => item.word(&TYPES)?,
         None => ArgumentType::Auto,
     };
     let at = item.as_ref().unwrap_or(fields.item);
+    // Of a program's memory, the kernel knows no types; and what its registers have is no address of the kernel's.
+    let of_program = place.is_in_program() && source != Source::CurrentTask;
     match (kind, place) {
-        (ArgumentType::Auto, Place::Program) => {
+        (ArgumentType::Auto, Place::Program) if source == Source::Call => {
             at.expected("a program doesn't tell what its functions take: say the type", place.types());
             return None;
         }
-        (ArgumentType::Auto, Place::Usdt) => at.note("the file tells the type when the policy is loaded"),
+        (ArgumentType::Auto, Place::Usdt) if source == Source::Call => {
+            at.note("the file tells the type when the policy is loaded")
+        }
         (ArgumentType::Auto, _) => at.note("the kernel tells the type when the policy is loaded"),
-        (kind, place) if place.is_in_program() && !kind.is_of_program() => {
+        (kind, place) if of_program && !kind.is_of_program() => {
             let message = format_args!("no program has a {}: that is the kernel's", kind.as_str());
             at.expected(message, place.types());
             return None;
@@ -220,7 +224,7 @@ fn kind(fields: &Fields<'_>, place: Place) -> Option<ArgumentType> {
 }
 
 fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
-    let Some(fields) = item.fields(keys(place)) else { return (None, None) };
+    let Some(fields) = item.fields(&ARGUMENT) else { return (None, None) };
     let last = place.last_index();
     let (source, path) = origin(&fields, place);
     // What doesn't come from the call has no place among its arguments.
@@ -228,7 +232,7 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
         None if source.is_some_and(|source| source != Source::Call) => Some(0),
         _ => fields.need("index").and_then(|item| item.integer(0..=last)).map(|index| index as u8),
     };
-    let kind = kind(&fields, place);
+    let kind = source.and_then(|source| kind(&fields, place, source));
     let label = fields.text("label", limits::LABEL_CHARS);
     // In the file it counts from 1, and 0 says that there is none.
     let size = fields.get("sizeArgIndex").and_then(|item| item.integer(0..=last + 1));
@@ -274,16 +278,11 @@ fn argument(item: &Item<'_>, place: Place) -> (Option<u8>, Option<Argument>) {
     (index, argument)
 }
 
-/// The keys of an argument.
-fn keys(place: Place) -> &'static Keys {
-    if place.is_in_program() { &PLAIN } else { &ARGUMENT }
-}
-
 /// Where an argument comes from, and the way from there; none for what is wrong.
 fn origin(fields: &Fields<'_>, place: Place) -> (Option<Source>, Option<Option<MemberPath>>) {
     let source = match fields.get("source") {
         Some(item) => item.word(&SOURCES).inspect(|source| {
-            if *source == Source::Registers && place != Place::Function {
+            if *source == Source::Registers && place != Place::Function && !place.is_in_program() {
                 item.expected("only a kprobe sees registers", "current_task; or a hook of kprobes");
             }
         }),
@@ -292,6 +291,13 @@ fn origin(fields: &Fields<'_>, place: Place) -> (Option<Source>, Option<Option<M
     let name = |key| fields.get(key).map(|item| name(&item)).transpose();
     let (start, module) = (name("btfType"), name("btfTypeModule"));
     let path = fields.get("resolve").map(|item| member_path(&item)).transpose();
+    if place.is_in_program()
+        && source == Some(Source::Call)
+        && let Some(item) = fields.get("resolve")
+    {
+        item.expected("the types of programs are not read", "source: current_task, or pt_regs");
+        return (source, None);
+    }
     let (Ok(start), Ok(module), Ok(text)) = (start, module, path) else { return (source, None) };
     let Some(text) = text else {
         for key in ["btfType", "btfTypeModule"] {

@@ -225,6 +225,10 @@ fn refuse_ours(spec: &Fields<'_>) {
             hooks::OURS.iter().filter_map(|key| hook.peek(key)).for_each(|item| refuse(&item));
         }
     }
+    // Tetragon's USDT probes have all they read among their arguments.
+    for probe in spec.get("usdts").iter().flat_map(|probes| probes.items(limits::HOOKS)) {
+        probe.peek("data").iter().for_each(refuse);
+    }
 }
 
 /// The namespace that a policy is of, and whose pods are all that it applies to.

@@ -18,18 +18,18 @@ use super::{
         model::{
             Located,
             actions::Action,
-            arguments::{Argument, ArgumentType, Integer},
+            arguments::{Argument, ArgumentType, Integer, Source},
             hooks::{BinaryDigest, CodePlace, DigestKind, Hook, Point, Program, ProgramPlace, Usdt},
         },
     },
-    Refused, Resolver,
+    Kernel, Refused, Resolver,
 };
 
 // === impl Resolver ===
 
 impl Resolver<'_> {
     /// Looks for a hook's places in their file.
-    pub(super) fn program(&mut self, hook: &mut Hook) {
+    pub(super) fn program(&mut self, hook: &mut Hook, kernel: &mut dyn Kernel) {
         let path = match &hook.point {
             Point::Program(Program { path, .. }) | Point::Usdt(Usdt { path, .. }) => Arc::clone(path),
             _ => return,
@@ -51,6 +51,18 @@ impl Resolver<'_> {
                 }
             }
             _ => {}
+        }
+        // The kernel knows of the thread and its registers what it knows in hooks of its own.
+        for (key, arguments) in [("args", &mut hook.arguments), ("data", &mut hook.data)] {
+            for (place, argument) in
+                arguments.iter_mut().enumerate().filter(|(_, one)| one.source != Source::Call)
+            {
+                let field = format!("{key}[{place}]");
+                match argument.path.is_some() {
+                    true => self.way(argument, &field, &[], kernel),
+                    false => self.pointer(argument, &field),
+                }
+            }
         }
         if self.faults.len() == before {
             self.filters(hook);
@@ -135,11 +147,13 @@ impl Resolver<'_> {
             arguments: site.arguments.iter().map(|(_, operand)| *operand).collect(),
         };
         let found = sites.iter().map(place).collect();
-        for place in 0..hook.arguments.len() {
-            match agreed(&hook.arguments[place], &sites) {
-                Ok(kind) => hook.arguments[place].kind = kind,
-                Err(message) => {
-                    self.refuse(hook.arguments[place].at, &format!("args[{place}]"), plain(&message))
+        for (key, arguments) in [("args", &mut hook.arguments), ("data", &mut hook.data)] {
+            for (place, argument) in
+                arguments.iter_mut().enumerate().filter(|(_, one)| one.source == Source::Call)
+            {
+                match agreed(argument, &sites) {
+                    Ok(kind) => argument.kind = kind,
+                    Err(message) => self.refuse(argument.at, &format!("{key}[{place}]"), plain(&message)),
                 }
             }
         }
@@ -152,11 +166,12 @@ impl Resolver<'_> {
         for (number, selector) in hook.selectors.iter().enumerate() {
             for (place, action) in selector.actions.iter().enumerate() {
                 let Action::Set { argument, value } = action.value else { continue };
-                let Some(index) = hook.arguments.get(usize::from(argument.0)).map(|one| one.index) else {
-                    continue;
+                let Some(argument) = hook.arguments.get(usize::from(argument.0)) else { continue };
+                let all = sites.iter().filter_map(|site| site.arguments.get(usize::from(argument.index)));
+                let wrong = match argument.source {
+                    Source::Call => all.filter_map(|(text, operand)| unset(text, (*operand)?, value)).next(),
+                    _ => Some(plain(&"Set: this argument has a source, and is none of the probe's")),
                 };
-                let all = sites.iter().filter_map(|site| site.arguments.get(usize::from(index)));
-                let wrong = all.filter_map(|(text, operand)| Some(unset(text, (*operand)?, value)?)).next();
                 if let Some(refused) = wrong {
                     let path = format!("selectors[{number}].matchActions[{place}]");
                     self.refuse(action.at, &path, refused);

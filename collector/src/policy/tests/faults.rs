@@ -75,6 +75,8 @@ fn specs() {
             "  loader: true\n  podSelector: {matchLabels: {app: a}}\n",
             "  uprobes: [{path: sh}, {path: /bin/sh, symbols: [a], addrs: [1]}, {path: /bin/sh, symbols: [a, b], refCtrOffsets: [1], btfPath: /x}]\n",
             "  uprobes: [{path: /bin/sh, offsets: [1], binaryDigests: [sha256:00, md5:00, build-id:0], args: [{index: 0}, {index: 1, type: file}]}]\n",
+            "  uprobes: [{path: /bin/sh, symbols: [a], data: [{index: 0}, {index: 0, type: int, resolve: a}, {source: pt_regs}, {source: pt_regs, resolve: rsi, type: file}, {source: current_task, resolve: comm}]}]\n",
+            "  usdts: [{path: /bin/sh, provider: a, name: b, data: [{source: current_task, resolve: comm}]}]\n",
             "  usdts: [{path: /bin/sh}, {path: /bin/sh, provider: a, name: b c, args: [{index: 0, type: sock}, {index: 12}]}]\n",
             "  enforcers: [{calls: []}]\n",
         ],

@@ -101,15 +101,17 @@ fn sizes_at_their_limits_are_taken_and_beyond_refused() {
     };
     super::sound(&values(limits::MAP_VALUES));
     refused_by_a_limit(&values(limits::MAP_VALUES + 1));
-    let path = |count: usize| {
+    let path = |operator: &str, count: usize| {
         super::selectors(&format!(
-            "    - matchArgs:\n      - {{index: 1, operator: Prefix, values: [\"{}\"]}}\n",
+            "    - matchArgs:\n      - {{index: 1, operator: {operator}, values: [\"{}\"]}}\n",
             "/".repeat(count)
         ))
     };
-    super::sound(&path(limits::PREFIX_BYTES));
-    refused_by_a_limit(&path(limits::PREFIX_BYTES + 1));
-    refused_by_a_limit(&path(100_000));
+    for (operator, most) in [("Prefix", 252), ("Equal", 251), ("NotPostfix", 128)] {
+        super::sound(&path(operator, most));
+        refused_by_a_limit(&path(operator, most + 1));
+        refused_by_a_limit(&path(operator, 100_000));
+    }
     let selectors = |count: usize| super::selectors(&"    - {label: same}\n".repeat(count));
     super::sound(&selectors(limits::SELECTORS));
     refused_by_a_limit(&selectors(limits::SELECTORS + 1));

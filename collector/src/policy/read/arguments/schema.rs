@@ -5,7 +5,7 @@ use super::{
         super::limits,
         schema::{Build as _, Schema, boolean, integer, list, never, object, one_of, text, unknown, word},
     },
-    PLAIN, Place, SOURCES, TYPES, keys,
+    ARGUMENT, PLAIN, Place, SOURCES, TYPES,
 };
 
 /// As `member_path` and `name` read them.
@@ -24,14 +24,7 @@ pub fn data(place: Place) -> Schema {
 
 fn argument(place: Place) -> Schema {
     let last = place.last_index();
-    let keys = keys(place);
-    // What a program doesn't tell has to be said.
-    let required: &[&str] = match place {
-        Place::Program => &["index", "type"],
-        Place::Usdt => &["index"],
-        _ => &[],
-    };
-    let schema = object(keys, required, |key| match key {
+    let schema = object(&ARGUMENT, &[], |key| match key {
         "index" => integer(0..=last).about("Which argument, or field of the record, from 0."),
         "sizeArgIndex" => {
             integer(0..=last + 1).about("Which argument, from 1, tells how many bytes there are.")
@@ -47,15 +40,36 @@ fn argument(place: Place) -> Schema {
         "btfTypeModule" => {
             text(limits::SYMBOL_BYTES).pattern(NAME).about("The module whose types resolve is of.")
         }
+        "type" if place.is_in_program() => word(&TYPES).about(
+            "What it is. Without one, the kernel's types say of a source, a probe's note of the rest.",
+        ),
         other => common(other, place),
     });
-    if place.is_in_program() {
-        return schema;
-    }
+    let schema = if place.is_in_program() { of_program(schema, place) } else { schema };
     schema.rule("has(self.index) || has(self.source)", "the key index is missing").rule(
         "!has(self.source) || self.source != 'pt_regs' || has(self.resolve)",
         "the register is missing: resolve with the name of a register, as rip",
     )
+}
+
+/// What a program doesn't tell has to be said; of its thread and the registers the kernel tells.
+fn of_program(schema: Schema, place: Place) -> Schema {
+    let types = place.type_names().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
+    let schema = schema
+        .rule("!has(self.resolve) || has(self.source)", "resolve needs a source: the types of programs are not read")
+        .rule(
+            &format!(
+                "!has(self.type) || self.type in [{types}] || (has(self.source) && (self.source == 'current_task' || self.type == 'auto'))"
+            ),
+            "no program has that: it is the kernel's",
+        );
+    match place {
+        Place::Program => schema.rule(
+            "has(self.type) || has(self.source)",
+            "the key type is missing: a program doesn't tell what its functions take",
+        ),
+        _ => schema,
+    }
 }
 
 /// `returnArg`

@@ -33,6 +33,7 @@ const UPROBE: Keys = Keys {
         "binaryDigests",
         "ignore",
         "args",
+        "data",
         "return",
         "returnArg",
         "selectors",
@@ -41,7 +42,7 @@ const UPROBE: Keys = Keys {
         "severity",
         "tags",
     ],
-    later: &["btfPath", "data"],
+    later: &["btfPath"],
 };
 
 const IGNORE: Keys = Keys { known: &["digestVerificationFailure"], later: &[] };
@@ -52,6 +53,7 @@ const USDT: Keys = Keys {
         "provider",
         "name",
         "args",
+        "data",
         "selectors",
         "message",
         "messageTemplate",
@@ -73,14 +75,13 @@ pub fn uprobe(item: &Item<'_>) -> Option<Hook> {
     let at_return = fields.flag("return", false);
     let arguments = arguments::list(&fields, "args", Place::Program);
     let return_value = return_value(&fields, at_return, Place::Program);
-    let data = arguments::Arguments::default();
+    let data = arguments::list(&fields, "data", Place::Program);
     let overrides = if fields.get("symbols").is_some() { Overrides::Function } else { Overrides::Place };
     let selectors = selectors(&fields, &arguments, &data, return_value.as_ref(), overrides);
     refuse_actions(&fields, &selectors);
     let point = path.zip(places).map(|(path, places)| {
         Point::Program(Program { path, places, digests, ignore_digests, found: Vec::new() })
     });
-    let data = arguments::Arguments::default();
     hook(item, &fields, point, Read { arguments, data, return_value }, selectors)
 }
 
@@ -91,13 +92,12 @@ pub fn usdt(item: &Item<'_>) -> Option<Hook> {
     let name = |key| fields.need(key).and_then(|item| name(&item));
     let (provider, name) = (name("provider"), name("name"));
     let arguments = arguments::list(&fields, "args", Place::Usdt);
-    let data = arguments::Arguments::default();
+    let data = arguments::list(&fields, "data", Place::Usdt);
     let selectors = selectors(&fields, &arguments, &data, None, Overrides::Argument);
     refuse_actions(&fields, &selectors);
     let point = path
         .zip(provider.zip(name))
         .map(|(path, (provider, name))| Point::Usdt(Usdt { path, provider, name, found: Vec::new() }));
-    let data = arguments::Arguments::default();
     hook(item, &fields, point, Read { arguments, data, return_value: None }, selectors)
 }
 

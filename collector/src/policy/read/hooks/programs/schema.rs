@@ -38,6 +38,7 @@ pub fn uprobe() -> Schema {
         }
         "return" => boolean().about("Wait for the return, and tell what the function returns."),
         "args" => arguments::schema::arguments(Place::Program),
+        "data" => arguments::schema::data(Place::Program),
         "returnArg" => arguments::schema::return_value(Place::Program),
         other => common(other),
     })
@@ -63,6 +64,7 @@ pub fn usdt() -> Schema {
         "provider" => name().about("Whose probe it is: libc."),
         "name" => name().about("Its name: memory_sbrk_more."),
         "args" => arguments::schema::arguments(Place::Usdt),
+        "data" => arguments::schema::data(Place::Usdt),
         other => common(other),
     })
     .rule(

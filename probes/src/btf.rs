@@ -3,7 +3,7 @@
 //! The format is that of the kernel's Documentation/bpf/btf.rst. What is read is bounded by the bytes there are, every
 //! walk by a number of steps.
 
-use std::{fs::File, io::Read as _};
+use std::{collections::HashMap, fs::File, io::Read as _};
 
 use crate::{
     ProbeError,
@@ -180,6 +180,19 @@ impl Btf {
     pub fn function(&self, name: &str) -> Option<Prototype> {
         let function = self.find(name, kind::FUNC)?;
         self.prototype(function.size_or_type)
+    }
+
+    /// The numbers of the functions' types, by their names: those of a module, where it has one's.
+    pub(crate) fn numbers_of_functions(&self) -> HashMap<String, u32> {
+        let all = self
+            .types
+            .iter()
+            .zip(1..)
+            .filter_map(|(at, number)| Some((read(&self.bytes, *at as usize)?, number)));
+        let functions = all.filter(|(one, _)| one.kind == kind::FUNC);
+        functions
+            .map(|(one, number)| (String::from_utf8_lossy(self.name(one.name)).into_owned(), number))
+            .collect()
     }
 
     /// What a tracepoint passes to its handlers.

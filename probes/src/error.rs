@@ -123,6 +123,9 @@ pub enum ProbeError {
     /// The kernel has no such function.
     #[error("this kernel has no {0}")]
     NoFunction(String),
+    /// Nor its modules.
+    #[error("neither this kernel nor a module that is loaded tells of a function {0}")]
+    NoFunctionType(String),
     /// The kernel has no kprobes.
     #[error("this kernel has no kprobes (/sys/bus/event_source/devices/kprobe): {0}")]
     NoKprobes(io::Error),
@@ -135,7 +138,7 @@ pub enum ProbeError {
     #[error("cannot understand the kernel's type information (/sys/kernel/btf/vmlinux): {0}")]
     Types(btf::Malformed),
     /// The kernel doesn't tell what a function takes.
-    #[error("this kernel doesn't tell what {0} takes")]
+    #[error("neither this kernel nor a module that is loaded tells what {0} takes")]
     NoPrototype(String),
     /// A tracepoint has no such field.
     #[error("{0} has no field or argument {1} that programs can see")]

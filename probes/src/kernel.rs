@@ -5,7 +5,7 @@
 
 use std::io;
 
-use crate::{ProbeError, btf::reduced::Reduced, cgroups::Cgroups, lifecycle::Kernel};
+use crate::{ProbeError, btf::reduced::Reduced, cgroups::Cgroups, lifecycle::Kernel, modules::Modules};
 pub use serving::{Ladder, Serving, Step, Wanted};
 
 mod helpers;
@@ -100,7 +100,7 @@ pub fn examine() -> Examination {
     };
     let bench = Bench {
         kernel: types
-            .map(|types| Kernel { types, cgroups: Cgroups::detect() })
+            .map(|types| Kernel { types, cgroups: Cgroups::detect(), modules: Modules::default() })
             .map_err(|_| "the kernel's type information is missing".to_owned()),
         permitted: access.is_ok(),
     };

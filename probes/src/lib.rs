@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod lifecycle;
 pub mod loader;
 mod mirror;
+mod modules;
 mod object;
 mod objects;
 pub mod operand;

@@ -13,6 +13,7 @@ use crate::{
     ProbeError,
     btf::reduced::Reduced,
     cgroups::Cgroups,
+    modules::Modules,
     object::{Maps, typed as typed_map},
     objects,
     programs::{Cost, Footprint, Part, Place, Programs},
@@ -370,6 +371,7 @@ pub(crate) fn object_error(object: &'static str, source: EbpfError) -> ProbeErro
 pub struct Kernel {
     pub(crate) types: Reduced,
     pub(crate) cgroups: Cgroups,
+    pub(crate) modules: Modules,
 }
 
 // === impl Kernel ===
@@ -385,7 +387,7 @@ impl Kernel {
             let reason = "bpf_loop and the ring buffer";
             return Err(ProbeError::TooOld { release, needs: "5.17", reason });
         }
-        Ok(Self { types: Reduced::of_kernel()?, cgroups: Cgroups::detect() })
+        Ok(Self { types: Reduced::of_kernel()?, cgroups: Cgroups::detect(), modules: Modules::default() })
     }
 
     /// In which hierarchy of cgroups containers are.

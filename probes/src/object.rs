@@ -15,6 +15,7 @@ use aya_obj::{Function, generated::bpf_insn};
 use crate::{
     ProbeError,
     lifecycle::Kernel,
+    modules::ModuleTypes,
     objects,
     sys::{self, ProgramSpec, attach_type},
 };
@@ -26,6 +27,14 @@ pub type Maps = HashMap<String, Arc<OwnedFd>>;
 pub struct Object {
     functions: HashMap<String, Function>,
     btf: OwnedFd,
+}
+
+/// The type of what a program is attached to; number 0 for none.
+#[derive(Clone, Debug)]
+pub struct TargetType {
+    number: u32,
+    /// The types of the module that it is a number in; none for the kernel's own.
+    module: Option<Arc<ModuleTypes>>,
 }
 
 /// The code of an instruction that loads 64 bits, its upper half in the next one: `BPF_LD | BPF_IMM | BPF_DW`.
@@ -105,10 +114,10 @@ impl Object {
         name: &'static str,
         kind: u32,
         attach: u32,
-        target: u32,
+        target: impl Into<TargetType>,
     ) -> Result<OwnedFd, ProbeError> {
         let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
-        self.load_function(name, kind, attach, target, function, &function.instructions, false)
+        self.load_function(name, kind, attach, &target.into(), function, &function.instructions, false)
     }
 
     /// The same of one that may sleep.
@@ -123,7 +132,7 @@ impl Object {
         target: u32,
     ) -> Result<OwnedFd, ProbeError> {
         let function = self.functions.get(name).ok_or(ProbeError::Missing(name))?;
-        self.load_function(name, kind, attach, target, function, &function.instructions, true)
+        self.load_function(name, kind, attach, &target.into(), function, &function.instructions, true)
     }
 
     /// Loads one of its programs for a hook whose number it is told by its code.
@@ -144,7 +153,7 @@ impl Object {
         if places != 1 {
             return Err(ProbeError::Missing("place of the hook's number"));
         }
-        self.load_function(name, kind, attach_type::NONE, 0, function, &instructions, false)
+        self.load_function(name, kind, attach_type::NONE, &0.into(), function, &instructions, false)
     }
 
     #[expect(clippy::too_many_arguments, reason = "what a program is loaded with")]
@@ -153,7 +162,7 @@ impl Object {
         name: &'static str,
         kind: u32,
         attach: u32,
-        target: u32,
+        target: &TargetType,
         function: &Function,
         instructions: &[bpf_insn],
         sleeps: bool,
@@ -163,13 +172,29 @@ impl Object {
             name,
             kind,
             attach,
-            target,
+            target: target.number,
+            module: target.module.as_ref().map(|module| module.btf.as_fd()),
             instructions,
             functions: (&functions, function.func_info_rec_size),
             btf: Some(self.btf.as_fd()),
             sleeps,
         };
         sys::load_program(&spec).map_err(|(source, log)| ProbeError::Refused { program: name, source, log })
+    }
+}
+
+// === impl TargetType ===
+
+impl From<u32> for TargetType {
+    /// In the kernel's own types.
+    fn from(number: u32) -> Self {
+        Self { number, module: None }
+    }
+}
+
+impl From<(u32, Arc<ModuleTypes>)> for TargetType {
+    fn from((number, module): (u32, Arc<ModuleTypes>)) -> Self {
+        Self { number, module: Some(module) }
     }
 }
 

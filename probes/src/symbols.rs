@@ -1,7 +1,7 @@
 //! Which functions this kernel has, by their names: system calls, and what ftrace can trace.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashMap},
     fs::File,
     io::{self, BufRead as _, BufReader, Read},
 };
@@ -72,6 +72,27 @@ pub fn system_calls() -> Result<Vec<String>, ProbeError> {
     Ok(calls)
 }
 
+/// The functions of modules that are loaded, each with its module; none where several have one of that name.
+///
+/// # Errors
+/// The kernel lists no symbols.
+pub(crate) fn of_modules() -> io::Result<HashMap<String, Option<String>>> {
+    owners(File::open(SYMBOLS)?)
+}
+
+fn owners(list: impl Read) -> io::Result<HashMap<String, Option<String>>> {
+    let mut all: HashMap<String, Option<String>> = HashMap::new();
+    for line in BufReader::new(list.take(BYTES)).lines() {
+        let line = line?;
+        let Some((name, module)) = symbol(&line).zip(module(&line)) else { continue };
+        let owner = all.entry(name.to_owned()).or_insert_with(|| Some(module.to_owned()));
+        if owner.as_deref() != Some(module) {
+            *owner = None;
+        }
+    }
+    Ok(all)
+}
+
 /// Names of functions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Listed {
@@ -131,6 +152,12 @@ fn symbol(line: &str) -> Option<&str> {
     words.next()
 }
 
+/// The module in a line of kallsyms. `bpf` is none: what the kernel lists as such are eBPF programs.
+fn module(line: &str) -> Option<&str> {
+    let module = line.split_ascii_whitespace().nth(3)?.strip_prefix('[')?.strip_suffix(']')?;
+    (module != "bpf").then_some(module)
+}
+
 /// The name in a line of `available_filter_functions`: a name, and maybe a module in brackets.
 fn function(line: &str) -> Option<&str> {
     line.split_ascii_whitespace().next()
@@ -157,6 +184,14 @@ mod tests {
         assert_eq!(function("vfs_read\n"), Some("vfs_read"));
         assert_eq!(function("ext4_open [ext4]\n"), Some("ext4_open"));
         assert_eq!(function("\n"), None);
+    }
+
+    #[test]
+    fn functions_of_modules() {
+        let symbols = "0 t vfs_read\n0 t init\t[one]\n0 t init\t[two]\n0 t open\t[one]\n0 t open\t[one]\n\
+            0 d open\t[two]\n0 t bpf_prog_1_x\t[bpf]\n";
+        let all = owners(symbols.as_bytes()).unwrap();
+        assert_eq!(all, HashMap::from([("init".into(), None), ("open".into(), Some("one".into()))]));
     }
 
     #[test]

@@ -14,6 +14,10 @@ use aya_obj::generated::bpf_insn;
 
 use crate::programs::Cost;
 
+mod types;
+
+pub use types::{load_btf, module_btf};
+
 /// Commands of bpf(2).
 mod command {
     pub(super) const MAP_CREATE: u32 = 0;
@@ -25,6 +29,8 @@ mod command {
     pub(super) const OBJ_GET_INFO_BY_FD: u32 = 15;
     pub(super) const RAW_TRACEPOINT_OPEN: u32 = 17;
     pub(super) const BTF_LOAD: u32 = 18;
+    pub(super) const BTF_GET_FD_BY_ID: u32 = 19;
+    pub(super) const BTF_GET_NEXT_ID: u32 = 23;
     pub(super) const LINK_CREATE: u32 = 28;
     pub(super) const ENABLE_STATS: u32 = 32;
     pub(super) const ITER_CREATE: u32 = 33;
@@ -76,6 +82,8 @@ pub struct ProgramSpec<'a> {
     pub attach: u32,
     /// Type of the target in the kernel's BTF; 0 for none.
     pub target: u32,
+    /// The BTF of the module that the target is of; none for the kernel's own.
+    pub module: Option<BorrowedFd<'a>>,
     /// Its code.
     pub instructions: &'a [bpf_insn],
     /// `func_info` of its functions and the size of a record; the verifier needs it for global functions.
@@ -121,18 +129,6 @@ impl Attr {
         // SAFETY: the kernel has just made it for us.
         Ok(unsafe { OwnedFd::from_raw_fd(fd) })
     }
-}
-
-/// Loads type information.
-///
-/// # Errors
-/// The kernel refuses it.
-pub fn load_btf(btf: &[u8]) -> io::Result<OwnedFd> {
-    let mut attr = Attr::new();
-    attr.set_pointer(0, btf.as_ptr());
-    attr.set(16, btf.len() as u32);
-    // SAFETY: `btf` outlives the call, which only reads it.
-    unsafe { attr.call(command::BTF_LOAD) }
 }
 
 /// Makes a map.
@@ -245,6 +241,7 @@ pub fn load_program(spec: &ProgramSpec<'_>) -> Result<OwnedFd, (io::Error, Strin
     attr.set_pointer(80, spec.functions.0.as_ptr());
     attr.set(88, (spec.functions.0.len() / spec.functions.1.max(1)) as u32);
     attr.set(108, spec.target);
+    attr.set(112, spec.module.map_or(0, |btf| btf.as_raw_fd() as u32));
     // SAFETY: all that it points to outlives the call, which only reads it.
     let error = match unsafe { attr.call(command::PROG_LOAD) } {
         Ok(program) => return Ok(program),

@@ -6,6 +6,7 @@ use crate::{
     ProbeError,
     btf::Btf,
     hooks::{Target, lsm},
+    modules::Owners,
     tracefs,
 };
 
@@ -16,6 +17,7 @@ pub struct Types {
     btf: Btf,
     /// With what a module adds, by its name.
     modules: HashMap<String, Btf>,
+    owners: Owners,
 }
 
 /// What a hook's target takes and returns.
@@ -80,7 +82,7 @@ impl Types {
     /// # Errors
     /// The kernel has none.
     pub fn read() -> Result<Self, ProbeError> {
-        Btf::of_kernel().map(|btf| Self { btf, modules: HashMap::new() })
+        Btf::of_kernel().map(|btf| Self { btf, modules: HashMap::new(), owners: Owners::default() })
     }
 
     /// What a target takes and returns.
@@ -90,7 +92,9 @@ impl Types {
     pub fn of(&self, target: &Target) -> Result<Prototype, ProbeError> {
         let unknown = || ProbeError::NoPrototype(target.to_string());
         match target {
-            Target::Function(name) => self.btf.function(name).ok_or_else(unknown),
+            Target::Function(name) => {
+                self.btf.function(name).or_else(|| self.of_module(name)).ok_or_else(unknown)
+            }
             Target::Execution => Err(unknown()),
             Target::Lsm(hook) => self.btf.function(&lsm::symbol(hook)).ok_or_else(unknown),
             Target::RawTracepoint { event, .. } => self.btf.raw_tracepoint(event).ok_or_else(unknown),
@@ -129,6 +133,11 @@ impl Types {
         }
         let btf = self.modules.get(module).unwrap_or(&self.btf);
         Ok(btf.way(start, path))
+    }
+
+    fn of_module(&self, function: &str) -> Option<Prototype> {
+        let module = self.owners.of(function)?;
+        self.btf.with_module(module).ok()?.function(function)
     }
 
     /// The function behind a system call is there where the compiler left it; its tracepoint on most kernels.

@@ -38,6 +38,12 @@ pub fn policies() -> Option<PathBuf> {
     Some(given.unwrap_or_else(beside)).filter(|folder| folder.is_dir())
 }
 
+/// The kernel module that tests load, of the running kernel: `scripts/kernels` fetches it, the virtual machines have it.
+pub fn module() -> PathBuf {
+    let release = rustix::system::uname().release().to_string_lossy().into_owned();
+    ["/lib/modules", &release, "kernel/arch/x86/kernel/cpuid.ko"].iter().collect()
+}
+
 /// The files of a folder whose names end so, by path: one at least.
 pub fn files(folder: &Path, extension: &str) -> Vec<PathBuf> {
     let entries = fs::read_dir(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

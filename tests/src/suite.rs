@@ -1,7 +1,7 @@
 //! A list of tests, each with what it needs of the machine.
 //!
 //! A test whose needs aren't met is reported as ignored, with the reason. `TRIGON_REQUIRE` names needs (`kernel`, `compat`, `kprobes`,
-//! `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, `grafana`, separated by commas) that this machine must meet: there,
+//! `module`, `prometheus`, `rotel`, `kubectl`, `helm`, `kmock`, `schemas`, `grafana`, separated by commas) that this machine must meet: there,
 //! such a test fails instead. `TRIGON_HUNG_AFTER` is the time in seconds after which a test counts as hung.
 
 use std::{
@@ -29,6 +29,8 @@ pub enum Need {
     Compat,
     /// A kernel whose functions can be hooked.
     Kprobes,
+    /// The module of the running kernel that tests load.
+    Module,
     /// Policies that people use, from outside of the project.
     Policies,
     /// The Prometheus server.
@@ -128,6 +130,7 @@ impl Need {
             Self::Kernel => "kernel",
             Self::Compat => "compat",
             Self::Kprobes => "kprobes",
+            Self::Module => "module",
             Self::Policies => "policies",
             Self::Prometheus => "prometheus",
             Self::Rotel => "rotel",
@@ -155,6 +158,22 @@ impl Need {
             Self::Kprobes => {
                 let missing = !Path::new("/sys/bus/event_source/devices/kprobe").exists();
                 missing.then(|| "needs kprobes (/sys/bus/event_source/devices/kprobe)".into())
+            }
+            Self::Module => {
+                let path = place::module();
+                let missing = !path.exists();
+                let missing = missing.then(|| {
+                    format!(
+                        "needs a module of this kernel ({}; in scripts/test-kernels it is)",
+                        path.display()
+                    )
+                });
+                let used = || {
+                    Path::new("/sys/module/cpuid")
+                        .exists()
+                        .then(|| "needs a module that is not loaded (cpuid)".into())
+                };
+                missing.or_else(used)
             }
             Self::Policies => place::policies()
                 .is_none()

@@ -84,6 +84,15 @@ fn last_lines(console: &Path) -> String {
     lines[lines.len().saturating_sub(CONSOLE_LINES)..].join("\n")
 }
 
+// === impl Kernel ===
+
+impl Kernel {
+    /// Where `scripts/kernels` puts its modules: beside the image, `modules-6.1`.
+    pub fn modules(&self) -> PathBuf {
+        self.path.with_file_name(format!("modules-{}", self.name))
+    }
+}
+
 // === impl Guest ===
 
 impl Guest {

@@ -207,13 +207,14 @@ impl Engine {
     /// How it stands with a policy.
     pub fn status(&self, name: &str) -> Option<Status> {
         let loaded = self.policies.get(name)?;
-        let mechanism = |target: &Target| self.hooks.mechanism(target).filter(|_| loaded.enabled);
+        let served =
+            |seat: &Seat| loaded.enabled && loaded.policy.hooks.get(seat.hook).is_some_and(Hook::is_resolved);
+        let mechanism = |seat: &Seat| self.hooks.mechanism(&seat.target).filter(|_| served(seat));
         // Of 32-bit system calls that came along only those that are there.
-        let shown = |seat: &&Seat| {
-            !matches!(seat.target, Target::CompatSyscall(_)) || mechanism(&seat.target).is_some()
-        };
+        let shown =
+            |seat: &&Seat| !matches!(seat.target, Target::CompatSyscall(_)) || mechanism(seat).is_some();
         let seats = loaded.seats.iter().filter(shown);
-        let hooks = seats.map(|seat| (seat.target.symbol(), mechanism(&seat.target))).collect();
+        let hooks = seats.map(|seat| (seat.target.symbol(), mechanism(seat))).collect();
         let mode = loaded.policy.enforces().then(|| loaded.mode());
         Some(Status { enabled: loaded.enabled, mode, hooks, kernel_memory: self.memory(loaded) })
     }
@@ -450,7 +451,7 @@ impl Engine {
             .filter(|loaded| loaded.enabled)
             .flat_map(|loaded| {
                 let seats = loaded.seats.iter().filter(|seat| seat.target == *target);
-                seats.filter_map(|seat| part(loaded, seat))
+                seats.filter_map(|seat| part(loaded, seat)).filter(|part| part.hook.is_resolved())
             })
             .collect()
     }

@@ -191,7 +191,7 @@ impl Resolver<'_> {
     fn prototypes(&mut self, hook: &Hook, kernel: &mut dyn Kernel) -> Option<Vec<(Target, Prototype)>> {
         // What the engine has no target for, it refuses itself.
         let targets = targets(hook).ok()?;
-        let may_miss = matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing);
+        let may_miss = may_miss(hook);
         let mut found = Vec::new();
         // A 32-bit call that came along takes what its twin does.
         let alone = |target: &&Target| match target {
@@ -386,9 +386,19 @@ fn asks(hook: &Hook) -> bool {
     asks_prototypes(hook) || hook.read().any(leads)
 }
 
+/// Whether the hook can do without its functions.
+fn may_miss(hook: &Hook) -> bool {
+    matches!(&hook.point, Point::Functions(functions) if functions.ignore_missing)
+}
+
 /// Whether that is what its functions take.
 fn asks_prototypes(hook: &Hook) -> bool {
     let of_tracepoint = !hook.of_function();
+    // A module that isn't loaded has no types: it is looked first whether there is such a function.
+    let of_module = |argument: &Argument| argument.path.as_ref().is_some_and(|path| path.module.is_some());
+    if may_miss(hook) && hook.read().any(of_module) {
+        return true;
+    }
     let asks = |argument: &Argument| match (&argument.path, argument.source) {
         (_, Source::CurrentTask | Source::Registers) => false,
         (Some(path), Source::Call) => path.start.is_none(),

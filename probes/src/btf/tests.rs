@@ -85,6 +85,12 @@ fn types_that_lead_nowhere() {
 }
 
 #[test]
+fn functions_have_numbers() {
+    let btf = Btf::parse(made(&[1, TYPEDEF, 1, 3, FUNC, 3, 0, PROTO | 1, 1, 0, 1])).unwrap();
+    assert_eq!(btf.numbers_of_functions(), HashMap::from([("b".to_owned(), 2)]));
+}
+
+#[test]
 fn what_is_no_type_information_is_refused() {
     let malformed = |bytes: &[u8]| Btf::parse(bytes.to_vec()).err();
     assert_eq!(malformed(b""), Some(Malformed::Header));

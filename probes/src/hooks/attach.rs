@@ -19,7 +19,7 @@ use super::{
 use crate::{
     ProbeError,
     lifecycle::Kernel,
-    object::{Maps, open, typed},
+    object::{Maps, TargetType, open, typed},
     programs::{At, Loaded, Place, Share},
     symbols,
     sys::{self, attach_type, program_type},
@@ -150,10 +150,10 @@ impl Hooks {
         cookie: u64,
         place: &Place,
     ) -> Result<Attachment, ProbeError> {
-        let target = function_type(kernel, symbol);
-        if target == 0 {
-            return Err(ProbeError::NoFunction(symbol.to_owned()));
-        }
+        let target = match function_type(kernel, symbol) {
+            0 => TargetType::from(kernel.modules.function(symbol)?),
+            number => number.into(),
+        };
         let programs = self.programs.clone();
         let object = self.object("trampolines", kernel)?;
         let mut attachment = Attachment::default();
@@ -163,7 +163,7 @@ impl Hooks {
             ("trampoline_entry", attach_type::TRACE_FENTRY),
         ];
         for (name, attach) in pairs.into_iter().skip(usize::from(!returns)) {
-            let program = object.program(name, program_type::TRACING, attach, target)?;
+            let program = object.program(name, program_type::TRACING, attach, target.clone())?;
             let link = sys::link_tracing(program.as_fd(), attach, cookie).map_err(attaching)?;
             attachment.programs.push(programs.watch(program, place.clone()));
             attachment.links.push(link);

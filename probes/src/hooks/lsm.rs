@@ -112,6 +112,7 @@ pub(crate) fn is_asked(kernel: &Kernel) -> Result<(), ProbeError> {
         kind: program_type::LSM,
         attach: attach_type::LSM_MAC,
         target,
+        module: None,
         instructions: &code,
         functions: (&[], 0),
         btf: None,

@@ -97,6 +97,7 @@ fn load(code: &[bpf_insn], kind: u32, attach: u32, target: u32) -> Result<OwnedF
         kind,
         attach,
         target,
+        module: None,
         instructions: code,
         functions: (&[], 0),
         btf: None,

@@ -4,7 +4,7 @@
 
 use std::{
     io::Write as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::Mutex,
     thread,
@@ -63,7 +63,10 @@ fn main() -> ExitCode {
     );
     let folder = place::cache().join("vm");
     std::fs::create_dir_all(&folder).expect("make .cache/vm");
-    let initramfs = vm::image::build(&folder, &entries(&only)).expect("write the initramfs");
+    let mut files = entries(&only);
+    // Below the release of its kernel: of all kernels in one initramfs each finds its own.
+    kernels.iter().for_each(|kernel| modules(&kernel.modules(), "lib/modules", &mut files));
+    let initramfs = vm::image::build(&folder, &files).expect("write the initramfs");
     println!("\nrunning the kernel tests in {} machines", kernels.len());
     // Each machine's lines come as they are made, one at a time.
     let stdout = Mutex::new(std::io::stdout());
@@ -119,6 +122,18 @@ fn entries(only: &[String]) -> Vec<Entry> {
     );
     entries.extend(suites.into_iter().map(|(name, path)| entry(&format!("suites/{name}"), path)));
     entries
+}
+
+/// All files below a folder; none where it isn't there.
+fn modules(folder: &Path, guest: &str, entries: &mut Vec<Entry>) {
+    for host in folder.read_dir().into_iter().flatten().filter_map(Result::ok).map(|entry| entry.path()) {
+        let guest = format!("{guest}/{}", host.file_name().unwrap_or_default().to_string_lossy());
+        if host.is_dir() {
+            modules(&host, &guest, entries);
+        } else {
+            entries.push(Entry { guest, host });
+        }
+    }
 }
 
 /// The name and path of a suite that cargo built; none where the message is about something else.

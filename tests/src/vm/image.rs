@@ -1,4 +1,4 @@
-//! The guest's initramfs: busybox, the programs under test, the suites and an init that runs them.
+//! The guest's initramfs: busybox, the programs under test, the suites, kernel modules and an init that runs them.
 
 use std::{
     fmt::Write as _,
@@ -35,6 +35,7 @@ echo 'root:x:0:0:root:/root:/bin/sh' > /etc/passwd
 stty -F /dev/ttyS1 raw
 export TRIGON_BIN=/bin/trigon TRIGON_WORKLOAD=/bin/trigon-workload TRIGON_REQUIRE=kernel,compat
 export TRIGON_POLICIES=/policies
+[ -d "/lib/modules/$(uname -r)" ] && TRIGON_REQUIRE=$TRIGON_REQUIRE,module
 from= only=
 for word in $(cat /proc/cmdline); do
     case $word in
@@ -100,11 +101,13 @@ pub fn build(folder: &Path, entries: &[Entry]) -> Result<PathBuf> {
     Ok(image)
 }
 
-/// Whether it is an ELF file.
+/// Whether it is an ELF file that is executed or mapped. A kernel module is none: its types and its signature must stay.
 fn is_program(file: &Path) -> Result<bool> {
-    let mut magic = Vec::new();
-    File::open(file)?.take(4).read_to_end(&mut magic)?;
-    Ok(magic == b"\x7fELF")
+    /// `ET_REL`
+    const OBJECT: u8 = 1;
+    let mut head = Vec::new();
+    File::open(file)?.take(18).read_to_end(&mut head)?;
+    Ok(head.starts_with(b"\x7fELF") && head.get(16) != Some(&OBJECT))
 }
 
 /// What decides whether the contents are the same.

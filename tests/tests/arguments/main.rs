@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use trigon_tests::suite::{self, Need};
 
 mod functions;
+mod modules;
 mod objects;
 mod rig;
 mod sockets;
@@ -13,9 +14,15 @@ mod ways;
 const KERNEL: &[Need] = &[Need::Kernel];
 /// Functions of the kernel, which not every kernel lets be hooked.
 const FUNCTIONS: &[Need] = &[Need::Kernel, Need::Kprobes];
+const MODULE: &[Need] = &[Need::Kernel, Need::Module];
 
 fn main() -> ExitCode {
     suite::run(|suite| {
+        suite.test(
+            "modules_that_are_loaded_hooked_and_unloaded",
+            MODULE,
+            modules::loaded_hooked_and_unloaded,
+        );
         suite.test("sockets_of_a_connection", KERNEL, sockets::of_a_connection);
         suite.test("packets_and_their_device", KERNEL, sockets::packets);
         suite.test("addresses_of_a_system_call", KERNEL, sockets::addresses);

@@ -188,4 +188,6 @@ fn what_may_be_missing_needs_no_type() {
     let text =
         "  kprobes:\n  - {call: nowhere, syscall: false, ignore: {callNotFound: true}, args: [{index: 0}]}\n";
     assert_eq!(kinds(text), ["auto"]);
+    let way = "{index: 0, btfType: cpuid_regs_done, btfTypeModule: no_such_module, resolve: regs.eax}";
+    assert_eq!(kinds(&text.replace("{index: 0}", way)), ["auto"]);
 }

@@ -98,6 +98,8 @@ pub const EQUAL_BYTES: usize = 4096;
 pub const PREFIX_BYTES: usize = 256;
 /// Bytes of a postfix.
 pub const POSTFIX_BYTES: usize = 128;
+/// Marks of one policy: the kernel keeps a bit of each.
+pub const MARKS: usize = 64;
 /// Actions of one selector.
 pub const ACTIONS: usize = 16;
 /// The greatest error of the kernel's: MAX_ERRNO.

@@ -17,6 +17,7 @@ pub mod actions;
 pub mod arguments;
 pub mod hooks;
 pub mod macros;
+pub mod marks;
 pub mod policy;
 pub mod process;
 pub mod schema;

@@ -40,6 +40,7 @@ enum lost_kind {
 	LOST_PLACEMENT,           /* cgroups that found no room among the placements */
 	LOST_TRACKED,             /* sockets that found no room among the tracked ones */
 	LOST_SET,                 /* arguments in memory that could not be written */
+	LOST_MARKED,              /* processes that found no room among the marked ones */
 	LOST_KINDS,
 };
 

@@ -24,6 +24,7 @@ mod denial;
 pub mod equivalents;
 pub(crate) mod lsm;
 mod maps;
+mod marks;
 mod mechanism;
 mod pending;
 pub mod plan;

@@ -102,7 +102,7 @@ fn every_deed_is_told() {
             ended.log
         );
     }
-    for left in ["/tmp/trigon-forbidden", "/tmp/trigon-followed"] {
+    for left in ["/tmp/trigon-forbidden", "/tmp/trigon-followed", "/tmp/trigon-marked"] {
         let _ = fs::remove_file(left);
     }
 }

@@ -21,9 +21,9 @@ use trigon_tests::{
 
 const KERNEL: &[Need] = &[Need::Kernel];
 
-/// Kills, posts within a rate, and posts nothing.
+/// Kills, posts within a rate, posts nothing, and marks, whereby it would be told from then on.
 const GUARD: &str = r#"
-apiVersion: cilium.io/v1alpha1
+apiVersion: trigon.io/v1alpha1
 kind: TracingPolicy
 metadata: {name: guard}
 spec:
@@ -41,9 +41,11 @@ spec:
     - label: limited
       matchArgs: [{index: 1, operator: Equal, values: [FOLDER/one]}]
       matchActions: [{action: Post, rateLimit: 1h}]
+    - label: again
+      matchMarks: [{operator: In, values: [silent]}]
     - label: silent
       matchArgs: [{index: 1, operator: Equal, values: [FOLDER/two]}]
-      matchActions: [{action: NoPost}]
+      matchActions: [{action: NoPost}, {action: Mark, mark: silent}]
 "#;
 
 /// The same, and what a kernel without trampolines and kprobes has another way to, or none.
@@ -130,7 +132,10 @@ fn a_trial_counts_and_does_nothing() {
             (one["label"].as_str().unwrap_or_default(), number(one, "/matched"), number(one, "/posted"))
         })
         .collect();
-    assert_eq!(selectors, [("killed", 3, 3), ("told", 7, 7), ("limited", 20, 1), ("silent", 4, 0)]);
+    assert_eq!(
+        selectors,
+        [("killed", 3, 3), ("told", 7, 7), ("limited", 20, 1), ("again", 0, 0), ("silent", 4, 0)]
+    );
     assert_eq!(hook["selectors"][0]["actions"], serde_json::json!(["kill"]));
     assert!(number(hook, "/runs") >= 34 && number(hook, "/nanoseconds") > 0, "{hook:#}");
     let by: Vec<_> = policy["by"]

@@ -294,6 +294,7 @@ enum Effect {
     Follow,
     CallOut,
     Track,
+    Mark,
     Set,
 }
 
@@ -308,6 +309,7 @@ fn effect(action: &Action) -> Option<Effect> {
         Action::CallOut(_) => Some(Effect::CallOut),
         Action::Set { .. } => Some(Effect::Set),
         Action::TrackSock { .. } | Action::UntrackSock { .. } => Some(Effect::Track),
+        Action::Mark { .. } | Action::Unmark { .. } => Some(Effect::Mark),
     }
 }
 
@@ -323,6 +325,7 @@ impl std::fmt::Display for Effect {
             Self::CallOut => f.write_str("call out"),
             Self::Set => f.write_str("set"),
             Self::Track => f.write_str("track"),
+            Self::Mark => f.write_str("mark"),
         }
     }
 }

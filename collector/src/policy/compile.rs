@@ -4,6 +4,8 @@
 //! a dimension is compiled by asking, for each class of values that its conditions tell apart, which selectors it
 //! satisfies.
 
+use std::sync::Arc;
+
 use trigon_exporters::event::Namespaces;
 use trigon_probes::hooks::{TablePlan, plan::value_type};
 
@@ -46,6 +48,8 @@ pub struct Part<'a> {
     pub method: Option<OverrideMethod>,
     /// What the policy says.
     pub hook: &'a Hook,
+    /// The policy's marks, each in the place of its bit.
+    pub marks: &'a [Arc<str>],
     /// Where each selector applies, or without selectors the hook; none for everywhere.
     pub scopes: &'a [Option<ScopeBit>],
     /// It only counts what it would do: `trigon policy try`.
@@ -185,7 +189,8 @@ fn return_number_of(action: ReturnAction) -> u8 {
 /// Tetragon's number of an action (`KprobeAction`).
 fn number_of(action: &Action) -> u8 {
     match action {
-        Action::Post(_) | Action::ImaHash => 1,
+        // Tetragon has no number for marks.
+        Action::Post(_) | Action::ImaHash | Action::Mark { .. } | Action::Unmark { .. } => 1,
         Action::FollowFd { .. } => 2,
         Action::Sigkill => 3,
         Action::UnfollowFd { .. } => 4,

@@ -29,6 +29,7 @@ use crate::loader;
 
 mod error;
 mod loaded;
+mod marks;
 mod targets;
 mod trial;
 mod types;
@@ -147,6 +148,7 @@ impl Engine {
         let before = self.policies.get(&name);
         let (id, enabled) = before.map_or((self.next_policy, true), |before| (before.id, before.enabled));
         self.next_policy = self.next_policy.max(id + 1);
+        let marks = marks::of(&policy, before.map(|before| &**before))?;
         // Cgroups have the bits before a table asks for them.
         let scopes = Arc::new(self.scopes(&policy)?);
         let seats = self.seats(&policy, trial)?;
@@ -154,7 +156,7 @@ impl Engine {
         let mut next = self.policies.clone();
         let earlier = before.map(|before| before.is_monitored());
         let mode = mode.or_else(|| before?.mode);
-        let loaded = Loaded { id, policy, seats, scopes, enabled, mode, trial };
+        let loaded = Loaded { id, policy, seats, scopes, marks, enabled, mode, trial };
         // Its mode is there before a call is looked at for it.
         self.hooks.set_monitored(id, loaded.is_monitored())?;
         next.insert(name, Arc::new(loaded));
@@ -290,6 +292,7 @@ impl Engine {
         }
         self.detach_idle(&targets);
         self.unfollow(&gone);
+        self.forget_marks(&gone);
         let mut sources: BTreeSet<u32> = gone.iter().flat_map(|loaded| sources_of(loaded)).collect();
         for loaded in self.policies.values() {
             sources_of(loaded).for_each(|source| {

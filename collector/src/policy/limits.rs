@@ -104,6 +104,8 @@ pub const EQUAL_TEXT_BYTES: usize = TEXT_KEY_BYTES - 1;
 pub const PART_BYTES: usize = 256;
 /// Bytes of a postfix.
 pub const POSTFIX_BYTES: usize = SUFFIX_BYTES;
+/// Marks of one policy: the kernel keeps a bit of each.
+pub const MARKS: usize = 64;
 /// Actions of one selector.
 pub const ACTIONS: usize = 16;
 /// The greatest error of the kernel's: MAX_ERRNO.

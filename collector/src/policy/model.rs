@@ -1,6 +1,6 @@
 //! A policy that was read and checked: closed sets and bounded numbers, and where in the file each part stands.
 
-use std::{fmt, ops::Deref};
+use std::{fmt, ops::Deref, sync::Arc};
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
@@ -137,6 +137,19 @@ impl Policy {
     /// Whether it tracks sockets.
     pub fn tracks(&self) -> bool {
         self.hooks.iter().any(Hook::tracks)
+    }
+
+    /// The names of its marks, each once.
+    pub fn marks(&self) -> Vec<Arc<str>> {
+        let selectors = self.hooks.iter().flat_map(|hook| &hook.selectors);
+        let named = selectors.flat_map(|selector| {
+            let asked = selector.marks.iter().flat_map(|filter| &filter.marks);
+            asked.chain(selector.all_actions().filter_map(Action::mark))
+        });
+        let mut names: Vec<_> = named.cloned().collect();
+        names.sort_unstable();
+        names.dedup();
+        names
     }
 
     /// Whether it does anything but tell: kill, signal or deny.

@@ -19,6 +19,7 @@ pub mod arguments;
 pub mod hooks;
 pub mod lists;
 pub mod macros;
+pub mod marks;
 pub mod policy;
 pub mod process;
 pub mod schema;

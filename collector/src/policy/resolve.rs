@@ -477,6 +477,8 @@ fn misfit(action: &Action, kind_of: &dyn Fn(ArgumentSlot) -> Option<ArgumentType
         | Action::Set { .. }
         | Action::TrackSock { .. }
         | Action::UntrackSock { .. }
+        | Action::Mark { .. }
+        | Action::Unmark { .. }
         | Action::NotifyEnforcer { .. }
         | Action::CleanupEnforcerNotification
         | Action::Enforce

@@ -6,6 +6,7 @@
 #include "call.h"
 #include "enforce.h"
 #include "follow.h"
+#include "mark.h"
 #include "own.h"
 #include "post.h"
 #include "select.h"
@@ -242,6 +243,18 @@ __attribute__((noinline)) int do_follow(int index, __u32 bit)
 	return 0;
 }
 
+/* Marks the process as a selector says. Global, for the sake of the stack. */
+__attribute__((noinline)) int do_mark(int index, __u32 bit)
+{
+	struct call *call = call_at(index);
+	struct selector_key key = { .table = call ? call->table : 0, .selector = bit };
+	struct selector *selector = bpf_map_lookup_elem(&selectors, &key);
+
+	if (selector)
+		change_marks(selector->group, selector->mark, selector->unmark);
+	return 0;
+}
+
 static long step_act(__u32 step, void *context)
 {
 	__u32 index = *(__u32 *)context;
@@ -271,6 +284,8 @@ static long step_act(__u32 step, void *context)
 		find_owner(index, bit);
 	if (selector->track)
 		do_track(index, bit, 0);
+	if (selector->mark | selector->unmark)
+		do_mark(index, bit);
 	if (selector->flags & SELECTOR_POST) {
 		if (selector->rate_interval)
 			digest_call(index, bit);

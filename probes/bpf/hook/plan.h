@@ -34,6 +34,7 @@ enum value_source {
 	SOURCE_CAPABILITIES = 8, /* 0 inheritable, 1 permitted, 2 effective */
 	SOURCE_PARENT_LINEAGE = 9,
 	SOURCE_SCOPES = 10, /* where the process is: a word of its cgroup's scopes */
+	SOURCE_MARKS = 11,  /* that a policy left on the process; `most` says which policy */
 	SOURCE_CURRENT_TASK = 16, /* struct task_struct * of who calls */
 	SOURCE_REGISTERS = 17,    /* struct pt_regs * of a kprobe */
 	SOURCE_NAMESPACE_CHANGES = 20,  /* a bit for each kind that is another than when it executed its program */
@@ -237,6 +238,8 @@ struct selector {
 	__u16 track;   /* a bit for each of the table's values: sockets to track */
 	__u16 untrack; /* and not any more */
 	__u8 reserved_last[4];
+	__u64 mark;   /* a bit for each mark that the process gets */
+	__u64 unmark; /* and that it loses */
 };
 
 struct selector_key {

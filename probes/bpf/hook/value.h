@@ -8,6 +8,7 @@
 #include "../placement.h"
 #include "call.h"
 #include "follow.h"
+#include "mark.h"
 #include "object.h"
 #include "path.h"
 #include "process.h"
@@ -319,6 +320,9 @@ __attribute__((noinline)) int read_value(int index, __u32 number)
 		break;
 	case SOURCE_SCOPES:
 		read_number(value, current_scopes(spec->index), TYPE_U64);
+		break;
+	case SOURCE_MARKS:
+		read_number(value, current_marks(spec->most), TYPE_U64);
 		break;
 	case SOURCE_NAMESPACE_CHANGES:
 	case SOURCE_CAPABILITY_CHANGES: {

@@ -30,6 +30,9 @@ pub const EXPRESSION_OPERATIONS: usize = 32;
 /// In the number of a system call: a 32-bit program made it, whose calls have numbers of their own.
 pub const COMPAT_NUMBER: u64 = 1 << 31;
 
+/// Marks that a policy can have.
+pub const MARKS: usize = u64::BITS as usize;
+
 /// Words of a placement: as many bits are scopes of policies.
 pub const SCOPE_WORDS: usize = 4;
 /// Scopes that a node can have.
@@ -49,6 +52,7 @@ pub mod source {
     pub const CAPABILITIES: u8 = 8;
     pub const PARENT_LINEAGE: u8 = 9;
     pub const SCOPES: u8 = 10;
+    pub const MARKS: u8 = 11;
     pub const CURRENT_TASK: u8 = 16;
     pub const REGISTERS: u8 = 17;
     pub const NAMESPACE_CHANGES: u8 = 20;
@@ -199,7 +203,7 @@ mirror! {
         policy_hook: u32, number: u16, next: u16, flags: u16, signal: u8, follow: u8, args: u8, rate_scope: u8,
         action: u8, return_action: u8, rate_interval: u64, arg: [PostArg; POST_ARGS], group: u32,
         error: i16, notify_error: i16, notify_signal: u8, hash: u8, reserved_end: [u8; 2],
-        track: u16, untrack: u16, reserved_last: [u8; 4],
+        track: u16, untrack: u16, reserved_last: [u8; 4], mark: u64, unmark: u64,
     }
 
     /// A step of an expression.

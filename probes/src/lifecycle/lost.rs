@@ -33,6 +33,8 @@ pub enum LostReason {
     TrackedFull,
     /// An argument in a program's memory could not be set.
     NotSet,
+    /// A process found no room among the marked ones.
+    MarkedFull,
     /// A policy's own rate limit held a post back.
     RateLimit,
     /// A call found no room to wait for its return.
@@ -44,7 +46,7 @@ pub enum LostReason {
 }
 
 /// What hooks lose beside what finds the ring buffer full: `enum lost_kind` of bpf/maps.h.
-const OF_HOOKS: [(u32, LostReason); 7] = [
+const OF_HOOKS: [(u32, LostReason); 8] = [
     (9, LostReason::Busy),
     (10, LostReason::FollowedFull),
     (11, LostReason::RateLimit),
@@ -52,6 +54,7 @@ const OF_HOOKS: [(u32, LostReason); 7] = [
     (13, LostReason::Text),
     (15, LostReason::TrackedFull),
     (16, LostReason::NotSet),
+    (17, LostReason::MarkedFull),
 ];
 
 /// Beside the records that tell of it: `LOST_PLACEMENT`.
@@ -101,6 +104,7 @@ impl LostReason {
             Self::FollowedFull => "followed_full",
             Self::TrackedFull => "tracked_full",
             Self::NotSet => "not_set",
+            Self::MarkedFull => "marked_full",
             Self::RateLimit => "rate_limit",
             Self::PendingFull => "pending_full",
             Self::Text => "text",

@@ -22,6 +22,7 @@ pub fn tests(suite: &mut Suite) {
         files_of_the_directory_are_what_is_loaded,
     );
     suite.test("a_policy_is_replaced_without_a_gap", KERNEL, a_policy_is_replaced_without_a_gap);
+    suite.test("what_is_replaced_leaves_its_marks", KERNEL, what_is_replaced_leaves_its_marks);
     suite.test("a_broken_file_leaves_the_old_policy", KERNEL, a_broken_file_leaves_the_old_policy);
     suite.test("a_mounted_config_map_is_followed", KERNEL, a_mounted_config_map_is_followed);
     suite.test("a_directory_may_come_late", KERNEL, a_directory_may_come_late);
@@ -98,6 +99,37 @@ fn a_policy_is_replaced_without_a_gap() {
     });
     rig.fence();
     assert_eq!(rig.told(&path), opens.load(Ordering::Relaxed), "each open was told, once");
+    rig.agent.stop();
+}
+
+fn what_is_replaced_leaves_its_marks() {
+    // A process is told once; the mark's name is not the first any more in the second version.
+    let policy = |more: &str| {
+        let once =
+            "matchMarks: [{operator: NotIn, values: [told]}], matchActions: [{action: Mark, mark: told}]";
+        let file = "matchArgs: [{index: 1, operator: Equal, values: [FOLDER/one]}]";
+        let hook = format!(
+            "  - call: sys_openat\n    args: [{{index: 1, type: string}}]\n    selectors: [{{{file}, {once}}}{more}]\n"
+        );
+        policy("marks", &hook).replace("cilium.io", "trigon.io")
+    };
+    let rig = rig(&[("marks.yaml", &policy(""))]);
+    assert_eq!((rig.opened("one"), rig.opened("one")), (1, 0));
+    let before = rig.listed("marks")["since"].clone();
+    let other =
+        policy(", {matchMarks: [{operator: In, values: [a]}], matchActions: [{action: Mark, mark: a}]}");
+    rename_over(
+        &rig,
+        "marks.yaml",
+        &other.replace("FOLDER", rig.folder.path().to_str().expect("a plain path")),
+    );
+    let replaced = || (rig.listed("marks")["since"] != before).then_some(());
+    trigon_tests::wait::until("the replacement", replaced, || rig.agent.log());
+    assert_eq!((rig.state("marks"), rig.opened("one")), ("enabled".into(), 0));
+    // What goes out of force takes its marks along.
+    rig.done(&["disable", "marks"]);
+    rig.done(&["enable", "marks"]);
+    assert_eq!((rig.opened("one"), rig.opened("one")), (1, 0));
     rig.agent.stop();
 }
 

@@ -4,6 +4,7 @@ mod acts;
 mod buffers;
 mod compat;
 mod entries;
+mod marks;
 mod processes;
 mod values;
 
@@ -29,7 +30,7 @@ struct Case {
 
 fn main() -> ExitCode {
     suite::run(|suite| {
-        let tests: [(&str, fn()); 28] = [
+        let tests: [(&str, fn()); 29] = [
             ("pids_of_the_host", processes::pids_of_the_host),
             ("pids_of_a_namespace", processes::pids_of_a_namespace),
             ("binaries", processes::binaries),
@@ -39,6 +40,7 @@ fn main() -> ExitCode {
             ("namespaces", processes::namespaces),
             ("capabilities", processes::capabilities),
             ("capabilities_of_a_namespace", processes::capabilities_of_a_namespace),
+            ("marks", marks::marks),
             ("integers_of_each_type", values::integers_of_each_type),
             ("a_map_of_a_thousand_values", values::a_map_of_a_thousand_values),
             ("texts", values::texts),

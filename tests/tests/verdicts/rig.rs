@@ -280,6 +280,7 @@ fn parts(policies: &[(String, Policy)]) -> Vec<Part<'_>> {
         denies: false,
         method: None,
         hook: &policy.hooks[0],
+        marks: &[],
         scopes: &[],
         trial: false,
     });

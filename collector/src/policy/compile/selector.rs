@@ -2,7 +2,7 @@
 
 use trigon_probes::{
     hooks::plan::{
-        self, EXPRESSION_OPERATIONS, PostArg, SELECTORS, ValueSpec, class, selector_flags, source,
+        self, EXPRESSION_OPERATIONS, MARKS, PostArg, SELECTORS, ValueSpec, class, selector_flags, source,
     },
     record::arg_flags,
 };
@@ -148,6 +148,14 @@ impl Builder<'_> {
         }
         for filter in &selector.capability_changes {
             self.capability_changes(filter, bit)?;
+        }
+        for filter in &selector.marks {
+            let whose = part.policy;
+            let value =
+                self.value(ValueSpec { source: source::MARKS, most: whose, ..ValueSpec::default() })?;
+            let mut bits = filter.marks.iter().map(|mark| mark_bit(part, mark));
+            let bits = bits.try_fold(0, |all, bit| Ok::<_, CompileError>(all | bit?))?;
+            self.bits(value, bit, bits, filter.operator == Membership::NotIn)?;
         }
         for filter in &selector.arguments {
             self.argument_filter(part, &part.hook.arguments, filter, bit)?;
@@ -341,7 +349,12 @@ impl Builder<'_> {
             // What is done is told, rather than that it is told.
             let only_told = matches!(
                 action.value,
-                Action::Post(_) | Action::NoPost | Action::ImaHash | Action::CallOut(_)
+                Action::Post(_)
+                    | Action::NoPost
+                    | Action::ImaHash
+                    | Action::CallOut(_)
+                    | Action::Mark { .. }
+                    | Action::Unmark { .. }
             );
             if !only_told || plan.action == number_of(&Action::Post(Post::default())) {
                 plan.action = number_of(action);
@@ -382,6 +395,8 @@ impl Builder<'_> {
                 Action::CopyFd { .. } => {}
                 Action::TrackSock { socket } => plan.track |= self.socket(part, *socket, bit)?,
                 Action::UntrackSock { socket } => plan.untrack |= self.socket(part, *socket, bit)?,
+                Action::Mark { mark } => plan.mark |= mark_bit(part, mark)?,
+                Action::Unmark { mark } => plan.unmark |= mark_bit(part, mark)?,
                 Action::Override { error } => {
                     plan.flags |= selector_flags::OVERRIDE;
                     plan.error = *error;
@@ -474,6 +489,12 @@ fn push(plan: &mut plan::Selector, arg: PostArg) -> Result<(), CompileError> {
     *place.ok_or(CompileError::Full { what: "arguments", limit: plan::POST_ARGS })? = arg;
     plan.args += 1;
     Ok(())
+}
+
+/// The bit of a mark among its policy's.
+fn mark_bit(part: Part<'_>, mark: &str) -> Result<u64, CompileError> {
+    let place = part.marks.iter().position(|known| **known == *mark).filter(|place| *place < MARKS);
+    place.map(|place| 1 << place).ok_or(CompileError::Full { what: "marks", limit: MARKS })
 }
 
 /// The place of a set in the programs' order: inheritable, permitted, effective.

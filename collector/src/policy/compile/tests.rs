@@ -168,6 +168,7 @@ fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
             denies: false,
             method: None,
             hook,
+            marks: &[],
             scopes: &[],
             trial: false,
         })
@@ -202,6 +203,7 @@ fn sockets_that_are_tracked_are_bits_of_values() {
             denies: false,
             method: None,
             hook: &policy.hooks[0],
+            marks: &[],
             scopes: &[],
             trial: false,
         };
@@ -231,6 +233,39 @@ fn sockets_that_are_tracked_are_bits_of_values() {
 }
 
 #[test]
+fn marks_are_bits_in_the_order_of_the_policys() {
+    let text = crate::policy::tests::policy(
+        "  kprobes:\n  - call: sys_read\n    selectors:\n    - matchMarks: [{operator: In, values: [a, c]}, {operator: NotIn, values: [b]}]\n      matchActions: [{action: Mark, mark: b}, {action: Mark, mark: a}, {action: Unmark, mark: c}]\n    - matchActions: [{action: Mark, mark: c}]\n",
+    );
+    let policy = crate::policy::tests::sound(&text.replace("cilium.io", "trigon.io"));
+    let compiled = |marks: &[Arc<str>]| {
+        let part = Part {
+            policy: 7,
+            policy_hook: 1,
+            follows: false,
+            alone: false,
+            denies: false,
+            method: None,
+            hook: &policy.hooks[0],
+            marks,
+            scopes: &[],
+            trial: false,
+        };
+        table(&[part], Host::default(), &mut Lineages::default())
+    };
+    assert_eq!(policy.marks().iter().map(|mark| &**mark).collect::<Vec<_>>(), ["a", "b", "c"]);
+    // As where another policy had the name before.
+    let plan = compiled(&["b".into(), "x".into(), "c".into(), "a".into()]).unwrap();
+    let done: Vec<_> = plan.selectors.iter().map(|one| (one.mark, one.unmark, one.action)).collect();
+    assert_eq!(done, [(0b1001, 0b100, 1), (0b100, 0, 1)]);
+    let [value] = &plan.table.value[..usize::from(plan.table.values)] else { panic!("one value") };
+    assert_eq!((value.source, value.most), (source::MARKS, 7));
+    // A dimension of bits has one condition of each selector.
+    assert_eq!(plan.table.dimensions, 2);
+    assert!(matches!(compiled(&["a".into()]), Err(CompileError::Full { what: "marks", .. })));
+}
+
+#[test]
 fn what_is_set_is_told_by_selector_and_raw_value() {
     let policy = crate::policy::tests::sound(&crate::policy::tests::policy(
         "  usdts:\n  - path: /bin/sh\n    provider: a\n    name: b\n    args: [{index: 3, type: int}, {index: 1, type: int}]\n    selectors:\n    - matchActions: [{action: Post}]\n    - matchActions: [{action: Set, argIndex: 1, argValue: -1}, {action: Set, argIndex: 3, argValue: 7}]\n",
@@ -243,6 +278,7 @@ fn what_is_set_is_told_by_selector_and_raw_value() {
         denies: false,
         method: None,
         hook: &policy.hooks[0],
+        marks: &[],
         scopes: &[],
         trial: false,
     };
@@ -331,6 +367,7 @@ fn a_match_that_calls_out_is_posted() {
             denies: false,
             method: None,
             hook,
+            marks: &[],
             scopes: &[],
             trial,
         };

@@ -30,6 +30,12 @@ pub enum LoadError {
         /// What can't be done.
         source: CompileError,
     },
+    /// It, and those that had its name before it, have more marks than there is room for.
+    #[error(
+        "the policies that had its name left marks of other names on processes; with them there are more than {0}: delete \
+         the policy, and add it then"
+    )]
+    Marks(usize),
     /// It has more selectors of pods than there is room for.
     #[error(transparent)]
     Scopes(#[from] NoScopeFree),

@@ -20,6 +20,8 @@ pub(super) struct Loaded {
     pub(super) policy: Policy,
     pub(super) seats: Vec<Seat>,
     pub(super) scopes: Arc<Scopes>,
+    /// Its marks, and those that others had under its name before it: each in the place of its bit.
+    pub(super) marks: Vec<Arc<str>>,
     pub(super) enabled: bool,
     /// Set from outside: it goes before what the policy says.
     pub(super) mode: Option<Mode>,
@@ -74,6 +76,7 @@ pub(super) fn part<'a>(loaded: &'a Loaded, seat: &Seat) -> Option<Part<'a>> {
         denies: loaded.policy.denies(hook),
         method: loaded.policy.options.override_method,
         hook,
+        marks: &loaded.marks,
         scopes,
         trial: loaded.trial,
     })

@@ -340,6 +340,7 @@ pub(super) fn known() -> impl Iterator<Item = (&'static str, Frequency)> {
 impl Cost {
     /// What a hook costs by itself; none where that depends on types that only the kernel tells.
     pub fn of(policy: &Policy, hook: &Hook) -> Option<Self> {
+        let marks = policy.marks();
         let part = Part {
             policy: 1,
             policy_hook: 1,
@@ -348,6 +349,7 @@ impl Cost {
             denies: false,
             method: None,
             hook,
+            marks: &marks,
             scopes: &[],
             trial: false,
         };

@@ -107,6 +107,11 @@ pub(super) fn of(policy: &Policy, explained: &[HookExplanation]) -> Vec<String> 
          time, and those that nothing happened to for longest make room.",
     );
     say(
+        !policy.marks().is_empty(),
+        "What a process did before the policy was loaded is marked nowhere, nor what its parent did. 32768 processes have \
+         marks at a time, and those that nothing asked about for longest make room.",
+    );
+    say(
         policy.scope.as_ref().is_some_and(|scope| scope.pods.is_some())
             || selectors(&|selector| selector.workloads.is_some()),
         "A pod that the API server hasn't told of yet matches no selector of pods.",

@@ -81,6 +81,21 @@ fn tracked_sockets_are_explained() {
 }
 
 #[test]
+fn marks_are_explained() {
+    let spec = "  kprobes:\n  - call: sys_chdir\n    selectors:\n    - matchMarks: [{operator: NotIn, values: [seen, gone]}]\n      matchActions: [{action: Mark, mark: seen}, {action: Mark, mark: gone}]\n    - matchMarks: [{operator: In, values: [seen]}]\n      matchActions: [{action: Unmark, mark: seen}, {action: NoPost}]\n";
+    let marked = explain(&sound(&policy(spec).replace("cilium.io", "trigon.io")), &[]);
+    let [unseen, seen] = marked.hooks[0].cases.as_slice() else { panic!("two cases") };
+    assert_eq!(unseen.when, ["the process does not have the mark seen or gone"]);
+    assert_eq!(
+        unseen.then,
+        ["mark the process as seen from here on", "mark the process as gone from here on", "post the event"]
+    );
+    assert_eq!(seen.when, ["the process has the mark seen"]);
+    assert_eq!(seen.then, ["take the mark seen from the process", "post nothing"]);
+    assert!(marked.limits.iter().any(|limit| limit.contains("nor what its parent did")));
+}
+
+#[test]
 fn changes_of_programs_are_explained() {
     let changed = explained(
         "  usdts:\n  - path: /bin/sh\n    provider: a\n    name: b\n    args: [{index: 3}]\n    selectors:\n    - matchActions: [{action: Set, argIndex: 3, argValue: -1}]\n  uprobes:\n  - path: /bin/sh\n    symbols: [f]\n    selectors:\n    - matchActions: [{action: Override, argError: 0}]\n",

@@ -12,7 +12,7 @@ use super::{
         hooks::{Hook, Point},
         scope::{LabelOperator, LabelSelector, Scope, Workloads},
         selectors::{
-            BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, Membership, Namespace,
+            BinaryFilter, BinaryOperator, CapabilityFilter, CapabilitySet, MarkFilter, Membership, Namespace,
             NamespaceChangeFilter, NamespaceFilter, NamespaceId, PidFilter, Selector,
         },
     },
@@ -36,6 +36,7 @@ pub(super) fn case(hook: &Hook, selector: &Selector) -> Case {
     when.extend(selector.capabilities.iter().map(capabilities));
     when.extend(selector.namespace_changes.iter().map(namespace_changes));
     when.extend(selector.capability_changes.iter().map(capability_changes));
+    when.extend(selector.marks.iter().map(marks));
     when.extend(selector.arguments.iter().map(|filter| {
         condition(&hook.arguments, &subject("argument", &hook.arguments, filter.argument), &filter.condition)
     }));
@@ -292,6 +293,12 @@ fn capability_changes(filter: &CapabilityFilter) -> String {
     )
 }
 
+fn marks(filter: &MarkFilter) -> String {
+    let names: Vec<_> = filter.marks.iter().map(|mark| mark.to_string()).collect();
+    let verb = if filter.operator == Membership::In { "has" } else { "does not have" };
+    format!("the process {verb} the mark {}", any(&names))
+}
+
 fn capability_set(set: CapabilitySet) -> &'static str {
     match set {
         CapabilitySet::Effective => "effective",
@@ -321,6 +328,8 @@ fn action(hook: &Hook, action: &Action) -> String {
         Action::CopyFd { .. } => "follow the copy too, which is the same open file".to_owned(),
         Action::TrackSock { .. } => "track the socket as this process's from here on".to_owned(),
         Action::UntrackSock { .. } => "track the socket no longer".to_owned(),
+        Action::Mark { mark } => format!("mark the process as {mark} from here on"),
+        Action::Unmark { mark } => format!("take the mark {mark} from the process"),
         Action::Override { error } => match hook.point.is_in_program() {
             true => format!("have the function return {error} at once, and do nothing"),
             false => format!("deny the call, which returns {error}"),

@@ -1,6 +1,6 @@
 //! What is done about a call that a selector takes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use trigon_exporters::outbound::OutboundCall;
 
@@ -45,6 +45,16 @@ pub enum Action {
     UntrackSock {
         /// `argSock`: the socket, or a packet that is of one.
         socket: ArgumentSlot,
+    },
+    /// Give the process a mark of the policy's: it has it from then on, whatever it executes.
+    Mark {
+        /// `mark`: its name.
+        mark: Arc<str>,
+    },
+    /// Take it away.
+    Unmark {
+        /// `mark`: its name.
+        mark: Arc<str>,
     },
     /// Have the function return this, `argError`, and do nothing.
     Override {
@@ -135,6 +145,7 @@ impl Action {
     pub fn works_in_program(&self) -> bool {
         match self {
             Self::Post(_) | Self::NoPost | Self::Sigkill | Self::Signal(_) => true,
+            Self::Mark { .. } | Self::Unmark { .. } => true,
             Self::FollowFd { .. } | Self::UnfollowFd { .. } | Self::CopyFd { .. } => false,
             Self::TrackSock { .. } | Self::UntrackSock { .. } => false,
             Self::Enforce | Self::ImaHash => false,
@@ -148,6 +159,14 @@ impl Action {
     pub fn calls_out(&self) -> Option<&OutboundCall> {
         match self {
             Self::CallOut(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    /// The mark that it gives or takes.
+    pub fn mark(&self) -> Option<&Arc<str>> {
+        match self {
+            Self::Mark { mark } | Self::Unmark { mark } => Some(mark),
             _ => None,
         }
     }

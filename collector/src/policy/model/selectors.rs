@@ -1,5 +1,7 @@
 //! Which calls a hook takes: every filter of a selector must hold.
 
+use std::sync::Arc;
+
 use super::{
     Located, Position, actions::Action, arguments::ArgumentSlot, conditions::Condition, scope::Scope,
 };
@@ -31,6 +33,8 @@ pub struct Selector {
     pub namespace_changes: Vec<NamespaceChangeFilter>,
     /// `matchCapabilityChanges`
     pub capability_changes: Vec<CapabilityFilter>,
+    /// `matchMarks`, of `trigon.io`
+    pub marks: Vec<MarkFilter>,
     /// `matchWorkloads`: a further condition on where a process is.
     pub workloads: Option<Scope>,
     /// `matchActions`. None of them is `NoPost`: the event is posted.
@@ -177,6 +181,17 @@ pub struct CapabilityFilter {
     pub in_namespace: bool,
 }
 
+/// An item of `matchMarks`: what selectors of the policy left on the process before this call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MarkFilter {
+    /// Where it begins.
+    pub at: Position,
+    /// It has one of these, or none.
+    pub operator: Membership,
+    /// Names of marks.
+    pub marks: Vec<Arc<str>>,
+}
+
 /// A set of capabilities: capabilities(7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[expect(missing_docs, reason = "named as in the file")]
@@ -222,6 +237,7 @@ impl Selector {
             capabilities: Vec::new(),
             namespace_changes: Vec::new(),
             capability_changes: Vec::new(),
+            marks: Vec::new(),
             workloads: None,
             actions,
             return_actions: Vec::new(),

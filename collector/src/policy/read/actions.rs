@@ -17,6 +17,7 @@ use super::{
     },
     Fields, Item, Keys,
     arguments::Named,
+    marks,
     selectors::{Overrides, Scope},
 };
 
@@ -35,6 +36,8 @@ enum Name {
     Set,
     TrackSock,
     UntrackSock,
+    Mark,
+    Unmark,
     NotifyEnforcer,
     CleanupEnforcerNotification,
     GetUrl,
@@ -57,6 +60,8 @@ const NAMES: Words<Name> = Words {
         ("DnsLookup", Word::Is(Name::DnsLookup)),
         ("TrackSock", Word::Is(Name::TrackSock)),
         ("UntrackSock", Word::Is(Name::UntrackSock)),
+        ("Mark", Word::Is(Name::Mark)),
+        ("Unmark", Word::Is(Name::Unmark)),
         ("NotifyEnforcer", Word::Is(Name::NotifyEnforcer)),
         ("CleanupEnforcerNotification", Word::Is(Name::CleanupEnforcerNotification)),
         ("Set", Word::Is(Name::Set)),
@@ -85,6 +90,7 @@ const KEYS: Keys = Keys {
         "argUrl",
         "argFqdn",
         "argSock",
+        "mark",
         "argIndex",
         "argValue",
         // Of Post, of which the last is refused by name where it is true.
@@ -160,6 +166,8 @@ fn read(item: &Item<'_>, scope: &Scope<'_>, hashes: &Cell<Option<Located<Action>
         Name::Override => overriding(item, &fields, scope),
         Name::TrackSock => socket(&fields, scope).map(|socket| Action::TrackSock { socket }),
         Name::UntrackSock => socket(&fields, scope).map(|socket| Action::UntrackSock { socket }),
+        Name::Mark => marks::name(&fields.need("mark")?).map(|mark| Action::Mark { mark }),
+        Name::Unmark => marks::name(&fields.need("mark")?).map(|mark| Action::Unmark { mark }),
         Name::NotifyEnforcer => {
             let bounds = -limits::ERRNO..=-1;
             let error = fields.get("argError").map(|error| error.integer(bounds)).unwrap_or(Some(0))?;
@@ -263,6 +271,7 @@ fn warn_unused(fields: &Fields<'_>, name: Name) {
         Name::Override => &["argError"],
         Name::Set => &["argIndex", "argValue"],
         Name::TrackSock | Name::UntrackSock => &["argSock"],
+        Name::Mark | Name::Unmark => &["mark"],
         Name::NotifyEnforcer => &["argError", "argSig"],
         Name::CleanupEnforcerNotification => &[],
         Name::GetUrl => &["argUrl"],

@@ -14,7 +14,7 @@ use super::{
     },
     Fields, Item, Keys, Quoted, hooks, lists,
     macros::Macros,
-    process, workloads,
+    marks, process, workloads,
 };
 
 pub mod schema;
@@ -190,6 +190,7 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
     }
     let loader = loader(&spec, namespace.as_deref());
     macros.warn_unused();
+    marks::check(&spec);
     if api_version == Some(ApiVersion::CiliumV1Alpha1) {
         refuse_ours(&spec);
     }
@@ -216,10 +217,14 @@ pub fn read(document: &Item<'_>) -> Option<Policy> {
 
 /// What Tetragon doesn't know it refuses, and so does Trigon in a policy of Tetragon's group.
 fn refuse_ours(spec: &Fields<'_>) {
-    let refuse = |item: &Item<'_>| {
-        item.invalid("there is no such key in cilium.io/v1alpha1; it is of apiVersion: trigon.io/v1alpha1");
+    let refuse_what = |item: &Item<'_>, what: &str| {
+        item.invalid(format_args!(
+            "there is no such {what} in cilium.io/v1alpha1; it is of apiVersion: trigon.io/v1alpha1"
+        ));
     };
+    let refuse = |item: &Item<'_>| refuse_what(item, "key");
     OURS.iter().filter_map(|key| spec.get(key)).for_each(|item| refuse(&item));
+    marks::refuse(spec, &refuse_what);
     for section in HOOK_SECTIONS.iter().filter_map(|key| spec.get(key)) {
         for hook in section.items(limits::HOOKS) {
             hooks::OURS.iter().filter_map(|key| hook.peek(key)).for_each(|item| refuse(&item));
@@ -229,6 +234,20 @@ fn refuse_ours(spec: &Fields<'_>) {
     for probe in spec.get("usdts").iter().flat_map(|probes| probes.items(limits::HOOKS)) {
         probe.peek("data").iter().for_each(refuse);
     }
+}
+
+/// Shows each selector of a policy, as it stands in the file; those of macros, too.
+pub fn selectors_of(spec: &Fields<'_>, see: &mut dyn FnMut(&Item<'_>)) {
+    let mut of = |hook: &Item<'_>| {
+        let selectors = hook.peek("selectors");
+        selectors.iter().flat_map(|list| list.items(limits::SELECTORS)).for_each(|one| see(&one));
+    };
+    for section in HOOK_SECTIONS.iter().filter_map(|key| spec.get(key)) {
+        section.items(limits::HOOKS).for_each(|hook| of(&hook));
+    }
+    spec.get("process").iter().for_each(&mut of);
+    let macros = spec.get("selectorsMacros");
+    macros.iter().flat_map(|all| all.entries(limits::MACROS)).for_each(|(_, one)| see(&one));
 }
 
 /// The namespace that a policy is of, and whose pods are all that it applies to.

@@ -23,7 +23,7 @@ use super::{
     },
     Fields, Item, Keys, actions,
     arguments::{Arguments, Named},
-    lists, macros, workloads,
+    lists, macros, marks, workloads,
 };
 
 pub mod schema;
@@ -70,6 +70,7 @@ pub(super) const SELECTOR: Keys = Keys {
         "matchCapabilities",
         "matchNamespaceChanges",
         "matchCapabilityChanges",
+        "matchMarks",
         "matchWorkloads",
         "matchActions",
         "matchReturnActions",
@@ -86,7 +87,7 @@ const CAPABILITIES: Keys =
     Keys { known: &["type", "operator", "isNamespaceCapability", "values"], later: &[] };
 const ARGUMENT: Keys = Keys { known: &["index", "args", "operator", "values"], later: &[] };
 
-const MEMBERSHIP: Words<Membership> = Words {
+pub(super) const MEMBERSHIP: Words<Membership> = Words {
     what: "operator",
     any_case: true,
     words: &[("In", Word::Is(Membership::In)), ("NotIn", Word::Is(Membership::NotIn))],
@@ -196,6 +197,7 @@ pub fn read(item: &Item<'_>, scope: &Scope<'_>) -> Option<Selector> {
         capabilities: fields.list("matchCapabilities", limits::FILTERS, capabilities),
         namespace_changes: fields.list("matchNamespaceChanges", limits::FILTERS, namespace_changes),
         capability_changes: fields.list("matchCapabilityChanges", limits::FILTERS, capabilities),
+        marks: fields.list("matchMarks", limits::FILTERS, marks::filter),
         workloads: workloads::match_workloads(&fields),
         actions: actions::list(&fields, "matchActions", scope),
         return_actions: actions::list(&fields, "matchReturnActions", scope),
@@ -485,7 +487,11 @@ fn read_condition(
 }
 
 /// The values of a filter, of which there must be one.
-fn values<T>(fields: &Fields<'_>, max: usize, read: impl Fn(&Item<'_>) -> Option<T>) -> Option<Vec<T>> {
+pub(super) fn values<T>(
+    fields: &Fields<'_>,
+    max: usize,
+    read: impl Fn(&Item<'_>) -> Option<T>,
+) -> Option<Vec<T>> {
     let list = fields.need("values")?;
     let items = list.items(max).collect::<Vec<_>>();
     if items.is_empty() {

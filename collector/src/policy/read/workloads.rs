@@ -161,7 +161,7 @@ fn value(item: &Item<'_>, labels: Labels) -> Option<String> {
 }
 
 /// What Kubernetes takes for a label's value, or its key without the domain.
-fn is_label_text(text: &str) -> bool {
+pub(super) fn is_label_text(text: &str) -> bool {
     let edge = |byte: Option<&u8>| byte.is_none_or(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
     bytes.len() <= limits::LABEL_VALUE_BYTES

@@ -69,6 +69,7 @@ fn specs() {
             "  selectorsMacros: {mine: {matchPIDs: [{operator: In, values: [1]}]}, same: {matchPIDs: [{operator: In, values: [2]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [mine], matchPIDs: [{operator: In, values: [3]}]}, {macros: [mine, same]}, {macros: [mien]}]}]\n",
             "  selectorsMacros: {args: {matchArgs: [{index: 3, operator: Equal, values: [1]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [args]}, {macros: [args]}]}]\n",
             "  kprobes: [{call: sys_read, severity: WARN, messageTemplate: a}]\n  process: {selectors: [{}]}\n",
+            "  selectorsMacros: {m: {matchMarks: [{operator: In, values: [a]}]}}\n  kprobes: [{call: sys_read, selectors: [{macros: [m], matchActions: [{action: Mark, mark: a}]}, {matchReturnActions: [{action: unmark, mark: a}]}]}]\n",
             "  options: [{name: sleepable-preload-size, value: \"4096\"}, {name: sleepable-preload-size, value: big}]\n",
             "  lsmhooks: [{hook: file open}]\n",
             "  loader: maybe\n",
@@ -93,12 +94,29 @@ fn what_is_of_trigon_alone() {
             "  kprobes: [{call: sys_read, severity: warn}, {call: sys_read, message: a, messageTemplate: b}]\n",
             "  kprobes: [{call: sys_read, messageTemplate: \"{process.name} {\"}, {call: sys_read, messageTemplate: \"{args.0}\"}, {call: sys_read, messageTemplate: \"{return}\"}]\n",
             "  kprobes: [{call: sys_read, messageTemplate: \"a } b\", args: [{index: 0, type: nop, label: x}]}, {call: sys_read, messageTemplate: \"{args.x}\", args: [{index: 0, type: nop, label: x}]}]\n",
+            "  kprobes: [{call: sys_read, selectors: [{matchMarks: [{operator: In, values: [sene]}, {operator: Equal, values: [a]}, {operator: In, values: []}, {values: [seen]}], matchActions: [{action: Mark, mark: seen}, {action: Mark, mark: idle}, {action: Unmark, mark: gone}]}]}]\n",
+            "  kprobes: [{call: sys_read, selectors: [{matchMarks: [{operator: NotIn, values: [a, 7, a b, '']}], matchActions: [{action: Mark, mark: a}, {action: Mark}, {action: Unmark, mark: -x}, {action: Post, mark: a}, {action: Mark, mark: a, argSig: 1}]}]}]\n",
+            "  selectorsMacros: {once: {matchMarks: [{operator: NotIn, values: [told]}], matchReturnActions: [{action: Mark, mark: other}]}}\n  kprobes: [{call: sys_read, return: true, returnArg: {index: 0, type: int}, selectors: [{macros: [once]}]}]\n",
+            "  process: {selectors: [{matchMarks: [{operator: In, values: [a]}], matchActions: [{action: Mark, mark: a}]}]}\n",
             "  process: {}\n",
             "  process: {selectors: []}\n",
             "  process: {selectors: [{matchActions: [{action: Sigkill}]}, {matchArgs: [{index: 5, operator: Equal, values: [a]}]}, {matchReturnActions: [{action: NoPost}]}]}\n",
         ],
     );
     insta::assert_snapshot!(table);
+    let many = |count: usize| {
+        let names: Vec<_> = (0..count).map(|number| format!("m{number}")).collect();
+        let given = |name: &String| format!("{{matchActions: [{{action: Mark, mark: {name}}}]}}");
+        let hook = |names: &[String]| {
+            let given: Vec<_> = names.iter().map(given).collect();
+            let asked = format!("{{matchMarks: [{{operator: In, values: [{}]}}]}}", names.join(", "));
+            format!("{{call: sys_read, selectors: [{}, {asked}]}}", given.join(", "))
+        };
+        let hooks: Vec<_> = names.chunks(60).map(hook).collect();
+        check_text(&ours(&format!("  kprobes: [{}]\n", hooks.join(", "))))
+    };
+    assert_eq!(many(64).errors, 0);
+    assert!(written(&many(65)).contains("it has 65 marks; allowed: at most 64"), "{}", written(&many(65)));
     let sound = ours(
         "  kprobes: [{call: sys_read, severity: WARN, messageTemplate: \"{args.x} {args.1}\", args: [{index: 0, type: nop}, {index: 1, type: int, label: x}]}]\n  process: {selectors: [{matchArgs: [{index: 4, operator: Prefix, values: [a]}], matchActions: [{action: NoPost}]}]}\n",
     );

@@ -17,6 +17,13 @@ pub fn actions() -> Schema {
     list(limits::ACTIONS, action())
 }
 
+/// The name of a mark.
+pub fn mark() -> Schema {
+    text(limits::LABEL_VALUE_BYTES)
+        .pattern("^[A-Za-z0-9]([A-Za-z0-9_.-]*[A-Za-z0-9])?$")
+        .about("The name of a mark that processes have: of this policy, and of trigon.io.")
+}
+
 fn action() -> Schema {
     let argument = || integer(0..=limits::TRACEPOINT_INDEX).about("The index of an argument of the hook.");
     // A signal without its number is none, nor is an override without what it returns, or a call to nobody.
@@ -44,15 +51,18 @@ fn action() -> Schema {
         "argFqdn" => text(DnsName::BYTES)
             .pattern("^[A-Za-z0-9_][A-Za-z0-9_.-]*$")
             .about("Of DnsLookup: the name that the agent looks up. Agents refuse it likewise."),
+        "mark" => mark(),
         "argIndex" => argument().about("Of Set: the index of the argument of a probe that is set."),
         "argValue" => integer(limits::SET_VALUE).about("Of Set: what it is set to."),
         _ => unknown(),
     })
     .any(vec![
-        Schema::default().not(is(&["Signal", "Override", "Set", "GetUrl", "DnsLookup"])),
+        Schema::default().not(is(&["Signal", "Override", "Set", "Mark", "Unmark", "GetUrl", "DnsLookup"])),
         with("Signal", "argSig"),
         with("Override", "argError"),
         with("Set", "argValue"),
+        with("Mark", "mark"),
+        with("Unmark", "mark"),
         with("GetUrl", "argUrl"),
         with("DnsLookup", "argFqdn"),
     ])

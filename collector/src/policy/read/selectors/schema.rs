@@ -6,6 +6,7 @@ use super::{
     super::{
         super::limits,
         actions,
+        marks::MARKS,
         schema::{
             Build as _, Schema, boolean, integer, labels, list, object, one_of, text, text_or_number,
             unknown, word,
@@ -34,6 +35,8 @@ pub fn selector() -> Schema {
         "matchCapabilityChanges" => list(limits::FILTERS, capabilities()).about(
             "Capabilities that the process has and hadn't when the program was executed, or the reverse.",
         ),
+        "matchMarks" => list(limits::FILTERS, marks())
+            .about("Marks that actions of the policy left on the process. Of trigon.io."),
         "matchWorkloads" => {
             labels::workloads().about("Pods, containers and the host, beside the policy's own.")
         }
@@ -95,6 +98,14 @@ fn capabilities() -> Schema {
         "operator" => word(&MEMBERSHIP),
         "isNamespaceCapability" => boolean(),
         "values" => list(u64::BITS as usize, one_of(names())).at_least(1),
+        _ => unknown(),
+    })
+}
+
+fn marks() -> Schema {
+    object(&MARKS, &["operator", "values"], |key| match key {
+        "operator" => word(&MEMBERSHIP),
+        "values" => list(limits::MARKS, actions::schema::mark()).at_least(1),
         _ => unknown(),
     })
 }

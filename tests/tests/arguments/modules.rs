@@ -79,9 +79,9 @@ pub(crate) fn loaded_hooked_and_unloaded() {
     rig.calls(&format!(
         "openat -100 @{path} 0x80000 0 ; finit_module $0 @ 0 ; openat -100 @{code} 0 0 ; mmap 0 4096 1 2 $2 0 ; bpf 5 {program}"
     ));
-    let module = json!([{"module_arg": {"name": "cpuid", "signature_ok": true}}]);
-    assert_eq!(rig.args_of("layout_symtab"), [module.clone()]);
-    assert_eq!(rig.args_of("do_init_module"), [module.clone()]);
+    let module = [json!([{"module_arg": {"name": "cpuid", "signature_ok": true}}])];
+    assert_eq!(rig.args_of("layout_symtab"), module);
+    assert_eq!(rig.args_of("do_init_module"), module);
     let program = json!({"ProgType": "BPF_PROG_TYPE_SOCKET_FILTER", "InsnCnt": 2, "ProgName": "probe_me"});
     assert_eq!(rig.args_of("security_bpf_prog"), [json!([{"bpf_prog_arg": program}])]);
 
@@ -117,7 +117,7 @@ pub(crate) fn loaded_hooked_and_unloaded() {
     assert_eq!(busy.expect("run the program").code(), Some(libc::EAGAIN));
     assert_eq!(rig.command(&["delete", "hooked", "registers"]).code, Some(0));
     rig.unload();
-    assert_eq!(rig.args_of("free_module"), [module]);
+    assert_eq!(rig.args_of("free_module"), module);
     let retried = rig.command(&["add", &hooked]);
     assert_eq!(retried.code, Some(7), "{retried:?}");
 }

@@ -22,6 +22,7 @@ use super::{
 use builder::Builder;
 use lineage::Lineages;
 
+mod actions;
 mod builder;
 mod condition;
 pub(super) mod expression;

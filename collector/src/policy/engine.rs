@@ -10,14 +10,14 @@ use tracing::warn;
 use trigon_exporters::{event::Policy as PolicyName, outbound::Outbound};
 use trigon_probes::{
     ProbeError,
-    hooks::{Choice, Hooks, Mechanism, Needs, Requests, TablePlan, Target},
+    hooks::{Choice, Hooks, Mechanism, Requests, TablePlan, Target},
 };
 
 use super::{
     compile::{self, Host, Part, lineage::Lineages},
     matches::Sources,
     model::{
-        Mode, OverrideMethod, Policy,
+        Mode, Policy,
         hooks::{Hook, Point},
         selectors::Selector,
     },
@@ -37,8 +37,8 @@ mod types;
 pub use error::LoadError;
 use loaded::{Loaded, Policies, Scopes, Seat, part, sources_of, unlike};
 pub use targets::kind_of;
-use targets::source_of;
-pub(super) use targets::{changes, may_be_missing, targets};
+pub(super) use targets::{changes, is_late, may_be_missing, targets};
+use targets::{needs, source_of};
 pub use trial::{TrialHook, TrialSelector};
 pub use types::Types;
 
@@ -476,36 +476,4 @@ impl Engine {
         };
         targets.into_iter().map(share).sum()
     }
-}
-
-/// What the programs on a target have to be able to do for all policies that name it.
-fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
-    let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
-    needs.hashes = parts.iter().any(|part| part.hook.hashes());
-    // One that is tried only counts what it would change or deny.
-    for part in parts.iter().filter(|part| !part.trial) {
-        needs.changes = needs.changes | changes(part.hook, target);
-        if !part.denies {
-            continue;
-        }
-        needs.denies = true;
-        // There is one way only to return from a function of a program.
-        if part.hook.point.is_in_program() {
-            continue;
-        }
-        let method = part.method.map(|method| match method {
-            OverrideMethod::FmodRet => Mechanism::FmodRet,
-            OverrideMethod::OverrideReturn => Mechanism::OverrideReturn,
-        });
-        if needs.method.is_some() && method.is_some() && needs.method != method {
-            return Err(LoadError::Methods(target.symbol()));
-        }
-        needs.method = needs.method.or(method);
-    }
-    Ok(needs)
-}
-
-/// Whether a hook has anything to do when its function returns.
-pub(super) fn is_late(hook: &Hook) -> bool {
-    hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }

@@ -16,6 +16,7 @@ use macros::Macros;
 
 pub mod actions;
 pub mod arguments;
+mod filters;
 pub mod hooks;
 pub mod lists;
 pub mod macros;

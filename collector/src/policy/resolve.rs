@@ -6,7 +6,7 @@ use std::fmt;
 use trigon_probes::{
     ProbeError,
     hooks::Target,
-    types::{Parameter, Prototype, Types, Way, WayError},
+    types::{Prototype, Types, Way, WayError},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use super::{
     },
     read::actions::SOCKETS,
 };
-use kinds::{Refused, field, parameter, returned};
+use kinds::{Refused, agreed, kind_of, returned};
 
 mod generate;
 mod kinds;
@@ -406,62 +406,6 @@ fn asks_prototypes(hook: &Hook) -> bool {
     };
     let returned = hook.return_value.as_ref();
     hook.read().any(asks) || returned.is_some_and(|value| value.kind == ArgumentType::Auto)
-}
-
-fn kind_of(target: &Target, prototype: &Prototype, argument: &Argument) -> Result<ArgumentType, Refused> {
-    let number = argument.index;
-    let asked = argument.kind;
-    if asked != ArgumentType::Auto
-        && matches!(target, Target::Function(_) | Target::Syscall(_) | Target::Lsm(_))
-    {
-        return Ok(asked);
-    }
-    let of_record = matches!(target, Target::Tracepoint { .. });
-    let known = prototype.parameters.get(usize::from(number)).filter(|one| !one.hidden);
-    let Some(known) = known else {
-        let what = if of_record { "field" } else { "argument" };
-        let message = format!("{target} has no {what} {number} that programs can see");
-        return Err(Refused { message, allowed: Some(those_of(prototype)) });
-    };
-    if of_record {
-        field(known, argument)
-    } else if asked == ArgumentType::Auto {
-        parameter(known, number, matches!(target, Target::Syscall(_)))
-    } else {
-        Ok(asked)
-    }
-}
-
-/// The arguments that there are, to be read.
-fn those_of(prototype: &Prototype) -> String {
-    let visible = prototype.parameters.iter().enumerate().filter(|(_, one)| !one.hidden);
-    let list: Vec<_> = visible
-        .map(|(index, Parameter { name, ctype, .. })| {
-            let gap = if name.is_empty() { "" } else { " " };
-            format!("{index} ({}{gap}{name})", ctype.text)
-        })
-        .collect();
-    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
-}
-
-/// What all targets of a hook say.
-fn agreed<'a>(
-    mut kinds: impl Iterator<Item = (&'a Target, Result<ArgumentType, Refused>)>,
-) -> Result<ArgumentType, Refused> {
-    let Some((first, kind)) = kinds.next() else { return Ok(ArgumentType::Auto) };
-    let kind = kind?;
-    for (target, other) in kinds {
-        let other = other?;
-        if other != kind {
-            let (one, other) = (kind.as_str(), other.as_str());
-            let message = format!("auto: the functions differ: {one} of {first}, {other} of {target}");
-            return Err(Refused {
-                message,
-                allowed: Some("one type for all, or a hook for each".to_owned()),
-            });
-        }
-    }
-    Ok(kind)
 }
 
 /// Why an action can't do with the arguments that it names.

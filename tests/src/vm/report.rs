@@ -49,6 +49,8 @@ impl<P: FnMut(&str)> Report<P> {
 
     /// Takes a line of the guest's.
     pub(super) fn line(&mut self, line: &str) {
+        // A suite that is aborted ends in the midst of a line.
+        let line = line.find("@ end ").map_or(line, |at| &line[at..]);
         match line.strip_prefix("@ ").map(|words| words.split(' ').collect::<Vec<_>>()).as_deref() {
             Some(["begin", name]) => {
                 self.suite = Some(Suite::new(name));
@@ -237,6 +239,9 @@ mod tests {
             said.last().map(String::as_str),
             Some("test 6.1: life ... FAILED (the suite ended with status 139)")
         );
+        // An abort leaves the line of its test unfinished.
+        let (report, _) = self::report(&["@ begin life", "test tree ... @ end life 134", "@ done"]);
+        assert_eq!((report.passed, report.failed.len(), report.complete), (0, 1, true));
     }
 
     #[test]

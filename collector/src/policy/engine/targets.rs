@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use trigon_exporters::event::{ArgumentSpec, HookKind, HookSource, Policy as PolicyName};
 use trigon_probes::{
-    hooks::{Changes, Target, UserCode, UserPlace},
+    hooks::{Changes, Mechanism, Needs, Target, UserCode, UserPlace},
     operand::HeldIn,
 };
 
 use super::LoadError;
 use crate::policy::{
-    compile::CompileError,
+    compile::{CompileError, Part},
     model::{
+        OverrideMethod,
         actions::Action,
         arguments::{Argument, ArgumentType},
         hooks::{Abi, Function, Hook, Point},
@@ -157,4 +158,36 @@ pub(super) fn source_of(policy: &Arc<PolicyName>, hook: &Hook, target: &Target) 
         };
     }
     source
+}
+
+/// What the programs on a target have to be able to do for all policies that name it.
+pub(super) fn needs(target: &Target, parts: &[Part<'_>]) -> Result<Needs, LoadError> {
+    let mut needs = Needs::seeing(parts.iter().any(|part| is_late(part.hook)));
+    needs.hashes = parts.iter().any(|part| part.hook.hashes());
+    // One that is tried only counts what it would change or deny.
+    for part in parts.iter().filter(|part| !part.trial) {
+        needs.changes = needs.changes | changes(part.hook, target);
+        if !part.denies {
+            continue;
+        }
+        needs.denies = true;
+        // There is one way only to return from a function of a program.
+        if part.hook.point.is_in_program() {
+            continue;
+        }
+        let method = part.method.map(|method| match method {
+            OverrideMethod::FmodRet => Mechanism::FmodRet,
+            OverrideMethod::OverrideReturn => Mechanism::OverrideReturn,
+        });
+        if needs.method.is_some() && method.is_some() && needs.method != method {
+            return Err(LoadError::Methods(target.symbol()));
+        }
+        needs.method = needs.method.or(method);
+    }
+    Ok(needs)
+}
+
+/// Whether a hook has anything to do when its function returns.
+pub(in crate::policy) fn is_late(hook: &Hook) -> bool {
+    hook.at_return() || hook.selectors.iter().any(|selector| !selector.return_values.is_empty())
 }

@@ -9,8 +9,9 @@ use super::{
         model::selectors::MarkFilter,
     },
     Fields, Item, Keys,
+    filters::values,
     policy::selectors_of,
-    selectors::{MEMBERSHIP, values},
+    selectors::MEMBERSHIP,
     workloads::is_label_text,
 };
 
@@ -30,12 +31,16 @@ enum Use {
 /// The name of a mark.
 pub fn name(item: &Item<'_>) -> Option<Arc<str>> {
     let text = item.strict_text(limits::LABEL_CHARS)?;
-    if text.is_empty() || !is_label_text(text) {
+    if !is_name(text) {
         let message = format_args!("{} is no name of a mark", Quoted(text));
         item.expected(message, "letters, digits, '-', '_' and '.', 63 at most");
         return None;
     }
     Some(text.into())
+}
+
+fn is_name(text: &str) -> bool {
+    !text.is_empty() && is_label_text(text)
 }
 
 /// Reads an item of `matchMarks`.
@@ -50,8 +55,7 @@ pub fn filter(item: &Item<'_>) -> Option<MarkFilter> {
 pub fn check(spec: &Fields<'_>) {
     let mut all = BTreeSet::new();
     let mut of = [Use::Given, Use::Asked].map(|wanted| (wanted, BTreeSet::new()));
-    each(spec, &mut |found, item| {
-        let Some(name) = item.text(limits::LABEL_CHARS) else { return };
+    each(spec, &mut |found, _, name| {
         all.insert(name.to_owned());
         of.iter_mut().filter(|(wanted, _)| *wanted == found).for_each(|(_, names)| {
             names.insert(name.to_owned());
@@ -62,21 +66,18 @@ pub fn check(spec: &Fields<'_>) {
         spec.item.fault(Class::Limit, message, Some(format!("at most {}", limits::MARKS)));
     }
     let [(_, given), (_, asked)] = &of;
-    each(spec, &mut |found, item| {
-        let Some(name) = item.text(limits::LABEL_CHARS) else { return };
-        match found {
-            Use::Asked if !given.contains(name) => {
-                let hint = item.hint(name, given.iter().map(String::as_str));
-                item.invalid(format_args!("no action of the policy (Mark) gives this mark{hint}"));
-            }
-            Use::Taken if !given.contains(name) => {
-                item.warn("no action of the policy (Mark) gives this mark");
-            }
-            Use::Given if !asked.contains(name) => {
-                item.warn("no selector of the policy (matchMarks) asks for this mark");
-            }
-            _ => {}
+    each(spec, &mut |found, item, name| match found {
+        Use::Asked if !given.contains(name) => {
+            let hint = item.hint(name, given.iter().map(String::as_str));
+            item.invalid(format_args!("no action of the policy (Mark) gives this mark{hint}"));
         }
+        Use::Taken if !given.contains(name) => {
+            item.warn("no action of the policy (Mark) gives this mark");
+        }
+        Use::Given if !asked.contains(name) => {
+            item.warn("no selector of the policy (matchMarks) asks for this mark");
+        }
+        _ => {}
     });
 }
 
@@ -88,8 +89,12 @@ pub fn refuse(spec: &Fields<'_>, refuse: &dyn Fn(&Item<'_>, &str)) {
     });
 }
 
-/// Each place where a mark is named, and what is done with it there.
-fn each(spec: &Fields<'_>, see: &mut dyn FnMut(Use, &Item<'_>)) {
+/// Each place where a mark is named, and what is done with it there. What is no name is a fault of its own.
+fn each(spec: &Fields<'_>, see: &mut dyn FnMut(Use, &Item<'_>, &str)) {
+    let mut see = |what, item: &Item<'_>| {
+        let name = item.strict_text(limits::LABEL_CHARS).filter(|text| is_name(text));
+        name.iter().for_each(|name| see(what, item, name));
+    };
     selectors_of(spec, &mut |selector| {
         if let Some(filters) = selector.peek("matchMarks") {
             for filter in filters.items(limits::FILTERS) {

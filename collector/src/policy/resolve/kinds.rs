@@ -1,6 +1,9 @@
 //! From C's types to those of policies.
 
-use trigon_probes::types::{CType, Parameter, Prototype, Shape};
+use trigon_probes::{
+    hooks::Target,
+    types::{CType, Parameter, Prototype, Shape},
+};
 
 use super::super::model::arguments::{Argument, ArgumentType, Integer, ObjectType};
 
@@ -123,4 +126,65 @@ fn refused(what: &str, ctype: &CType) -> Refused {
         _ => "nop",
     };
     Refused { message, allowed: Some(allowed.to_owned()) }
+}
+
+/// What an argument is at a target.
+pub(super) fn kind_of(
+    target: &Target,
+    prototype: &Prototype,
+    argument: &Argument,
+) -> Result<ArgumentType, Refused> {
+    let number = argument.index;
+    let asked = argument.kind;
+    if asked != ArgumentType::Auto
+        && matches!(target, Target::Function(_) | Target::Syscall(_) | Target::Lsm(_))
+    {
+        return Ok(asked);
+    }
+    let of_record = matches!(target, Target::Tracepoint { .. });
+    let known = prototype.parameters.get(usize::from(number)).filter(|one| !one.hidden);
+    let Some(known) = known else {
+        let what = if of_record { "field" } else { "argument" };
+        let message = format!("{target} has no {what} {number} that programs can see");
+        return Err(Refused { message, allowed: Some(those_of(prototype)) });
+    };
+    if of_record {
+        field(known, argument)
+    } else if asked == ArgumentType::Auto {
+        parameter(known, number, matches!(target, Target::Syscall(_)))
+    } else {
+        Ok(asked)
+    }
+}
+
+/// The arguments that there are, to be read.
+fn those_of(prototype: &Prototype) -> String {
+    let visible = prototype.parameters.iter().enumerate().filter(|(_, one)| !one.hidden);
+    let list: Vec<_> = visible
+        .map(|(index, Parameter { name, ctype, .. })| {
+            let gap = if name.is_empty() { "" } else { " " };
+            format!("{index} ({}{gap}{name})", ctype.text)
+        })
+        .collect();
+    if list.is_empty() { "none".to_owned() } else { list.join(", ") }
+}
+
+/// What all targets of a hook say.
+pub(super) fn agreed<'a>(
+    mut kinds: impl Iterator<Item = (&'a Target, Result<ArgumentType, Refused>)>,
+) -> Result<ArgumentType, Refused> {
+    let Some((first, kind)) = kinds.next() else { return Ok(ArgumentType::Auto) };
+    let kind = kind?;
+    for (target, other) in kinds {
+        let other = other?;
+        if other != kind {
+            let (one, other) = (kind.as_str(), other.as_str());
+            let message = format!("auto: the functions differ: {one} of {first}, {other} of {target}");
+            return Err(Refused {
+                message,
+                allowed: Some("one type for all, or a hook for each".to_owned()),
+            });
+        }
+    }
+    Ok(kind)
 }

@@ -1,4 +1,4 @@
-use trigon_probes::types::{CType, Shape};
+use trigon_probes::types::{CType, Parameter, Shape};
 
 use super::{super::check_text, *};
 

@@ -6,14 +6,15 @@ use super::{
     super::{
         super::limits,
         actions,
+        filters::{ARGUMENT, OPERATORS},
         marks::MARKS,
         schema::{
             Build as _, Schema, boolean, integer, labels, list, object, one_of, text, text_or_number,
             unknown, word,
         },
     },
-    ARGUMENT, BINARIES, BINARY_OPERATORS, CAPABILITIES, CAPABILITY_SETS, MEMBERSHIP, NAMESPACE_CHANGES,
-    NAMESPACE_NAMES, NAMESPACES, OPERATORS, PIDS, SELECTOR,
+    BINARIES, BINARY_OPERATORS, CAPABILITIES, CAPABILITY_SETS, MEMBERSHIP, NAMESPACE_CHANGES,
+    NAMESPACE_NAMES, NAMESPACES, PIDS, SELECTOR,
 };
 
 /// An item of `selectors`.

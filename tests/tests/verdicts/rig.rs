@@ -60,8 +60,11 @@ pub struct Game {
     /// How often it is played.
     pub rounds: u64,
     /// Draws a round of it.
-    draw: Box<dyn Fn(&mut Random) -> Box<dyn Round>>,
+    draw: Draw,
 }
+
+/// Draws what all policies of a table have in common.
+type Draw = Box<dyn Fn(&mut Random) -> Box<dyn Round>>;
 
 /// What all policies of a table have in common, and what is done while it is in place.
 pub trait Round {

@@ -151,13 +151,14 @@ impl Random {
     fn part(&mut self, operator: &str, texts: &[&str]) -> String {
         let text = *self.of(texts);
         let most = match operator {
-            "Prefix" | "NotPrefix" | "SubString" | "SubStringIgnCase" => 256,
+            "Prefix" | "NotPrefix" => 252,
+            "SubString" | "SubStringIgnCase" => 256,
             "Postfix" | "NotPostfix" => 128,
-            _ => 4096,
+            _ => 251,
         };
         let length = 1 + self.below(text.len().min(most));
         let mut part = match operator {
-            "Equal" | "NotEqual" => text.to_owned(),
+            "Equal" | "NotEqual" => text[..text.len().min(most)].to_owned(),
             "Prefix" | "NotPrefix" => text[..length].to_owned(),
             "Postfix" | "NotPostfix" => text[text.len() - length..].to_owned(),
             _ => {

@@ -148,6 +148,22 @@ fn what_the_kernel_cannot_compare_is_refused() {
     assert!(matches!(error, CompileError::TooLong { length: 300, limit: 252 }));
 }
 
+/// A hook's part in the table of its target.
+fn part(hook: &Hook) -> Part<'_> {
+    Part {
+        policy: 1,
+        policy_hook: 1,
+        follows: false,
+        alone: false,
+        denies: false,
+        method: None,
+        hook,
+        marks: &[],
+        scopes: &[],
+        trial: false,
+    }
+}
+
 /// The table of a tracepoint that these policies' hooks share.
 fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
     let items: String =
@@ -158,21 +174,7 @@ fn of_tracepoints(hooks: &[&str]) -> Result<TablePlan, CompileError> {
     let checked = crate::policy::check_text(&text);
     assert_eq!(checked.errors, 0, "{:?}", checked.faults);
     let hooks = &checked.policies[0].hooks;
-    let parts: Vec<_> = hooks
-        .iter()
-        .map(|hook| Part {
-            policy: 1,
-            policy_hook: 1,
-            follows: false,
-            alone: false,
-            denies: false,
-            method: None,
-            hook,
-            marks: &[],
-            scopes: &[],
-            trial: false,
-        })
-        .collect();
+    let parts: Vec<_> = hooks.iter().map(part).collect();
     table(&parts, Host::default(), &mut Lineages::default())
 }
 
@@ -195,18 +197,7 @@ fn sockets_that_are_tracked_are_bits_of_values() {
     let spec = |hook: &str| {
         let policy = crate::policy::tests::sound(&crate::policy::tests::policy(hook));
         assert!(policy.tracks());
-        let part = Part {
-            policy: 1,
-            policy_hook: 1,
-            follows: false,
-            alone: false,
-            denies: false,
-            method: None,
-            hook: &policy.hooks[0],
-            marks: &[],
-            scopes: &[],
-            trial: false,
-        };
+        let part = part(&policy.hooks[0]);
         table(&[part], Host::default(), &mut Lineages::default()).unwrap()
     };
     let plan = spec(
@@ -239,18 +230,7 @@ fn marks_are_bits_in_the_order_of_the_policys() {
     );
     let policy = crate::policy::tests::sound(&text.replace("cilium.io", "trigon.io"));
     let compiled = |marks: &[Arc<str>]| {
-        let part = Part {
-            policy: 7,
-            policy_hook: 1,
-            follows: false,
-            alone: false,
-            denies: false,
-            method: None,
-            hook: &policy.hooks[0],
-            marks,
-            scopes: &[],
-            trial: false,
-        };
+        let part = Part { policy: 7, marks, ..part(&policy.hooks[0]) };
         table(&[part], Host::default(), &mut Lineages::default())
     };
     assert_eq!(policy.marks().iter().map(|mark| &**mark).collect::<Vec<_>>(), ["a", "b", "c"]);
@@ -270,18 +250,7 @@ fn what_is_set_is_told_by_selector_and_raw_value() {
     let policy = crate::policy::tests::sound(&crate::policy::tests::policy(
         "  usdts:\n  - path: /bin/sh\n    provider: a\n    name: b\n    args: [{index: 3, type: int}, {index: 1, type: int}]\n    selectors:\n    - matchActions: [{action: Post}]\n    - matchActions: [{action: Set, argIndex: 1, argValue: -1}, {action: Set, argIndex: 3, argValue: 7}]\n",
     ));
-    let part = Part {
-        policy: 1,
-        policy_hook: 1,
-        follows: false,
-        alone: false,
-        denies: false,
-        method: None,
-        hook: &policy.hooks[0],
-        marks: &[],
-        scopes: &[],
-        trial: false,
-    };
+    let part = part(&policy.hooks[0]);
     let plan = table(&[part], Host::default(), &mut Lineages::default()).unwrap();
     let [(selector, setting)] = plan.settings.as_slice() else { panic!("one selector sets") };
     assert_eq!((*selector, setting.mask.count_ones()), (1, 2));
@@ -359,18 +328,7 @@ fn a_match_that_calls_out_is_posted() {
     let checked = crate::policy::Rules::ALL.check_text(&text);
     let hook = &checked.policies[0].hooks[0];
     let plan = |trial| {
-        let part = Part {
-            policy: 1,
-            policy_hook: 1,
-            follows: false,
-            alone: false,
-            denies: false,
-            method: None,
-            hook,
-            marks: &[],
-            scopes: &[],
-            trial,
-        };
+        let part = Part { trial, ..part(hook) };
         let plan = table(&[part], Host::default(), &mut Lineages::default()).unwrap();
         let selectors = plan.selectors.iter();
         selectors.map(|one| (one.flags & selector_flags::POST != 0, one.action)).collect::<Vec<_>>()

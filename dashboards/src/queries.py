@@ -8,7 +8,7 @@ WHO_POD = f'{WHO}, pod=~"$pod"'
 # Which agent, of the agents' own metrics.
 AGENT = 'instance=~"$instance"'
 # Actions that stop or change what a process does. Cases differ between Tetragon's names and those of programs.
-ENFORCES = 'action=~"(?i)(sigkill|signal|override|notifyenforcer)"'
+ENFORCES = 'action=~"(?i)(sigkill|signal|override|notifyenforcer|set)"'
 # Ends that went wrong; an end by a signal has no code.
 BAD_CODE = 'code!~"0|"'
 BAD_EXIT = 'code!="0"'

@@ -43,8 +43,8 @@ const NATIVE: [&str; 22] = [
     "service",
 ];
 
-/// A kernel that runs, where no suite is named, only what is of its kind: that the agent works on the newest one, and what
-/// programs may change in a process there.
+/// A kernel that runs, where no suite is named, a few alone: whether hooks work on the newest one, and what programs may
+/// change in a process there.
 const NEWEST: (&str, &[&str]) = ("7.3", &["hooks", "smoke", "user_hooks"]);
 
 fn main() -> ExitCode {
